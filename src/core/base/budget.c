@@ -1,0 +1,50 @@
+/* The memory budget: one counter, changed by compare-and-swap so that it never passes the limit by
+ * two threads reserving at once. No order with other memory is needed, hence relaxed. */
+#include "core/base/budget.h"
+
+#include <assert.h>
+
+void lb_budget_init(struct lb_budget *budget, size_t limit_bytes)
+{
+    budget->limit_bytes = limit_bytes;
+    atomic_init(&budget->used_bytes, 0);
+    atomic_init(&budget->peak_bytes, 0);
+}
+
+static void raise_peak(struct lb_budget *budget, size_t used)
+{
+    size_t peak = atomic_load_explicit(&budget->peak_bytes, memory_order_relaxed);
+
+    while (used > peak &&
+           !atomic_compare_exchange_weak_explicit(&budget->peak_bytes, &peak, used,
+                                                  memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+bool lb_budget_reserve(struct lb_budget *budget, size_t bytes)
+{
+    size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
+
+    do {
+        if (used > budget->limit_bytes || bytes > budget->limit_bytes - used)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    raise_peak(budget, used + bytes);
+    return true;
+}
+
+void lb_budget_force(struct lb_budget *budget, size_t bytes)
+{
+    size_t used = atomic_fetch_add_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+
+    raise_peak(budget, used + bytes);
+}
+
+void lb_budget_release(struct lb_budget *budget, size_t bytes)
+{
+    size_t used = atomic_fetch_sub_explicit(&budget->used_bytes, bytes, memory_order_relaxed);
+
+    assert(used >= bytes);
+    (void)used;
+}

@@ -1,0 +1,23 @@
+/* One memory budget per run. Everything that can grow reserves here first; a refused reservation
+ * means "spill". Thread-safe, lock-free. */
+#ifndef LB_BASE_BUDGET_H
+#define LB_BASE_BUDGET_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct lb_budget {
+    size_t limit_bytes;
+    _Atomic size_t used_bytes;
+    _Atomic size_t peak_bytes;
+};
+
+void lb_budget_init(struct lb_budget *budget, size_t limit_bytes);
+/* True when the bytes fit and are now reserved. */
+bool lb_budget_reserve(struct lb_budget *budget, size_t bytes);
+/* Reserves even beyond the limit: for the minimum without which nothing can go on. */
+void lb_budget_force(struct lb_budget *budget, size_t bytes);
+void lb_budget_release(struct lb_budget *budget, size_t bytes);
+
+#endif

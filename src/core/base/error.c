@@ -1,0 +1,96 @@
+/* Filling struct lb_error: every message is formatted aside first, so that an argument may point
+ * into the error being replaced. */
+#include "core/base/error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static lb_status set_message(struct lb_error *err, lb_status status, const char *format,
+                             va_list arguments)
+{
+    char text[LB_ERROR_MESSAGE_BYTES];
+
+    if (err == NULL)
+        return status;
+    if (vsnprintf(text, sizeof text, format, arguments) < 0)
+        text[0] = '\0';
+    err->status = status;
+    strcpy(err->message, text);
+    return status;
+}
+
+lb_status lb_error_set(struct lb_error *err, lb_status status, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    set_message(err, status, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+static lb_status status_of_errno(int errno_value)
+{
+    switch (errno_value) {
+    case ENOENT:
+    case ENOTDIR:
+    case EACCES:
+    case EISDIR:
+    case EEXIST: return LB_ERR_USAGE;
+    case EPIPE: return LB_ERR_PIPE;
+    default: return LB_ERR_RESOURCE;
+    }
+}
+
+lb_status lb_error_system(struct lb_error *err, int errno_value, const char *format, ...)
+{
+    lb_status status = status_of_errno(errno_value);
+    va_list arguments;
+    char reason_bytes[256];
+    const char *reason;
+    size_t size;
+
+    if (err == NULL)
+        return status;
+    va_start(arguments, format);
+    set_message(err, status, format, arguments);
+    va_end(arguments);
+
+    reason = strerror_r(errno_value, reason_bytes, sizeof reason_bytes);
+    /* The reason is worth more than the end of a very long text. */
+    size = strlen(err->message);
+    if (size > sizeof err->message - 256)
+        size = sizeof err->message - 256;
+    snprintf(err->message + size, sizeof err->message - size, ": %s", reason);
+    return status;
+}
+
+lb_status lb_error_memory(struct lb_error *err, const char *what, size_t wanted_bytes)
+{
+    return lb_error_set(err, LB_ERR_RESOURCE, "out of memory: %zu bytes wanted for %s",
+                        wanted_bytes, what);
+}
+
+void lb_error_prefix(struct lb_error *err, const char *format, ...)
+{
+    char text[LB_ERROR_MESSAGE_BYTES];
+    va_list arguments;
+    size_t prefix_size;
+    size_t message_size;
+
+    if (err == NULL)
+        return;
+    va_start(arguments, format);
+    if (vsnprintf(text, sizeof text, format, arguments) < 0)
+        text[0] = '\0';
+    va_end(arguments);
+
+    prefix_size = strlen(text);
+    message_size = strlen(err->message);
+    if (message_size > sizeof text - 1 - prefix_size)
+        message_size = sizeof text - 1 - prefix_size;
+    memcpy(text + prefix_size, err->message, message_size);
+    text[prefix_size + message_size] = '\0';
+    strcpy(err->message, text);
+}
