@@ -1,0 +1,28 @@
+/* Records as text for output.
+ *
+ * ORDER formats
+ *   text: columns separated by tabs, up to the last that is not nil (at least one); strings as they are,
+ *         numbers as lb_format_*, true/false, nil as "nil", tables as JSON
+ *   json: one JSON value a line; a record of several columns (up to the last that is not nil) is an array. Strings that are not UTF-8
+ *         have their odd bytes as \u00XX. NaN and infinities are the strings "nan", "inf", "-inf"
+ *   csv:  RFC 4180 quoting where needed, "\n" line ends, nil empty (an empty string is quoted), tables as JSON
+ *         all columns of the batch, so that lines are equally long
+ *   lua:  one Lua expression a line, "return"-able: 1, "a\n", {1,2}; several columns (up to the last that is
+ *         not nil) separated by ", " */
+#ifndef LB_IO_FORMAT_H
+#define LB_IO_FORMAT_H
+
+#include "core/base/buf.h"
+#include "core/column/batch.h"
+
+enum lb_format { LB_FORMAT_TEXT, LB_FORMAT_JSON, LB_FORMAT_CSV, LB_FORMAT_LUA };
+
+/* Appends every selected row, each with its newline. */
+lb_status lb_format_batch(enum lb_format format, const struct lb_batch *batch, struct lb_buf *out,
+                          struct lb_error *err) LB_MUST_USE;
+/* Appends one encoded value (column/codec.h) in the given format, without newline. */
+lb_status lb_format_encoded(enum lb_format format, const char *data, size_t size,
+                            struct lb_buf *out, struct lb_error *err) LB_MUST_USE;
+bool lb_format_parse_name(const char *name, enum lb_format *format); /* "text" "json" "csv" "lua" */
+
+#endif

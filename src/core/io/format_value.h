@@ -1,0 +1,21 @@
+/* Single values as text: what the formats of format.h are made of. Inside the room only.
+ *
+ * The put_ functions append to out; those of strings and numbers reserve for themselves. */
+#ifndef LB_IO_FORMAT_VALUE_H
+#define LB_IO_FORMAT_VALUE_H
+
+#include "core/base/buf.h"
+#include "core/column/codec.h"
+#include "core/io/format.h"
+
+lb_status lb_format_json_string(const char *data, size_t size, struct lb_buf *out,
+                                struct lb_error *err) LB_MUST_USE;
+lb_status lb_format_lua_string(const char *data, size_t size, struct lb_buf *out,
+                               struct lb_error *err) LB_MUST_USE;
+lb_status lb_format_csv_string(const char *data, size_t size, struct lb_buf *out,
+                               struct lb_error *err) LB_MUST_USE;
+/* One decoded value, whatever it is, in the format. */
+lb_status lb_format_value(enum lb_format format, const struct lb_value *value, struct lb_buf *out,
+                          struct lb_error *err) LB_MUST_USE;
+
+#endif

@@ -1,0 +1,540 @@
+/* Atomic output: see output.h for the contract.
+ *
+ * STATES an output is a stream (standard output, or a special file that is written straight to), a file or a
+ *        directory. A file's temporary has no name at all where the file system allows it (O_TMPFILE), so that not even
+ *        SIGKILL leaves one; else it has a hidden name. Directories always have a hidden name.
+ * IDEA   What commit does, in this order: the data is synced, the name appears in one system call, the directory that
+ *        holds the name is synced. A new name never replaces anything that came there meanwhile; in mode overwrite the
+ *        new replaces the old in one step, too (rename, or an exchange of two directories).
+ * THREADS claim is one atomic addition, write_at one positioned write; all else is for one thread at a time.
+ * WHY NOT leave all writing to the final sync: 500 MB took it most of a second during which nobody computed. So
+ *        the kernel is told to begin with every 8 MB. */
+#include "core/io/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/fault.h"
+#include "core/base/sys.h"
+#include "core/io/output_temp.h"
+#include "core/io/output_tree.h"
+
+#ifdef LB_TINY
+enum { COPY_BYTES = 100, WRITE_BACK_BYTES = 1000 };
+#else
+enum { COPY_BYTES = 1 << 20, WRITE_BACK_BYTES = 8 << 20 };
+#endif
+enum { WRITE_LIMIT = 1 << 30 };
+
+enum kind { KIND_STREAM, KIND_FILE, KIND_DIRECTORY };
+
+struct lb_output {
+    /* configuration */
+    enum kind kind;
+    enum lb_output_mode mode;
+    char *name;    /* as the user gave it, for messages */
+    char *target;  /* where it goes: no slash at its end, links resolved */
+    bool existed;  /* there was such a file or directory at new */
+    mode_t access; /* its permissions, when existed */
+
+    /* state */
+    _Atomic uint64_t end_bytes;     /* of the current part, claims included */
+    _Atomic uint64_t n_dirty_bytes; /* written since write-back was last asked for */
+    struct lb_tree tree;            /* the parts of a directory */
+
+    /* resources */
+    int fd; /* the current part, or -1 */
+    bool owns_fd;
+    struct lb_temp temp; /* hidden file or directory */
+};
+
+/* ---- making ---- */
+
+static bool is_standard_output(const char *path)
+{
+    return strcmp(path, "-") == 0 || strcmp(path, "/dev/stdout") == 0;
+}
+
+/* Names that stand for an open descriptor: to replace what they lead to is not what is meant. */
+static bool is_descriptor(const char *path)
+{
+    return strcmp(path, "/dev/stderr") == 0 || strncmp(path, "/dev/fd/", 8) == 0 ||
+           strncmp(path, "/proc/", 6) == 0;
+}
+
+/* A copy without slashes at its end ("/" stays); NULL when out of memory. */
+static char *without_slash(const char *path)
+{
+    char *copy = lb_strdup(path);
+    if (copy == NULL)
+        return NULL;
+    size_t size = strlen(copy);
+    while (size > 1 && copy[size - 1] == '/')
+        size--;
+    if (copy[size] == '\0')
+        return copy;
+    copy[size] = '\0';
+    char *result = lb_strdup(copy);
+    copy[size] = '/';
+    lb_strfree(copy);
+    return result;
+}
+
+bool lb_output_exists(const char *path)
+{
+    struct stat info;
+    if (is_standard_output(path) || is_descriptor(path))
+        return false;
+    char *plain = without_slash(path);
+    bool exists = plain != NULL && stat(plain, &info) == 0 &&
+                  (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
+    lb_strfree(plain);
+    return exists;
+}
+
+static lb_status name_memory_error(struct lb_error *err)
+{
+    return lb_error_memory(err, "the name of an output", PATH_MAX);
+}
+
+/* Sets target to where an existing output really is. */
+static lb_status resolve_target(struct lb_output *output, struct lb_error *err)
+{
+    char *real = realpath(output->target, NULL);
+    if (real == NULL)
+        return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    char *copy = lb_strdup(real);
+    free(real);
+    if (copy == NULL)
+        return name_memory_error(err);
+    lb_strfree(output->target);
+    output->target = copy;
+    return LB_OK;
+}
+
+static lb_status exists_error(const struct lb_output *output, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_USAGE, "%s exists (mode = \"overwrite\" replaces it)",
+                        output->name);
+}
+
+/* Looks at what is there: sets kind and existed, and refuses what the mode or the kind forbids. */
+static lb_status check_target(struct lb_output *output, struct lb_error *err)
+{
+    struct stat info;
+    if (stat(output->target, &info) != 0) {
+        if (errno != ENOENT)
+            return lb_error_system(err, errno, "cannot write '%s'", output->name);
+        if (lstat(output->target, &info) == 0)
+            return lb_error_set(err, LB_ERR_USAGE, "%s is a symbolic link that leads nowhere",
+                                output->name);
+        return LB_OK;
+    }
+    bool is_directory = S_ISDIR(info.st_mode);
+    if (!is_directory && !S_ISREG(info.st_mode) && output->kind == KIND_FILE) {
+        output->kind = KIND_STREAM;
+        return LB_OK;
+    }
+    if (output->kind == KIND_DIRECTORY && !is_directory)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: there is a file of that name", output->name);
+    if (output->kind == KIND_FILE && is_directory)
+        return lb_error_set(err, LB_ERR_USAGE,
+                            "%s is a directory (a path that ends in '/' is written as one)",
+                            output->name);
+    if (output->mode == LB_MODE_ERROR || output->mode == LB_MODE_IGNORE)
+        return exists_error(output, err);
+    output->existed = true;
+    output->access = info.st_mode & 07777;
+    LB_TRY(resolve_target(output, err));
+    if (output->kind == KIND_DIRECTORY && output->mode == LB_MODE_OVERWRITE)
+        return lb_tree_check_replaceable(output->target, output->name, err);
+    return LB_OK;
+}
+
+static lb_status write_fully(struct lb_output *output, uint64_t offset, const char *data,
+                             size_t size, struct lb_error *err);
+
+/* Mode append: the old bytes come first. */
+static lb_status copy_old(struct lb_output *output, struct lb_error *err)
+{
+    int from = lb_sys.open(output->target, O_RDONLY | O_CLOEXEC, 0);
+    if (from < 0)
+        return lb_error_system(err, errno, "cannot read '%s'", output->name);
+    lb_status status = LB_OK;
+    uint64_t done = 0;
+    char *data = lb_alloc(COPY_BYTES);
+    if (data == NULL)
+        status = lb_error_memory(err, "copying a file", COPY_BYTES);
+    while (status == LB_OK) {
+        ssize_t n = lb_sys.read(from, data, COPY_BYTES);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            status = lb_error_system(err, errno, "cannot read '%s'", output->name);
+        if (n <= 0)
+            break;
+        status = write_fully(output, done, data, (size_t)n, err);
+        done += (uint64_t)n;
+    }
+    atomic_store(&output->end_bytes, done);
+    lb_free(data, data != NULL ? COPY_BYTES : 0);
+    lb_sys.close(from);
+    return status;
+}
+
+/* Directory part of path; NULL when out of memory. */
+static char *parent_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return lb_strdup(".");
+    size_t size = slash == path ? 1 : (size_t)(slash - path);
+    char *parent = lb_alloc(size + 1);
+    if (parent != NULL) {
+        memcpy(parent, path, size);
+        parent[size] = '\0';
+    }
+    return parent;
+}
+
+static lb_status open_file(struct lb_output *output, struct lb_error *err)
+{
+    char *parent = parent_of(output->target);
+    if (parent == NULL)
+        return name_memory_error(err);
+    output->fd = lb_temp_open_nameless(parent);
+    lb_strfree(parent);
+    if (output->fd < 0)
+        LB_TRY(lb_temp_new_file(&output->temp, output->target, &output->fd, err));
+    output->owns_fd = true;
+    if (output->existed && fchmod(output->fd, output->access) != 0)
+        return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    if (output->existed && output->mode == LB_MODE_APPEND)
+        return copy_old(output, err);
+    return LB_OK;
+}
+
+static lb_status open_stream(struct lb_output *output, struct lb_error *err)
+{
+    if (is_standard_output(output->target)) {
+        output->fd = STDOUT_FILENO;
+        if (fcntl(output->fd, F_GETFL) == -1)
+            return lb_error_system(err, errno, "cannot write standard output");
+        return LB_OK;
+    }
+    output->fd = lb_sys.open(output->target, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
+    if (output->fd < 0)
+        return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    output->owns_fd = true;
+    return LB_OK;
+}
+
+static lb_status open_directory(struct lb_output *output, const char *extension,
+                                struct lb_error *err)
+{
+    const char *old = output->existed && output->mode == LB_MODE_APPEND ? output->target : NULL;
+    LB_TRY(lb_temp_new_directory(&output->temp, output->target, err));
+    if (output->existed && chmod(output->temp.path, output->access) != 0)
+        return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    return lb_tree_init(&output->tree, output->temp.path, old, extension, err);
+}
+
+lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
+                        struct lb_output **output, struct lb_error *err)
+{
+    size_t size = strlen(path);
+    lb_status status = LB_OK;
+    if (size == 0)
+        return lb_error_set(err, LB_ERR_USAGE, "an output path is empty");
+    struct lb_output *self = lb_alloc_zero(sizeof *self);
+    if (self == NULL)
+        return lb_error_memory(err, "an output", sizeof *self);
+    self->fd = -1;
+    self->mode = mode;
+    self->name = lb_strdup(is_standard_output(path) ? "standard output" : path);
+    self->target = without_slash(path);
+    if (self->name == NULL || self->target == NULL)
+        status = name_memory_error(err);
+    else if (is_standard_output(path) || is_descriptor(path))
+        self->kind = KIND_STREAM;
+    else {
+        self->kind = path[size - 1] == '/' ? KIND_DIRECTORY : KIND_FILE;
+        status = check_target(self, err);
+    }
+    if (status == LB_OK) {
+        switch (self->kind) {
+        case KIND_STREAM:
+            status = open_stream(self, err);
+            break;
+        case KIND_FILE:
+            status = open_file(self, err);
+            break;
+        case KIND_DIRECTORY:
+            status = open_directory(self, extension != NULL ? extension : "", err);
+            break;
+        }
+    }
+    if (status != LB_OK) {
+        lb_output_delete(self);
+        return status;
+    }
+    *output = self;
+    return LB_OK;
+}
+
+bool lb_output_is_directory(const struct lb_output *output)
+{
+    return output->kind == KIND_DIRECTORY;
+}
+
+bool lb_output_is_seekable(const struct lb_output *output)
+{
+    return output->kind != KIND_STREAM;
+}
+
+/* ---- writing ---- */
+
+static lb_status write_error(const struct lb_output *output, int errno_value, struct lb_error *err)
+{
+    return lb_error_system(err, errno_value, "cannot write %s", output->name);
+}
+
+/* Waits until a non-blocking descriptor takes bytes again. */
+static void wait_writable(int fd)
+{
+    struct pollfd waited = {.fd = fd, .events = POLLOUT};
+    poll(&waited, 1, -1);
+}
+
+/* Streams ignore the offset. */
+static lb_status write_fully(struct lb_output *output, uint64_t offset, const char *data,
+                             size_t size, struct lb_error *err)
+{
+    size_t done = 0;
+    while (done < size) {
+        size_t piece = size - done < WRITE_LIMIT ? size - done : WRITE_LIMIT;
+        int fault = LB_FAULT("output.write");
+        ssize_t n = -1;
+        if (fault != 0)
+            errno = fault;
+        else if (output->kind == KIND_STREAM)
+            n = lb_sys.write(output->fd, data + done, piece);
+        else
+            n = lb_sys.pwrite(output->fd, data + done, piece, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN) {
+            wait_writable(output->fd);
+            continue;
+        }
+        if (n <= 0)
+            return write_error(output, n < 0 ? errno : ENOSPC, err);
+        done += (size_t)n;
+    }
+    return LB_OK;
+}
+
+uint64_t lb_output_claim(struct lb_output *output, size_t size)
+{
+    return atomic_fetch_add_explicit(&output->end_bytes, size, memory_order_relaxed);
+}
+
+lb_status lb_output_write_at(struct lb_output *output, uint64_t offset, const void *data,
+                             size_t size, struct lb_error *err)
+{
+    if (output->kind == KIND_STREAM)
+        return lb_error_set(err, LB_ERR_INTERNAL, "%s has no offsets", output->name);
+    LB_TRY(write_fully(output, offset, data, size, err));
+#ifdef SYNC_FILE_RANGE_WRITE
+    /* Only asks: the pages not yet under way are sent to the disk. That it failed would show at the sync. */
+    uint64_t n_dirty =
+        atomic_fetch_add_explicit(&output->n_dirty_bytes, size, memory_order_relaxed) + size;
+    if (n_dirty >= WRITE_BACK_BYTES && n_dirty - size < WRITE_BACK_BYTES) {
+        atomic_store_explicit(&output->n_dirty_bytes, 0, memory_order_relaxed);
+        sync_file_range(output->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    }
+#endif
+    return LB_OK;
+}
+
+lb_status lb_output_write(struct lb_output *output, const void *data, size_t size,
+                          struct lb_error *err)
+{
+    if (output->fd < 0)
+        return lb_error_set(err, LB_ERR_INTERNAL, "%s: no part was begun", output->name);
+    if (output->kind == KIND_STREAM)
+        return write_fully(output, 0, data, size, err);
+    return lb_output_write_at(output, lb_output_claim(output, size), data, size, err);
+}
+
+/* ---- parts and commit ---- */
+
+static lb_status sync_fd(const struct lb_output *output, int fd, struct lb_error *err)
+{
+    int fault = LB_FAULT("output.sync");
+    if (fault != 0)
+        errno = fault;
+    if (fault != 0 || lb_sys.fsync(fd) != 0)
+        return write_error(output, errno, err);
+    return LB_OK;
+}
+
+static lb_status sync_directory(const struct lb_output *output, const char *path,
+                                struct lb_error *err)
+{
+    int fd = lb_sys.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return errno == EACCES ? LB_OK : write_error(output, errno, err);
+    lb_status status = LB_OK;
+    /* Some file systems have nothing to sync in a directory, and say so. */
+    if (lb_sys.fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
+        status = write_error(output, errno, err);
+    lb_sys.close(fd);
+    return status;
+}
+
+static lb_status close_fd(struct lb_output *output, struct lb_error *err)
+{
+    int fd = output->fd;
+    output->fd = -1;
+    if (fd >= 0 && output->owns_fd && lb_sys.close(fd) != 0)
+        return write_error(output, errno, err);
+    return LB_OK;
+}
+
+static lb_status end_part(struct lb_output *output, struct lb_error *err)
+{
+    if (output->fd < 0)
+        return LB_OK;
+    LB_TRY(sync_fd(output, output->fd, err));
+    return close_fd(output, err);
+}
+
+lb_status lb_output_part(struct lb_output *output, uint32_t n, struct lb_error *err)
+{
+    if (output->kind != KIND_DIRECTORY) {
+        if (n != 0)
+            return lb_error_set(err, LB_ERR_INTERNAL, "%s has just one part", output->name);
+        return LB_OK;
+    }
+    LB_TRY(end_part(output, err));
+    atomic_store(&output->end_bytes, 0);
+    atomic_store(&output->n_dirty_bytes, 0);
+    output->owns_fd = true;
+    return lb_tree_open_part(&output->tree, n, &output->fd, err);
+}
+
+/* Standard output: nothing to publish, but a full or vanished disk may be told only at close. */
+static lb_status commit_stream(struct lb_output *output, struct lb_error *err)
+{
+    if (output->owns_fd)
+        return close_fd(output, err);
+    int copy = dup(output->fd);
+    if (copy >= 0 && lb_sys.close(copy) != 0)
+        return write_error(output, errno, err);
+    return LB_OK;
+}
+
+/* The new file takes the old one's place. */
+static lb_status replace_file(struct lb_output *output, struct lb_error *err)
+{
+    if (output->temp.path == NULL)
+        LB_TRY(lb_temp_link(&output->temp, output->target, output->fd, err));
+    if (lb_sys.rename(output->temp.path, output->target) != 0)
+        return write_error(output, errno, err);
+    lb_temp_forget(&output->temp);
+    return LB_OK;
+}
+
+static lb_status publish_file(struct lb_output *output, struct lb_error *err)
+{
+    int failure = LB_FAULT("output.rename");
+    if (failure != 0)
+        return write_error(output, failure, err);
+    if (output->existed)
+        return replace_file(output, err);
+    if (output->temp.path == NULL) {
+        failure = lb_temp_publish(output->fd, output->target);
+    } else {
+        failure = lb_tree_rename_new(output->temp.path, output->target);
+        if (failure == 0)
+            lb_temp_forget(&output->temp);
+    }
+    if (failure == EEXIST && output->mode == LB_MODE_OVERWRITE) {
+        output->existed = true; /* since we looked */
+        return replace_file(output, err);
+    }
+    if (failure == EEXIST)
+        return exists_error(output, err);
+    return failure != 0 ? write_error(output, failure, err) : LB_OK;
+}
+
+static lb_status publish_directory(struct lb_output *output, struct lb_error *err)
+{
+    int fault = LB_FAULT("output.rename");
+    if (fault != 0)
+        return write_error(output, fault, err);
+    int failure;
+    if (!output->existed) {
+        failure = lb_tree_rename_new(output->temp.path, output->target);
+        if (failure == EEXIST || failure == ENOTEMPTY)
+            return exists_error(output, err);
+        if (failure == 0)
+            lb_temp_forget(&output->temp);
+    } else if (output->mode == LB_MODE_APPEND) {
+        failure = lb_tree_move_parts(&output->tree, output->target);
+        if (failure == 0)
+            LB_TRY(sync_directory(output, output->target, err));
+        lb_temp_remove(&output->temp);
+    } else {
+        failure = lb_tree_exchange(output->temp.path, output->target);
+        if (failure == 0)
+            lb_temp_remove(&output->temp); /* the old one, by now */
+    }
+    return failure != 0 ? write_error(output, failure, err) : LB_OK;
+}
+
+lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
+{
+    if (output->kind == KIND_STREAM)
+        return commit_stream(output, err);
+    if (output->kind == KIND_FILE) {
+        LB_TRY(sync_fd(output, output->fd, err));
+        LB_TRY(publish_file(output, err));
+    } else {
+        LB_TRY(end_part(output, err));
+        LB_TRY(lb_tree_finish(&output->tree, err));
+        LB_TRY(sync_directory(output, output->temp.path, err));
+        LB_TRY(publish_directory(output, err));
+    }
+    char *parent = parent_of(output->target);
+    lb_status status =
+        parent == NULL ? name_memory_error(err) : sync_directory(output, parent, err);
+    lb_strfree(parent);
+    if (status == LB_OK)
+        status = close_fd(output, err);
+    if (status != LB_OK && !output->existed)
+        lb_temp_remove_path(output->target, output->kind == KIND_DIRECTORY);
+    return status;
+}
+
+void lb_output_delete(struct lb_output *output)
+{
+    if (output == NULL)
+        return;
+    if (output->owns_fd && output->fd >= 0)
+        lb_sys.close(output->fd);
+    lb_temp_remove(&output->temp);
+    lb_tree_fini(&output->tree);
+    lb_strfree(output->name);
+    lb_strfree(output->target);
+    lb_free(output, sizeof *output);
+}

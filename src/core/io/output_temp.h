@@ -1,0 +1,40 @@
+/* Hidden temporaries beside a target, remembered so that a normal exit of the process removes those that nobody
+ * removed or published. Inside the room only. Thread-safe; one struct belongs to one thread at a time. */
+#ifndef LB_IO_OUTPUT_TEMP_H
+#define LB_IO_OUTPUT_TEMP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "core/base/error.h"
+
+struct lb_temp {
+    char *path;           /* NULL: there is none */
+    bool is_directory;    /* removed with all it holds */
+    pid_t owner;          /* a forked child must not remove its parent's */
+    struct lb_temp *next; /* list of all, guarded by a lock in output_temp.c */
+};
+
+/* Makes an empty file ".NAME.luabatch-XXXXXX" beside target, NAME being the target's own, and opens it for
+ * reading and writing. */
+lb_status lb_temp_new_file(struct lb_temp *temp, const char *target, int *fd,
+                           struct lb_error *err) LB_MUST_USE;
+/* Gives the nameless file fd such a name. */
+lb_status lb_temp_link(struct lb_temp *temp, const char *target, int fd,
+                       struct lb_error *err) LB_MUST_USE;
+/* Makes an empty directory of such a name. */
+lb_status lb_temp_new_directory(struct lb_temp *temp, const char *target,
+                                struct lb_error *err) LB_MUST_USE;
+/* The temporary was renamed and is one no more. */
+void lb_temp_forget(struct lb_temp *temp);
+/* Removes it, whatever it is by now. */
+void lb_temp_remove(struct lb_temp *temp);
+/* Removes a file, or a directory with all it holds. */
+void lb_temp_remove_path(const char *path, bool is_directory);
+
+/* A nameless file in the directory (O_TMPFILE), or -1 where that cannot be had. */
+int lb_temp_open_nameless(const char *directory);
+/* Names the nameless file fd `path`; 0 or an errno value. Never replaces anything. */
+int lb_temp_publish(int fd, const char *path);
+
+#endif

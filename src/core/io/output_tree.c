@@ -1,0 +1,210 @@
+/* Directories as outputs: see output_tree.h. */
+#include "core/io/output_tree.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/sys.h"
+
+static const char success_name[] = "_SUCCESS";
+
+/* "part-00012..." gives 12 and true. */
+static bool parse_part(const char *name, uint32_t *number)
+{
+    if (strncmp(name, "part-", 5) != 0 || !isdigit((unsigned char)name[5]))
+        return false;
+    unsigned long value = strtoul(name + 5, NULL, 10);
+    *number = value < UINT32_MAX ? (uint32_t)value : UINT32_MAX - 1;
+    return true;
+}
+
+static lb_status find_first_part(struct lb_tree *tree, const char *old, struct lb_error *err)
+{
+    DIR *directory = opendir(old);
+    if (directory == NULL)
+        return lb_error_system(err, errno, "cannot read directory '%s'", old);
+    struct dirent *entry;
+    uint32_t number;
+    errno = 0;
+    while ((entry = readdir(directory)) != NULL) {
+        if (parse_part(entry->d_name, &number) && number >= tree->first_part)
+            tree->first_part = number + 1;
+    }
+    int failure = errno;
+    closedir(directory);
+    if (failure != 0)
+        return lb_error_system(err, failure, "cannot read directory '%s'", old);
+    return LB_OK;
+}
+
+lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
+                       const char *extension, struct lb_error *err)
+{
+    *tree = (struct lb_tree){.path = lb_strdup(path), .extension = lb_strdup(extension)};
+    if (tree->path == NULL || tree->extension == NULL)
+        return lb_error_memory(err, "an output directory", strlen(path) + strlen(extension));
+    return old != NULL ? find_first_part(tree, old, err) : LB_OK;
+}
+
+void lb_tree_fini(struct lb_tree *tree)
+{
+    lb_strfree(tree->path);
+    lb_strfree(tree->extension);
+    lb_free(tree->parts, tree->capacity * sizeof *tree->parts);
+    *tree = (struct lb_tree){0};
+}
+
+/* Allocated: free with lb_strfree. */
+static char *join(const char *directory, const char *name)
+{
+    size_t size = strlen(directory) + strlen(name) + 2;
+    char *path = lb_alloc(size);
+    if (path != NULL)
+        snprintf(path, size, "%s/%s", directory, name);
+    return path;
+}
+
+static char *part_path(const struct lb_tree *tree, const char *directory, uint32_t number)
+{
+    size_t size = strlen(tree->extension) + 24;
+    char *name = lb_alloc(size);
+    if (name == NULL)
+        return NULL;
+    snprintf(name, size, "part-%05u%s", number, tree->extension);
+    char *path = join(directory, name);
+    lb_free(name, size);
+    return path;
+}
+
+static lb_status create(const char *path, int *fd, struct lb_error *err)
+{
+    if (path == NULL)
+        return lb_error_memory(err, "the name of an output part", PATH_MAX);
+    *fd = lb_sys.open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+    return *fd >= 0 ? LB_OK : lb_error_system(err, errno, "cannot create '%s'", path);
+}
+
+lb_status lb_tree_open_part(struct lb_tree *tree, uint32_t n, int *fd, struct lb_error *err)
+{
+    uint32_t number = tree->first_part + n;
+    if (tree->n_parts == tree->capacity) {
+        uint32_t capacity = tree->capacity > 0 ? 2 * tree->capacity : 16;
+        uint32_t *parts =
+            lb_realloc(tree->parts, tree->capacity * sizeof *parts, capacity * sizeof *parts);
+        if (parts == NULL)
+            return lb_error_memory(err, "the list of output parts", capacity * sizeof *parts);
+        tree->parts = parts;
+        tree->capacity = capacity;
+    }
+    char *path = part_path(tree, tree->path, number);
+    lb_status status = create(path, fd, err);
+    lb_strfree(path);
+    if (status == LB_OK)
+        tree->parts[tree->n_parts++] = number;
+    return status;
+}
+
+lb_status lb_tree_finish(struct lb_tree *tree, struct lb_error *err)
+{
+    int fd;
+    char *path = join(tree->path, success_name);
+    lb_status status = create(path, &fd, err);
+    lb_strfree(path);
+    if (status == LB_OK)
+        lb_sys.close(fd);
+    return status;
+}
+
+int lb_tree_rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return errno;
+    if (access(to, F_OK) == 0)
+        return EEXIST;
+    return lb_sys.rename(from, to) == 0 ? 0 : errno;
+}
+
+int lb_tree_exchange(const char *a, const char *b)
+{
+    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0)
+        return 0;
+    if (errno != EINVAL && errno != ENOSYS)
+        return errno;
+    /* In three steps: for a moment b is not there, but no data is ever without a name. */
+    size_t size = strlen(a) + 5;
+    char *aside = lb_alloc(size);
+    int failure = ENOMEM;
+    if (aside == NULL)
+        return failure;
+    snprintf(aside, size, "%s.old", a);
+    if (lb_sys.rename(b, aside) != 0) {
+        failure = errno;
+    } else if (lb_sys.rename(a, b) != 0) {
+        failure = errno;
+        lb_sys.rename(aside, b);
+    } else {
+        failure = lb_sys.rename(aside, a) == 0 ? 0 : errno;
+    }
+    lb_free(aside, size);
+    return failure;
+}
+
+static int move_part(struct lb_tree *tree, const char *target, uint32_t number)
+{
+    char *from = part_path(tree, tree->path, number);
+    char *to = part_path(tree, target, number);
+    int failure = from != NULL && to != NULL ? lb_tree_rename_new(from, to) : ENOMEM;
+    lb_strfree(from);
+    lb_strfree(to);
+    return failure;
+}
+
+int lb_tree_move_parts(struct lb_tree *tree, const char *target)
+{
+    uint32_t n_moved = 0;
+    int failure = 0;
+    while (n_moved < tree->n_parts && failure == 0) {
+        failure = move_part(tree, target, tree->parts[n_moved]);
+        n_moved += failure == 0;
+    }
+    if (failure == 0) {
+        char *from = join(tree->path, success_name);
+        char *to = join(target, success_name);
+        if (from == NULL || to == NULL)
+            failure = ENOMEM;
+        else if (lb_sys.rename(from, to) != 0)
+            failure = errno;
+        lb_strfree(from);
+        lb_strfree(to);
+    }
+    for (uint32_t i = 0; failure != 0 && i < n_moved; i++) {
+        char *moved = part_path(tree, target, tree->parts[i]);
+        if (moved != NULL)
+            lb_sys.unlink(moved);
+        lb_strfree(moved);
+    }
+    return failure;
+}
+
+lb_status lb_tree_check_replaceable(const char *path, const char *name, struct lb_error *err)
+{
+    char current[PATH_MAX];
+    size_t size = strlen(path);
+    if (strcmp(path, "/") == 0)
+        return lb_error_set(err, LB_ERR_USAGE, "%s is the root directory", name);
+    if (getcwd(current, sizeof current) != NULL && strncmp(current, path, size) == 0 &&
+        (current[size] == '/' || current[size] == '\0'))
+        return lb_error_set(err, LB_ERR_USAGE, "%s holds the current directory and is not replaced",
+                            name);
+    return LB_OK;
+}

@@ -1,0 +1,40 @@
+/* Directories as outputs: the numbered parts, and how a tree takes another's place. Inside the room only. */
+#ifndef LB_IO_OUTPUT_TREE_H
+#define LB_IO_OUTPUT_TREE_H
+
+#include <stdint.h>
+
+#include "core/base/error.h"
+
+struct lb_tree {
+    char *path;          /* the directory that is being built */
+    char *extension;     /* of part names */
+    uint32_t first_part; /* number of part 0: beyond those of the directory appended to */
+    uint32_t *parts;     /* numbers made so far, first_part included */
+    uint32_t n_parts;
+    uint32_t capacity;
+};
+
+/* old: the directory whose parts are to be numbered on, or NULL. fini is allowed after a failure, too. */
+lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
+                       const char *extension, struct lb_error *err) LB_MUST_USE;
+void lb_tree_fini(struct lb_tree *tree);
+/* Makes and opens part n. */
+lb_status lb_tree_open_part(struct lb_tree *tree, uint32_t n, int *fd,
+                            struct lb_error *err) LB_MUST_USE;
+/* Writes _SUCCESS. */
+lb_status lb_tree_finish(struct lb_tree *tree, struct lb_error *err) LB_MUST_USE;
+
+/* These give 0 or an errno value. */
+/* Moves the parts and _SUCCESS into target; on failure, those already moved are removed there. */
+int lb_tree_move_parts(struct lb_tree *tree, const char *target);
+/* Renames; EEXIST when `to` is there. For files and directories. */
+int lb_tree_rename_new(const char *from, const char *to);
+/* Swaps two directories. */
+int lb_tree_exchange(const char *a, const char *b);
+
+/* A directory that is the root, or holds the current directory, is not one to replace. */
+lb_status lb_tree_check_replaceable(const char *path, const char *name,
+                                    struct lb_error *err) LB_MUST_USE;
+
+#endif

@@ -1,0 +1,263 @@
+/* Input paths become lists of files: see path.h. Globbing itself is the C library's. */
+#include "core/io/path.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/sys.h"
+
+/* Names found, to be sorted before they are added. */
+struct name_list {
+    char **names;
+    size_t n_names;
+    size_t capacity;
+};
+
+enum lb_compression lb_compression_of(const char *path)
+{
+    static const struct {
+        const char *extension;
+        enum lb_compression compression;
+    } known[] = {{".gz", LB_GZIP}, {".zst", LB_ZSTD}, {".lz4", LB_LZ4}, {".bz2", LB_BZIP2}};
+    size_t size = strlen(path);
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        size_t length = strlen(known[i].extension);
+        if (size > length && strcmp(path + size - length, known[i].extension) == 0)
+            return known[i].compression;
+    }
+    return LB_PLAIN;
+}
+
+static lb_status add_file(struct lb_file_list *list, const char *path, const struct stat *info,
+                          struct lb_error *err)
+{
+    if (list->n_files == list->capacity) {
+        size_t capacity = list->capacity > 0 ? 2 * list->capacity : 8;
+        struct lb_file *files =
+            lb_realloc(list->files, list->capacity * sizeof *files, capacity * sizeof *files);
+        if (files == NULL)
+            return lb_error_memory(err, "the list of input files", capacity * sizeof *files);
+        list->files = files;
+        list->capacity = capacity;
+    }
+    char *copy = lb_strdup(path);
+    if (copy == NULL)
+        return lb_error_memory(err, "the list of input files", strlen(path) + 1);
+    bool is_regular = info != NULL && S_ISREG(info->st_mode);
+    list->files[list->n_files++] = (struct lb_file){
+        .path = copy,
+        .size_bytes = is_regular ? (uint64_t)info->st_size : 0,
+        .is_regular = is_regular,
+        .compression = lb_compression_of(path),
+    };
+    return LB_OK;
+}
+
+/* Forgets what was added beyond the first n_files. */
+static void cut_list(struct lb_file_list *list, size_t n_files)
+{
+    while (list->n_files > n_files)
+        lb_strfree(list->files[--list->n_files].path);
+}
+
+static lb_status missing_error(struct lb_error *err, int errno_value, const char *path)
+{
+    if (errno_value == ENOENT || errno_value == ENOTDIR)
+        return lb_error_set(err, LB_ERR_USAGE, "no such file: %s", path);
+    return lb_error_system(err, errno_value, "cannot read '%s'", path);
+}
+
+/* A file that is known to exist and is not a directory. */
+static lb_status add_readable(struct lb_file_list *list, const char *path, const struct stat *info,
+                              struct lb_error *err)
+{
+    if (access(path, R_OK) != 0)
+        return missing_error(err, errno, path);
+    return add_file(list, path, info, err);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static lb_status push_name(struct name_list *list, const char *directory, const char *name,
+                           struct lb_error *err)
+{
+    if (list->n_names == list->capacity) {
+        size_t capacity = list->capacity > 0 ? 2 * list->capacity : 16;
+        char **names =
+            lb_realloc(list->names, list->capacity * sizeof *names, capacity * sizeof *names);
+        if (names == NULL)
+            return lb_error_memory(err, "the names in a directory", capacity * sizeof *names);
+        list->names = names;
+        list->capacity = capacity;
+    }
+    size_t length = strlen(directory);
+    const char *slash = length > 0 && directory[length - 1] == '/' ? "" : "/";
+    size_t size = length + strlen(slash) + strlen(name) + 1;
+    char *path = lb_alloc(size); /* just as long as lb_strfree takes it to be */
+    if (path == NULL)
+        return lb_error_memory(err, "the names in a directory", size);
+    snprintf(path, size, "%s%s%s", directory, slash, name);
+    list->names[list->n_names++] = path;
+    return LB_OK;
+}
+
+static void free_names(struct name_list *list)
+{
+    for (size_t i = 0; i < list->n_names; i++)
+        lb_strfree(list->names[i]);
+    lb_free(list->names, list->capacity * sizeof *list->names);
+}
+
+/* Collects the visible entries of a directory, unsorted. *complete: it holds a _SUCCESS, so that
+ * having no other file is its content and no mistake. */
+static lb_status read_names(const char *path, struct name_list *list, bool *complete,
+                            struct lb_error *err)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return lb_error_system(err, errno, "cannot read directory '%s'", path);
+    lb_status status = LB_OK;
+    while (status == LB_OK) {
+        errno = 0;
+        struct dirent *entry = readdir(directory);
+        if (entry == NULL) {
+            if (errno != 0)
+                status = lb_error_system(err, errno, "cannot read directory '%s'", path);
+            break;
+        }
+        if (strcmp(entry->d_name, "_SUCCESS") == 0)
+            *complete = true;
+        if (entry->d_name[0] != '_' && entry->d_name[0] != '.')
+            status = push_name(list, path, entry->d_name, err);
+    }
+    closedir(directory);
+    return status;
+}
+
+/* Adds the regular files of a directory; *complete as for read_names. */
+static lb_status add_directory(struct lb_file_list *list, const char *path, bool *complete,
+                               struct lb_error *err)
+{
+    struct name_list names = {0};
+    lb_status status = read_names(path, &names, complete, err);
+    if (status == LB_OK && names.n_names > 0)
+        qsort(names.names, names.n_names, sizeof *names.names, compare_names);
+    for (size_t i = 0; status == LB_OK && i < names.n_names; i++) {
+        struct stat info;
+        if (stat(names.names[i], &info) != 0)
+            status = missing_error(err, errno, names.names[i]);
+        else if (S_ISREG(info.st_mode))
+            status = add_readable(list, names.names[i], &info, err);
+    }
+    free_names(&names);
+    return status;
+}
+
+/* What the callback of glob() saw; the C library gives it no argument of ours. */
+static _Thread_local struct {
+    int errno_value;
+    char path[512];
+} glob_failure;
+
+static int note_glob_failure(const char *path, int errno_value)
+{
+    if (errno_value == ENOENT || errno_value == ENOTDIR)
+        return 0;
+    glob_failure.errno_value = errno_value;
+    strncpy(glob_failure.path, path, sizeof glob_failure.path - 1);
+    return 1;
+}
+
+static lb_status add_matches(struct lb_file_list *list, const char *pattern, glob_t *found,
+                             struct lb_error *err)
+{
+    size_t before = list->n_files;
+    bool complete = false;
+
+    qsort(found->gl_pathv, found->gl_pathc, sizeof *found->gl_pathv, compare_names);
+    for (size_t i = 0; i < found->gl_pathc; i++) {
+        const char *path = found->gl_pathv[i];
+        struct stat info;
+        if (i > 0 && strcmp(path, found->gl_pathv[i - 1]) == 0)
+            continue; /* braces may name a file twice */
+        if (stat(path, &info) != 0)
+            return missing_error(err, errno, path);
+        if (S_ISDIR(info.st_mode))
+            LB_TRY(add_directory(list, path, &complete, err));
+        else
+            LB_TRY(add_readable(list, path, &info, err));
+    }
+    if (list->n_files == before && !complete)
+        return lb_error_set(err, LB_ERR_USAGE, "no input matches '%s'", pattern);
+    return LB_OK;
+}
+
+static lb_status add_glob(struct lb_file_list *list, const char *pattern, struct lb_error *err)
+{
+    glob_t found;
+    lb_status status;
+
+    memset(&glob_failure, 0, sizeof glob_failure);
+    switch (glob(pattern, GLOB_BRACE | GLOB_NOSORT, note_glob_failure, &found)) {
+    case 0:
+        status = add_matches(list, pattern, &found, err);
+        break;
+    case GLOB_NOMATCH:
+        status = lb_error_set(err, LB_ERR_USAGE, "no input matches '%s'", pattern);
+        break;
+    case GLOB_NOSPACE:
+        return lb_error_memory(err, "the matches of a glob", strlen(pattern));
+    default:
+        status = lb_error_system(err, glob_failure.errno_value, "cannot read directory '%s'",
+                                 glob_failure.path);
+    }
+    globfree(&found);
+    return status;
+}
+
+lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct lb_error *err)
+{
+    if (strcmp(path, "-") == 0)
+        return add_file(list, path, NULL, err);
+    if (path[0] == '\0')
+        return lb_error_set(err, LB_ERR_USAGE, "an input path is empty");
+
+    size_t before = list->n_files;
+    struct stat info;
+    lb_status status;
+    /* A name that exists is that file, whatever its characters: "data[1].txt". */
+    if (stat(path, &info) == 0) {
+        if (S_ISDIR(info.st_mode)) {
+            bool complete = false;
+            status = add_directory(list, path, &complete, err);
+            if (status == LB_OK && list->n_files == before && !complete)
+                status = lb_error_set(err, LB_ERR_USAGE, "no input files in directory '%s'", path);
+        } else {
+            status = add_readable(list, path, &info, err);
+        }
+    } else if (strpbrk(path, "*?[{") != NULL) {
+        status = add_glob(list, path, err);
+    } else {
+        status = missing_error(err, errno, path);
+    }
+    if (status != LB_OK)
+        cut_list(list, before);
+    return status;
+}
+
+void lb_file_list_fini(struct lb_file_list *list)
+{
+    cut_list(list, 0);
+    lb_free(list->files, list->capacity * sizeof *list->files);
+    *list = (struct lb_file_list){0};
+}

@@ -1,0 +1,35 @@
+/* Input paths: files, directories, globs and lists of them become a list of files.
+ *
+ * A directory means its regular files in byte order of name, not those that start with '_' or '.'; it is
+ * not searched deeper. A glob (* ? [..] {a,b}) gives its matches in byte order. "-" is standard input.
+ * Order of the arguments is kept; no match is LB_ERR_USAGE with the pattern's name. */
+#ifndef LB_IO_PATH_H
+#define LB_IO_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/base/error.h"
+
+/* ORDER compressions */
+enum lb_compression { LB_PLAIN, LB_GZIP, LB_ZSTD, LB_LZ4, LB_BZIP2 };
+
+struct lb_file {
+    char *path;
+    uint64_t size_bytes;     /* 0 when not a regular file */
+    bool is_regular;         /* else a pipe, device or standard input: read as a stream */
+    enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2 */
+};
+
+struct lb_file_list {
+    struct lb_file *files;
+    size_t n_files;
+    size_t capacity;
+};
+
+lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct lb_error *err)
+    LB_MUST_USE;
+void lb_file_list_fini(struct lb_file_list *list);
+enum lb_compression lb_compression_of(const char *path);
+
+#endif

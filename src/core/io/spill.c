@@ -1,0 +1,223 @@
+/* Spill files: see spill.h for the format.
+ *
+ * IDEA   Append only, at offsets the one appending thread keeps; reads are positioned and share nothing but the
+ *        descriptor. A frame whose write failed has moved no offset, so the next append writes over it.
+ * MEMORY One buffer as large as the largest frame's bound, and lz4's 16 KiB table.
+ * WHY NOT keep a frame compressed that hardly shrank: reading it back would pay for nothing. */
+#include "core/io/spill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <lz4.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "core/base/fault.h"
+#include "core/base/hash.h"
+#include "core/base/sys.h"
+
+enum {
+    FRAME_MAGIC = 0x4650424c, /* "LBPF" */
+    HEAD_BYTES = 24,
+    NAME_ATTEMPTS = 100
+};
+
+struct frame_head {
+    uint32_t magic;
+    uint32_t raw_size;
+    uint32_t stored_size;
+    uint32_t zero;
+    uint64_t hash;
+};
+_Static_assert(sizeof(struct frame_head) == HEAD_BYTES, "the head has no holes");
+
+struct lb_spill {
+    int fd;
+    char *tmp_dir; /* for messages */
+    _Atomic uint64_t
+        end_bytes;       /* where the next frame goes; written by the appending thread only */
+    struct lb_buf frame; /* head and stored bytes of the frame being written */
+    char *lz4_state;
+};
+
+/* A file without a name in tmp_dir, or -1 with errno. */
+static int open_nameless(const char *tmp_dir)
+{
+    int fd = lb_sys.open(tmp_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd;
+    /* The file system has no such thing: a name, for a moment. */
+    size_t size = strlen(tmp_dir) + 40;
+    char *path = lb_alloc(size);
+    if (path == NULL) {
+        errno = ENOMEM;
+        return -1;
+    }
+    for (int i = 0; i < NAME_ATTEMPTS; i++) {
+        uint64_t random;
+        if (getrandom(&random, sizeof random, 0) != sizeof random)
+            random = lb_hash_pair((uint64_t)(uintptr_t)path, (uint64_t)i);
+        snprintf(path, size, "%s/.luabatch-%016llx", tmp_dir, (unsigned long long)random);
+        fd = lb_sys.open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+        if (fd >= 0 || errno != EEXIST)
+            break;
+    }
+    if (fd >= 0 && lb_sys.unlink(path) != 0) {
+        int errno_value = errno;
+        lb_sys.close(fd);
+        fd = -1;
+        errno = errno_value;
+    }
+    lb_free(path, size);
+    return fd;
+}
+
+lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill, struct lb_error *err)
+{
+    lb_status status;
+    struct lb_spill *self = lb_alloc_zero(sizeof *self);
+    if (self == NULL)
+        return lb_error_memory(err, "a spill file", sizeof *self);
+    self->fd = -1;
+    self->tmp_dir = lb_strdup(tmp_dir);
+    self->lz4_state = lb_alloc((size_t)LZ4_sizeofState());
+    if (self->tmp_dir == NULL || self->lz4_state == NULL) {
+        status = lb_error_memory(err, "a spill file", (size_t)LZ4_sizeofState());
+        goto fail;
+    }
+    self->fd = open_nameless(tmp_dir);
+    if (self->fd < 0) {
+        status = lb_error_system(err, errno, "cannot make a spill file in '%s'", tmp_dir);
+        goto fail;
+    }
+    *spill = self;
+    return LB_OK;
+
+fail:
+    lb_spill_delete(self);
+    return status;
+}
+
+void lb_spill_delete(struct lb_spill *spill)
+{
+    if (spill == NULL)
+        return;
+    if (spill->fd >= 0)
+        lb_sys.close(spill->fd);
+    lb_buf_fini(&spill->frame);
+    lb_free(spill->lz4_state, (size_t)LZ4_sizeofState());
+    lb_strfree(spill->tmp_dir);
+    lb_free(spill, sizeof *spill);
+}
+
+uint64_t lb_spill_bytes(const struct lb_spill *spill)
+{
+    return atomic_load_explicit(&spill->end_bytes, memory_order_relaxed);
+}
+
+static lb_status write_frame(struct lb_spill *spill, uint64_t offset, struct lb_error *err)
+{
+    size_t done = 0;
+    while (done < spill->frame.size) {
+        int fault = LB_FAULT("spill.write");
+        ssize_t n = -1;
+        if (fault != 0)
+            errno = fault;
+        else
+            n = lb_sys.pwrite(spill->fd, spill->frame.data + done, spill->frame.size - done,
+                              (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return lb_error_system(err, n < 0 ? errno : ENOSPC, "cannot write a spill file in '%s'",
+                                   spill->tmp_dir);
+        done += (size_t)n;
+    }
+    return LB_OK;
+}
+
+lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
+                          struct lb_frame *frame, struct lb_error *err)
+{
+    if (size > UINT32_MAX)
+        return lb_error_set(err, LB_ERR_RESOURCE, "a spilled piece of %zu bytes is too large",
+                            size);
+    bool may_shrink = size > 0 && size <= LZ4_MAX_INPUT_SIZE;
+    size_t bound = may_shrink ? (size_t)LZ4_compressBound((int)size) : size;
+    spill->frame.size = 0;
+    LB_TRY(lb_buf_reserve(&spill->frame, HEAD_BYTES + bound, err));
+    char *body = spill->frame.data + HEAD_BYTES;
+    size_t stored = 0;
+    if (may_shrink)
+        stored = (size_t)LZ4_compress_fast_extState(spill->lz4_state, data, body, (int)size,
+                                                    (int)bound, 1);
+    if (stored == 0 || stored > size - size / 16) {
+        if (size > 0)
+            memcpy(body, data, size);
+        stored = size;
+    }
+    struct frame_head head = {
+        .magic = FRAME_MAGIC,
+        .raw_size = (uint32_t)size,
+        .stored_size = (uint32_t)stored,
+        .hash = lb_hash_bytes(body, stored),
+    };
+    memcpy(spill->frame.data, &head, HEAD_BYTES);
+    spill->frame.size = HEAD_BYTES + stored;
+    uint64_t offset = lb_spill_bytes(spill);
+    LB_TRY(write_frame(spill, offset, err));
+    atomic_store_explicit(&spill->end_bytes, offset + spill->frame.size, memory_order_relaxed);
+    *frame = (struct lb_frame){offset, head.raw_size, head.stored_size};
+    return LB_OK;
+}
+
+static lb_status damaged(const struct lb_spill *spill, const struct lb_frame *frame,
+                         const char *what, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_RESOURCE, "spill file damaged at byte %llu: %s (in '%s')",
+                        (unsigned long long)frame->offset, what, spill->tmp_dir);
+}
+
+lb_status lb_spill_read(struct lb_spill *spill, const struct lb_frame *frame, void *out,
+                        struct lb_buf *scratch, struct lb_error *err)
+{
+    size_t size = HEAD_BYTES + (size_t)frame->stored_size;
+    scratch->size = 0;
+    LB_TRY(lb_buf_reserve(scratch, size, err));
+    for (size_t done = 0; done < size;) {
+        int fault = LB_FAULT("spill.read");
+        ssize_t n = -1;
+        if (fault != 0)
+            errno = fault;
+        else
+            n = lb_sys.pread(spill->fd, scratch->data + done, size - done,
+                             (off_t)(frame->offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return lb_error_system(err, errno, "cannot read a spill file in '%s'", spill->tmp_dir);
+        if (n == 0)
+            return damaged(spill, frame, "it ends early", err);
+        done += (size_t)n;
+    }
+
+    struct frame_head head;
+    const char *body = scratch->data + HEAD_BYTES;
+    memcpy(&head, scratch->data, HEAD_BYTES);
+    if (head.magic != FRAME_MAGIC || head.raw_size != frame->raw_size ||
+        head.stored_size != frame->stored_size || head.zero != 0)
+        return damaged(spill, frame, "wrong frame head", err);
+    if (lb_hash_bytes(body, head.stored_size) != head.hash)
+        return damaged(spill, frame, "wrong checksum", err);
+    if (head.stored_size == head.raw_size) {
+        if (head.raw_size > 0)
+            memcpy(out, body, head.raw_size);
+    } else if (LZ4_decompress_safe(body, out, (int)head.stored_size, (int)head.raw_size) !=
+               (int)head.raw_size) {
+        return damaged(spill, frame, "wrong lz4 data", err);
+    }
+    return LB_OK;
+}

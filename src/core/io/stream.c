@@ -1,0 +1,219 @@
+/* Sequential reading and decompression: see stream.h.
+ *
+ * STATES A compressed stream is between members (at the start, and after each) or inside one. End of file is good only
+ *        between members, after at least one; an empty file is a truncated one, as for the tools of each format. The
+ *        magic bytes are checked here, so that "garbage after" does not depend on what a library makes of it. */
+#include "core/io/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/sys.h"
+#include "core/io/stream_codec.h"
+
+#ifdef LB_TINY
+enum { INPUT_BYTES = 61 };
+#else
+enum { INPUT_BYTES = 256 << 10 };
+#endif
+
+/* Linux moves at most 2 GiB - 4096 in one call. */
+enum { READ_LIMIT = 1 << 30 };
+
+lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
+                         struct lb_error *err)
+{
+    bool is_stdin = strcmp(file->path, "-") == 0;
+    lb_status status;
+    struct lb_stream *self = lb_alloc_zero(sizeof *self);
+    if (self == NULL)
+        return lb_error_memory(err, "an input stream", sizeof *self);
+    self->compression = file->compression;
+    self->codec = lb_codec_class_of(file->compression);
+    self->fd = STDIN_FILENO;
+    self->path = lb_strdup(is_stdin ? "standard input" : file->path);
+    if (self->codec != NULL)
+        self->input = lb_alloc(INPUT_BYTES);
+    if (self->path == NULL || (self->codec != NULL && self->input == NULL)) {
+        status = lb_error_memory(err, "an input stream", INPUT_BYTES);
+        goto fail;
+    }
+    if (!is_stdin) {
+        self->fd = lb_sys.open(file->path, O_RDONLY | O_CLOEXEC, 0);
+        if (self->fd < 0) {
+            status = lb_error_system(err, errno, "cannot open '%s'", file->path);
+            goto fail;
+        }
+        self->owns_fd = true;
+    }
+    *stream = self;
+    return LB_OK;
+
+fail:
+    lb_stream_close(self);
+    return status;
+}
+
+void lb_stream_close(struct lb_stream *stream)
+{
+    if (stream == NULL)
+        return;
+    if (stream->has_decoder)
+        stream->codec->stop(stream);
+    if (stream->owns_fd)
+        lb_sys.close(stream->fd);
+    lb_free(stream->input, stream->input != NULL ? INPUT_BYTES : 0);
+    lb_strfree(stream->path);
+    lb_free(stream, sizeof *stream);
+}
+
+uint64_t lb_stream_raw_bytes(const struct lb_stream *stream)
+{
+    return stream->read_bytes - (stream->input_end - stream->input_start);
+}
+
+/* Reads once; *got 0 is the end of the file. */
+static lb_status read_some(struct lb_stream *stream, char *data, size_t size, size_t *got,
+                           struct lb_error *err)
+{
+    ssize_t n;
+    do
+        n = lb_sys.read(stream->fd, data, size < READ_LIMIT ? size : READ_LIMIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return lb_error_system(err, errno, "cannot read '%s' at byte %llu", stream->path,
+                               (unsigned long long)stream->read_bytes);
+    stream->read_bytes += (uint64_t)n;
+    *got = (size_t)n;
+    return LB_OK;
+}
+
+static lb_status read_plain(struct lb_stream *stream, char *data, size_t size, size_t *got,
+                            struct lb_error *err)
+{
+    size_t done = 0;
+    while (done < size && !stream->ended) {
+        size_t n;
+        LB_TRY(read_some(stream, data + done, size - done, &n, err));
+        stream->ended = n == 0;
+        done += n;
+    }
+    *got = done;
+    return LB_OK;
+}
+
+/* Reads until at least `wanted` bytes of input are at hand, or the file ends. */
+static lb_status fill_input(struct lb_stream *stream, size_t wanted, struct lb_error *err)
+{
+    size_t held = stream->input_end - stream->input_start;
+    if (held >= wanted || stream->input_ended)
+        return LB_OK;
+    memmove(stream->input, stream->input + stream->input_start, held);
+    stream->input_start = 0;
+    stream->input_end = held;
+    while (stream->input_end < wanted && !stream->input_ended) {
+        size_t n;
+        LB_TRY(read_some(stream, stream->input + stream->input_end, INPUT_BYTES - stream->input_end,
+                         &n, err));
+        stream->input_ended = n == 0;
+        stream->input_end += n;
+    }
+    return LB_OK;
+}
+
+static lb_status data_error(const struct lb_stream *stream, const char *what, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_DATA, "%s: %s %s data at byte %llu", stream->path, what,
+                        stream->codec->name, (unsigned long long)lb_stream_raw_bytes(stream));
+}
+
+/* gzip members may be padded with zero bytes up to the end of the file (tapes, block devices). */
+static lb_status skip_padding(struct lb_stream *stream, struct lb_error *err)
+{
+    for (;;) {
+        while (stream->input_start < stream->input_end) {
+            if (stream->input[stream->input_start] != 0)
+                return data_error(stream, "garbage after", err);
+            stream->input_start++;
+        }
+        if (stream->input_ended)
+            return LB_OK;
+        LB_TRY(fill_input(stream, 1, err));
+    }
+}
+
+/* Between members: begins the next one, or finds the good end. */
+static lb_status begin_member(struct lb_stream *stream, struct lb_error *err)
+{
+    const struct lb_codec_class *codec = stream->codec;
+    LB_TRY(fill_input(stream, codec->magic_bytes, err));
+    size_t held = stream->input_end - stream->input_start;
+    const unsigned char *head = (unsigned char *)stream->input + stream->input_start;
+    if (held == 0) {
+        if (stream->n_members == 0)
+            return data_error(stream, "truncated", err);
+        stream->ended = true;
+        return LB_OK;
+    }
+    if (stream->compression == LB_GZIP && stream->n_members > 0 && head[0] == 0) {
+        LB_TRY(skip_padding(stream, err));
+        stream->ended = true;
+        return LB_OK;
+    }
+    if (!codec->is_magic(head, held)) {
+        if (stream->n_members > 0)
+            return data_error(stream, "garbage after", err);
+        return lb_error_set(err, LB_ERR_DATA, "%s: this is not %s data (byte 0)", stream->path,
+                            codec->name);
+    }
+    if (held < codec->magic_bytes) {
+        stream->input_start = stream->input_end; /* the byte named is where the file ends */
+        return data_error(stream, "truncated", err);
+    }
+    LB_TRY(codec->begin(stream, err));
+    stream->inside = true;
+    stream->n_members++;
+    return LB_OK;
+}
+
+/* Inside a member: decodes some bytes. */
+static lb_status decode_some(struct lb_stream *stream, char *data, size_t size, size_t *got,
+                             struct lb_error *err)
+{
+    bool member_ended = false;
+    LB_TRY(fill_input(stream, 1, err));
+    size_t before = stream->input_start;
+    lb_status status = stream->codec->step(stream, data, size, got, &member_ended, err);
+    if (status == LB_ERR_DATA) {
+        lb_error_prefix(err, "%s: damaged %s data at byte %llu: ", stream->path,
+                        stream->codec->name, (unsigned long long)lb_stream_raw_bytes(stream));
+        return status;
+    }
+    LB_TRY(status);
+    stream->inside = !member_ended;
+    /* Without input, output or end it will never go on. */
+    if (!member_ended && *got == 0 && stream->input_start == before && stream->input_ended)
+        return data_error(stream, "truncated", err);
+    return LB_OK;
+}
+
+lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
+                         struct lb_error *err)
+{
+    if (stream->codec == NULL)
+        return read_plain(stream, data, size, got, err);
+    size_t done = 0;
+    while (done < size && !stream->ended) {
+        if (!stream->inside) {
+            LB_TRY(begin_member(stream, err));
+            continue;
+        }
+        size_t n = 0;
+        LB_TRY(decode_some(stream, data + done, size - done, &n, err));
+        done += n;
+    }
+    *got = done;
+    return LB_OK;
+}

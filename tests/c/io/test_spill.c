@@ -1,0 +1,194 @@
+/* Spill files: round trips, damage at every byte, no trace in the folder. */
+#include "core/io/spill.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "core/base/sys.h"
+#include "folder.h"
+#include "random.h"
+
+static struct lb_error err;
+
+static char *random_bytes(size_t size, bool compressible)
+{
+    char *data = malloc(size + 1);
+    for (size_t i = 0; i < size; i++)
+        data[i] = compressible ? "abcd"[random_below(3)] : (char)random_next();
+    return data;
+}
+
+enum { N_FRAMES = 60 };
+static struct lb_spill *shared_spill;
+static struct lb_frame frames[N_FRAMES];
+static char *contents[N_FRAMES];
+
+static void *read_all(void *seed)
+{
+    struct lb_buf scratch = {0};
+    struct lb_error error;
+    size_t step = *(size_t *)seed;
+    for (size_t i = 0; i < N_FRAMES; i++) {
+        const struct lb_frame *frame = &frames[i * step % N_FRAMES];
+        char *out = malloc(frame->raw_size + 1);
+        if (lb_spill_read(shared_spill, frame, out, &scratch, &error) != LB_OK ||
+            memcmp(out, contents[i * step % N_FRAMES], frame->raw_size) != 0)
+            *(size_t *)seed = 0;
+        free(out);
+    }
+    lb_buf_fini(&scratch);
+    return NULL;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    uint64_t total = 0;
+    assert_int_equal(lb_spill_new(folder, &shared_spill, &err), LB_OK);
+    for (size_t i = 0; i < N_FRAMES; i++) {
+        size_t size = i == 0 ? 0 : i == 1 ? 1 : i == 2 ? 1 << 20 : random_below(20000);
+        contents[i] = random_bytes(size, i & 1);
+        assert_int_equal(lb_spill_append(shared_spill, contents[i], size, &frames[i], &err), LB_OK);
+        assert_int_equal(frames[i].raw_size, size);
+        total += 24 + frames[i].stored_size;
+        if ((i & 1) && size > 1000)
+            assert_true(frames[i].stored_size < size);
+    }
+    assert_int_equal(lb_spill_bytes(shared_spill), total);
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        assert_true(entry->d_name[0] == '.' &&
+                    (entry->d_name[1] == '\0' || entry->d_name[1] == '.'));
+    closedir(directory);
+    pthread_t threads[2];
+    size_t steps[2] = {7, 11};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_all, &steps[i]), 0);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(threads[i], NULL);
+        assert_true(steps[i] != 0);
+    }
+    for (size_t i = 0; i < N_FRAMES; i++)
+        free(contents[i]);
+    lb_spill_delete(shared_spill);
+}
+
+/* The sys layer changes one byte of what is read, or fails. */
+static struct lb_sys real_sys;
+static size_t flip_at;
+static int fail_calls; /* > 0: the n-th write from now fails */
+static int fail_errno;
+
+static ssize_t flipping_pread(int fd, void *data, size_t size, off_t offset)
+{
+    ssize_t n = real_sys.pread(fd, data, size, offset);
+    if (n > 0 && flip_at >= (size_t)offset && flip_at < (size_t)offset + (size_t)n)
+        ((char *)data)[flip_at - (size_t)offset] ^= 1;
+    return n;
+}
+
+/* Writes a few bytes at a time, then fails. */
+static ssize_t failing_pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    if (fail_calls > 0 && --fail_calls == 0) {
+        errno = fail_errno;
+        return -1;
+    }
+    return real_sys.pwrite(fd, data, size < 10 ? size : 10, offset);
+}
+
+static int no_nameless_open(const char *path, int flags, mode_t mode)
+{
+    if ((flags & O_TMPFILE) == O_TMPFILE) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    return real_sys.open(path, flags, mode);
+}
+
+static void test_damage(void **state)
+{
+    (void)state;
+    struct lb_spill *spill;
+    struct lb_frame frame[2];
+    struct lb_buf scratch = {0};
+    char out[400];
+    real_sys = lb_sys;
+    lb_sys.pread = flipping_pread;
+    for (int compressible = 0; compressible < 2; compressible++) {
+        char *data = random_bytes(300, compressible);
+        assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(lb_spill_append(spill, data, 300, &frame[i], &err), LB_OK);
+        size_t end = (size_t)lb_spill_bytes(spill);
+        for (flip_at = (size_t)frame[1].offset; flip_at < end; flip_at++) {
+            assert_int_equal(lb_spill_read(spill, &frame[1], out, &scratch, &err), LB_ERR_RESOURCE);
+            char wanted[60];
+            snprintf(wanted, sizeof wanted,
+                     "spill file damaged at byte %zu: ", (size_t)frame[1].offset);
+            assert_memory_equal(err.message, wanted, strlen(wanted));
+            assert_int_equal(lb_spill_read(spill, &frame[0], out, &scratch, &err), LB_OK);
+            assert_memory_equal(out, data, 300);
+        }
+        frame[1].offset += 1; /* past the end of the file */
+        assert_int_equal(lb_spill_read(spill, &frame[1], out, &scratch, &err), LB_ERR_RESOURCE);
+        lb_spill_delete(spill);
+        free(data);
+    }
+    lb_buf_fini(&scratch);
+    lb_sys = real_sys;
+}
+
+static void test_write_failure(void **state)
+{
+    (void)state;
+    struct lb_spill *spill;
+    struct lb_frame first;
+    struct lb_frame frame;
+    struct lb_buf scratch = {0};
+    char out[100];
+    char *data = random_bytes(100, false);
+    real_sys = lb_sys;
+    lb_sys.pwrite = failing_pwrite;
+    lb_sys.open = no_nameless_open; /* the other way to be nameless */
+    assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+    assert_int_equal(shell("test -z \"$(ls -A)\""), 0);
+    assert_int_equal(lb_spill_append(spill, data, 100, &first, &err), LB_OK);
+    fail_calls = 4;
+    fail_errno = ENOSPC;
+    assert_int_equal(lb_spill_append(spill, data, 100, &frame, &err), LB_ERR_RESOURCE);
+    assert_non_null(strstr(err.message, "No space left on device"));
+    fail_calls = 3;
+    fail_errno = EINTR;
+    assert_int_equal(lb_spill_append(spill, data, 100, &frame, &err), LB_OK);
+    assert_int_equal(lb_spill_read(spill, &frame, out, &scratch, &err), LB_OK);
+    assert_memory_equal(out, data, 100);
+    assert_int_equal(lb_spill_read(spill, &first, out, &scratch, &err), LB_OK);
+    lb_spill_delete(spill);
+    lb_buf_fini(&scratch);
+    free(data);
+    lb_sys = real_sys;
+    assert_int_equal(lb_spill_new("/no/such/folder", &spill, &err), LB_ERR_USAGE);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_write_failure),
+    };
+    random_start("test_spill");
+    folder_make();
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    folder_remove();
+    return failed;
+}
