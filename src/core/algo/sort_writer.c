@@ -1,0 +1,534 @@
+/* Writers: collect rows, sort them, spill them.
+ *
+ * IDEA   Rows lie back to back in chunks; an entry per row holds its prefix and address. A row's prefix is
+ *        loaded when the next row comes: by then the caller has filled it in, and it is still in the cache. As
+ *        long as all keys begin with one byte (the type tag, nearly always) the prefix begins behind it.
+ * STATES collecting (rows in chunks, none sorted) -> [spill: sorted, written, chunks empty again]* ->
+ *        finish: what is left is sorted and stays in memory as a run of its own.
+ * MEMORY Chunks, entries, as much scratch again for sorting, and partition numbers; reserved before they are
+ *        allocated, and kept for the next rows after a spill. When the next piece would go beyond
+ *        writer_bytes, or the budget refuses it, the rows are spilled. A quarter of writer_bytes
+ *        is held in any case: else a full budget, or a large charge, would make a run of every few rows. */
+#include "core/algo/sort_private.h"
+
+#include "core/algo/advise.h"
+#include "core/base/hash.h"
+
+enum {
+    MIN_CHUNK_BYTES = 4 * 1024,
+    FIRST_CHUNK_BYTES = 256 * 1024,
+    MAX_CHUNK_BYTES = 8 * 1024 * 1024,
+    FIRST_ENTRIES = 64,
+    PREFETCH = 12
+};
+
+struct lb_sort_writer {
+    /* configuration */
+    struct lb_sorter *sorter;
+    uint64_t flip;          /* all ones when descending */
+    bool has_partitions;
+    bool has_sample;
+    size_t max_chunk_bytes;
+    size_t entry_bytes;     /* of entry, scratch and partition number */
+    size_t extra_bytes;     /* charged from outside */
+    /* state of the rows held */
+    size_t n;               /* entries */
+    bool pending;           /* the last entry has no prefix yet */
+    size_t depth;           /* of the prefixes: 1 while all keys begin with first_byte, else 0 */
+    unsigned char first_byte;
+    uint32_t same_key_size; /* UINT32_MAX: they differ */
+    bool in_sequence;
+    uint64_t last_sequence;
+    char *at;               /* free part of the newest chunk */
+    char *end;
+    /* resources */
+    struct lb_sort_chunk *chunks; /* with rows, newest first */
+    struct lb_sort_chunk *spare;  /* without, of at least the usual size when they were made */
+    size_t next_chunk_bytes;
+    struct lb_sort_entry *entries;
+    struct lb_sort_entry *scratch; /* made by the first sort */
+    uint16_t *partitions;          /* of each entry; NULL when there is one partition */
+    size_t capacity;               /* of entries and partitions */
+    size_t scratch_capacity;
+    size_t *slices;                /* number of rows of each partition; when sorted, their starts */
+    size_t reserved;               /* bytes reserved in the budget */
+    struct lb_sort_file *file;     /* made by the first spill */
+    struct lb_sort_run *runs;
+    struct lb_sort_sample sample;
+};
+
+static size_t clamp(size_t value, size_t low, size_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+static size_t slices_bytes(const struct lb_sort_writer *writer)
+{
+    return (writer->sorter->config.n_partitions + (size_t)1) * sizeof(size_t);
+}
+
+static void force(struct lb_sort_writer *writer, size_t bytes)
+{
+    lb_budget_force(writer->sorter->config.budget, bytes);
+    writer->reserved += bytes;
+}
+
+static void release(struct lb_sort_writer *writer, size_t bytes)
+{
+    lb_budget_release(writer->sorter->config.budget, bytes);
+    writer->reserved -= bytes;
+}
+
+static void forget_rows(struct lb_sort_writer *writer)
+{
+    writer->n = 0;
+    writer->pending = false;
+    writer->depth = 1;
+    writer->in_sequence = true;
+    writer->last_sequence = 0;
+    writer->at = writer->end = NULL;
+    memset(writer->slices, 0, slices_bytes(writer));
+}
+
+lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **out,
+                             struct lb_error *err)
+{
+    struct lb_sort_writer *writer = lb_alloc_zero(sizeof *writer);
+    if (writer == NULL)
+        return lb_error_memory(err, "a sort writer", sizeof *writer);
+    const struct lb_sorter_config *config = &sorter->config;
+    writer->sorter = sorter;
+    writer->flip = config->descending ? ~(uint64_t)0 : 0;
+    writer->has_partitions = config->n_partitions > 1;
+    writer->has_sample = !writer->has_partitions && config->n_ranges > 1;
+    writer->max_chunk_bytes =
+        clamp(config->writer_bytes / 16, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
+    writer->next_chunk_bytes = clamp(writer->max_chunk_bytes, MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
+    writer->entry_bytes = 2 * sizeof(struct lb_sort_entry) +
+                          (writer->has_partitions ? sizeof *writer->partitions : 0);
+    lb_sort_sample_init(&writer->sample);
+    size_t bytes = slices_bytes(writer);
+    writer->slices = lb_alloc_zero(bytes);
+    if (writer->slices == NULL) {
+        lb_free(writer, sizeof *writer);
+        return lb_error_memory(err, "the partitions of a sort writer", bytes);
+    }
+    force(writer, bytes);
+    forget_rows(writer);
+    *out = writer;
+    return LB_OK;
+}
+
+void lb_sort_writer_delete(struct lb_sort_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    lb_sort_chunks_free(writer->chunks);
+    lb_sort_chunks_free(writer->spare);
+    lb_free(writer->entries, writer->capacity * sizeof *writer->entries);
+    lb_free(writer->scratch, writer->scratch_capacity * sizeof *writer->scratch);
+    if (writer->partitions != NULL)
+        lb_free(writer->partitions, writer->capacity * sizeof *writer->partitions);
+    if (writer->slices != NULL)
+        lb_free(writer->slices, slices_bytes(writer));
+    while (writer->runs != NULL) {
+        struct lb_sort_run *next = writer->runs->next;
+        lb_sort_run_delete(writer->runs);
+        writer->runs = next;
+    }
+    lb_sort_file_unref(writer->file);
+    lb_sort_sample_fini(&writer->sample);
+    if (writer->reserved > 0)
+        release(writer, writer->reserved);
+    lb_free(writer, sizeof *writer);
+}
+
+void lb_sort_writer_charge(struct lb_sort_writer *writer, size_t extra_bytes)
+{
+    writer->extra_bytes = extra_bytes;
+}
+
+/* ---- sorting ---- */
+
+/* Brings entries into partition order; slices become the starts. */
+static void scatter_partitions(struct lb_sort_writer *writer)
+{
+    uint32_t n_partitions = writer->sorter->config.n_partitions;
+    size_t *slices = writer->slices;
+    size_t start = 0;
+    for (uint32_t p = 0; p < n_partitions; p++) {
+        size_t count = slices[p];
+        slices[p] = start;
+        start += count;
+    }
+    for (size_t i = 0; i < writer->n; i++)
+        writer->scratch[slices[writer->partitions[i]]++] = writer->entries[i];
+    /* Each slice now holds its end, which is the next one's start. */
+    memmove(slices + 1, slices, n_partitions * sizeof *slices);
+    slices[0] = 0;
+    struct lb_sort_entry *scattered = writer->scratch;
+    writer->scratch = writer->entries;
+    writer->entries = scattered;
+}
+
+static lb_status make_scratch(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    if (writer->scratch_capacity == writer->capacity)
+        return LB_OK;
+    lb_free(writer->scratch, writer->scratch_capacity * sizeof *writer->scratch);
+    writer->scratch_capacity = 0;
+    size_t bytes = writer->capacity * sizeof *writer->scratch;
+    writer->scratch = lb_sort_alloc(bytes);
+    if (writer->scratch == NULL)
+        return lb_error_memory(err, "sorting", bytes);
+    writer->scratch_capacity = writer->capacity;
+    return LB_OK;
+}
+
+static lb_status sort_rows(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    const struct lb_sorter_config *config = &writer->sorter->config;
+    struct lb_sort_order order = {.descending = config->descending,
+                                  .in_sequence = writer->in_sequence,
+                                  .same_key_size = writer->same_key_size,
+                                  .stop = config->stop};
+    LB_TRY(make_scratch(writer, err));
+    if (writer->has_partitions) {
+        scatter_partitions(writer);
+    } else {
+        writer->slices[0] = 0;
+        writer->slices[1] = writer->n;
+    }
+    for (uint32_t p = 0; p < config->n_partitions; p++) {
+        size_t first = writer->slices[p];
+        size_t n = writer->slices[p + 1] - first;
+        if (n < 2)
+            continue;
+        if (lb_sort_stopped(config))
+            return lb_error_set(err, LB_ERR_CANCELLED, "sorting was stopped");
+        LB_TRY(lb_sort_entries(writer->entries + first, writer->scratch + first, n, writer->depth,
+                               &order, err));
+    }
+    return LB_OK;
+}
+
+/* ---- the newest row ---- */
+
+/* A key with another first byte has come: prefixes begin with the first byte from now on. */
+static void include_first_byte(struct lb_sort_writer *writer)
+{
+    uint64_t first = (uint64_t)writer->first_byte << 56;
+    for (size_t i = 0; i + 1 < writer->n; i++) {
+        uint64_t word = writer->entries[i].prefix ^ writer->flip;
+        writer->entries[i].prefix = (first | word >> 8) ^ writer->flip;
+    }
+    writer->depth = 0;
+}
+
+/* Takes in the key of the newest row, which the caller has filled by now. */
+static inline lb_status settle(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    if (!writer->pending)
+        return LB_OK;
+    struct lb_sort_entry *entry = &writer->entries[writer->n - 1];
+    const struct lb_sort_row *row = entry->row;
+    if (writer->n == 1) {
+        writer->same_key_size = row->key_size;
+        writer->depth = row->key_size > 0 ? 1 : 0;
+        writer->first_byte = row->key_size > 0 ? (unsigned char)row->bytes[0] : 0;
+    } else {
+        if (row->key_size != writer->same_key_size)
+            writer->same_key_size = UINT32_MAX;
+        if (writer->depth == 1 &&
+            (row->key_size == 0 || (unsigned char)row->bytes[0] != writer->first_byte))
+            include_first_byte(writer);
+    }
+    uint64_t word = lb_sort_key_word(row, writer->depth);
+    entry->prefix = word ^ writer->flip;
+    writer->pending = false;
+    if (writer->has_sample) {
+        if (writer->depth == 1)
+            word = (uint64_t)writer->first_byte << 56 | word >> 8;
+        uint64_t hash = lb_hash_pair(row->sequence, word);
+        if (hash <= writer->sample.limit)
+            return lb_sort_sample_add(&writer->sample, hash, row->sequence, row->bytes,
+                                      lb_sort_range_size(&writer->sorter->config, row), err);
+    }
+    return LB_OK;
+}
+
+/* ---- spilling ---- */
+
+static lb_status write_entries(struct lb_sort_writer *writer, struct lb_sort_run_writer *run,
+                               struct lb_error *err)
+{
+    for (size_t i = 0; i < writer->n; i++) {
+        if (i + PREFETCH < writer->n) {
+            const char *ahead = (const char *)writer->entries[i + PREFETCH].row;
+            __builtin_prefetch(ahead);
+            __builtin_prefetch(ahead + 64);
+            __builtin_prefetch(ahead + 128);
+        }
+        LB_TRY(lb_sort_run_writer_add(run, writer->entries[i].row, err));
+    }
+    return LB_OK;
+}
+
+/* Sorts and writes all rows held; their memory is free for others then. */
+static lb_status spill(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    LB_TRY(settle(writer, err));
+    LB_TRY(sort_rows(writer, err));
+    if (writer->file == NULL)
+        LB_TRY(lb_sort_file_new(&writer->sorter->config, &writer->file, err));
+    struct lb_sort_run_writer out;
+    struct lb_sort_run *run = NULL;
+    lb_status status = lb_sort_run_writer_init(&out, writer->sorter, writer->file, err);
+    if (status == LB_OK)
+        status = write_entries(writer, &out, err);
+    if (status == LB_OK)
+        status = lb_sort_run_writer_finish(&out, &run, err);
+    lb_sort_run_writer_fini(&out);
+    LB_TRY(status);
+    run->next = writer->runs;
+    writer->runs = run;
+    while (writer->chunks != NULL) {
+        struct lb_sort_chunk *chunk = writer->chunks;
+        writer->chunks = chunk->next;
+        if (chunk->bytes > writer->max_chunk_bytes) {
+            chunk->next = NULL;
+            release(writer, chunk->bytes);
+            lb_sort_chunks_free(chunk);
+        } else {
+            chunk->next = writer->spare;
+            writer->spare = chunk;
+        }
+    }
+    forget_rows(writer);
+    return LB_OK;
+}
+
+/* ---- room ---- */
+
+/* Reserves memory for more rows; false means that those held should be spilled. */
+static bool may_grow(struct lb_sort_writer *writer, size_t bytes)
+{
+    size_t limit = writer->sorter->config.writer_bytes;
+    size_t least = limit / 4;
+    limit = limit > writer->extra_bytes ? limit - writer->extra_bytes : 0;
+    limit = limit < least ? least : limit;
+    size_t wanted = writer->reserved + bytes;
+    if (wanted <= limit && lb_budget_reserve(writer->sorter->config.budget, bytes)) {
+        writer->reserved += bytes;
+        return true;
+    }
+    if (writer->n > 0 && (wanted > limit || wanted > least))
+        return false;
+    force(writer, bytes);
+    return true;
+}
+
+/* Moves an array to a new capacity. */
+static lb_status resize(void **array, size_t item_bytes, size_t from, size_t to,
+                        struct lb_error *err)
+{
+    void *moved = lb_realloc(*array, from * item_bytes, to * item_bytes);
+    if (moved == NULL)
+        return lb_error_memory(err, "sorting", to * item_bytes);
+    *array = moved;
+    return LB_OK;
+}
+
+static lb_status add_entries(struct lb_sort_writer *writer, bool *full, struct lb_error *err)
+{
+    size_t old = writer->capacity;
+    size_t capacity = old == 0 ? FIRST_ENTRIES : old * 2;
+    *full = !may_grow(writer, (capacity - old) * writer->entry_bytes);
+    if (*full && old >= FIRST_ENTRIES * 16) {
+        capacity = old + old / 4;
+        *full = !may_grow(writer, (capacity - old) * writer->entry_bytes);
+    }
+    if (*full)
+        return LB_OK;
+    size_t bytes = (capacity - old) * writer->entry_bytes;
+    lb_status status = LB_OK;
+    struct lb_sort_entry *entries = writer->entries;
+    /* Both arrays must end with one capacity, so the smaller one is grown first and cut again when the other
+     * cannot follow; its place then holds fewer bytes than it could, which is harmless. */
+    if (writer->has_partitions) {
+        uint16_t *partitions = lb_realloc(writer->partitions, old * sizeof *partitions,
+                                          capacity * sizeof *partitions);
+        if (partitions == NULL) {
+            release(writer, bytes);
+            return lb_error_memory(err, "sorting", capacity * sizeof *partitions);
+        }
+        writer->partitions = partitions;
+    }
+    entries = lb_realloc(entries, old * sizeof *entries, capacity * sizeof *entries);
+    if (entries == NULL) {
+        release(writer, bytes);
+        status = lb_error_memory(err, "sorting", capacity * sizeof *entries);
+        if (writer->has_partitions) {
+            void *array = writer->partitions;
+            if (resize(&array, sizeof *writer->partitions, capacity, old, NULL) == LB_OK)
+                writer->partitions = array;
+        }
+        return status;
+    }
+    lb_advise_huge(entries, capacity * sizeof *entries);
+    writer->entries = entries;
+    writer->capacity = capacity;
+    return LB_OK;
+}
+
+/* Begins a chunk with room for a row of so many bytes. */
+static lb_status add_chunk(struct lb_sort_writer *writer, size_t row_bytes, bool *full,
+                           struct lb_error *err)
+{
+    size_t needed = sizeof(struct lb_sort_chunk) + row_bytes + LB_SORT_SLACK;
+    struct lb_sort_chunk *chunk = writer->spare;
+    *full = false;
+    if (chunk != NULL && chunk->bytes >= needed) {
+        writer->spare = chunk->next;
+    } else {
+        size_t bytes = writer->next_chunk_bytes < needed ? needed : writer->next_chunk_bytes;
+        *full = !may_grow(writer, bytes);
+        if (*full)
+            return LB_OK;
+        chunk = lb_sort_alloc(bytes);
+        if (chunk == NULL) {
+            release(writer, bytes);
+            return lb_error_memory(err, "rows to sort", bytes);
+        }
+        chunk->bytes = bytes;
+        writer->next_chunk_bytes =
+            clamp(2 * writer->next_chunk_bytes, MIN_CHUNK_BYTES, writer->max_chunk_bytes);
+    }
+    chunk->next = writer->chunks;
+    writer->chunks = chunk;
+    writer->at = chunk->rows;
+    writer->end = (char *)chunk + chunk->bytes - LB_SORT_SLACK;
+    return LB_OK;
+}
+
+/* Frees memory that a large row needs more. */
+static void drop_spare(struct lb_sort_writer *writer)
+{
+    while (writer->spare != NULL) {
+        struct lb_sort_chunk *chunk = writer->spare;
+        writer->spare = chunk->next;
+        chunk->next = NULL;
+        release(writer, chunk->bytes);
+        lb_sort_chunks_free(chunk);
+    }
+}
+
+static lb_status make_room(struct lb_sort_writer *writer, size_t row_bytes, struct lb_error *err)
+{
+    if (lb_sort_stopped(&writer->sorter->config))
+        return lb_error_set(err, LB_ERR_CANCELLED, "sorting was stopped");
+    bool full = false;
+    if (writer->n == writer->capacity)
+        LB_TRY(add_entries(writer, &full, err));
+    if (!full && (size_t)(writer->end - writer->at) < row_bytes)
+        LB_TRY(add_chunk(writer, row_bytes, &full, err));
+    if (!full)
+        return LB_OK;
+    LB_TRY(spill(writer, err));
+    if (sizeof(struct lb_sort_chunk) + row_bytes + LB_SORT_SLACK > writer->max_chunk_bytes)
+        drop_spare(writer);
+    return add_chunk(writer, row_bytes, &full, err); /* a writer without rows is never full */
+}
+
+lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, uint64_t sequence,
+                             uint32_t key_size, uint32_t group_size, uint32_t payload_size,
+                             struct lb_sort_row **out, struct lb_error *err)
+{
+    size_t bytes = (sizeof(struct lb_sort_row) + (size_t)key_size + payload_size + 7) & ~(size_t)7;
+    if (__builtin_expect(bytes > UINT32_MAX - 8, 0))
+        return lb_error_set(err, LB_ERR_RESOURCE,
+                            "a record of %zu bytes is too large to sort or group (4 GiB at most)",
+                            bytes);
+    LB_TRY(settle(writer, err));
+    if (__builtin_expect((size_t)(writer->end - writer->at) < bytes ||
+                             writer->n == writer->capacity,
+                         0))
+        LB_TRY(make_room(writer, bytes, err));
+    struct lb_sort_row *row = (struct lb_sort_row *)(void *)writer->at;
+    writer->at += bytes;
+    memset(writer->at - 8, 0, 8); /* the padding */
+    row->key_size = key_size;
+    row->group_size = group_size;
+    row->payload_size = payload_size;
+    row->partition = partition;
+    row->sequence = sequence;
+    if (sequence < writer->last_sequence)
+        writer->in_sequence = false;
+    writer->last_sequence = sequence;
+    if (writer->has_partitions)
+        writer->partitions[writer->n] = (uint16_t)partition;
+    writer->slices[partition]++;
+    writer->entries[writer->n++] = (struct lb_sort_entry){.row = row};
+    writer->pending = true;
+    *out = row;
+    return LB_OK;
+}
+
+/* ---- the end ---- */
+
+/* Makes the rows held a run in memory. */
+static lb_status keep_rows(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    LB_TRY(settle(writer, err));
+    if (writer->n == 0)
+        return LB_OK;
+    LB_TRY(sort_rows(writer, err));
+    struct lb_sort_run *run = lb_sort_run_new();
+    if (run == NULL)
+        return lb_error_memory(err, "a sorted run", sizeof *run);
+    run->n_partitions = writer->sorter->config.n_partitions;
+    run->prefix_depth = writer->depth;
+    for (uint32_t p = 0; p < run->n_partitions; p++) {
+        size_t first = writer->slices[p];
+        size_t last = writer->slices[p + 1];
+        if (first == last)
+            continue;
+        lb_sort_run_common(run, writer->entries[first].row, first == 0);
+        lb_sort_run_common(run, writer->entries[last - 1].row, false);
+    }
+    /* Whatever the run does not need goes back before the merge begins. */
+    void *entries = writer->entries;
+    run->capacity = writer->capacity;
+    if (resize(&entries, sizeof *writer->entries, writer->capacity, writer->n, NULL) == LB_OK)
+        run->capacity = writer->n;
+    run->entries = entries;
+    run->n_rows = writer->n;
+    run->chunks = writer->chunks;
+    run->slices = writer->slices;
+    run->budget = writer->sorter->config.budget;
+    run->reserved = slices_bytes(writer) + run->capacity * sizeof *run->entries;
+    for (const struct lb_sort_chunk *chunk = run->chunks; chunk != NULL; chunk = chunk->next)
+        run->reserved += chunk->bytes;
+    writer->reserved -= run->reserved;
+    writer->entries = NULL;
+    writer->chunks = NULL;
+    writer->slices = NULL;
+    lb_free(writer->partitions,
+            writer->partitions == NULL ? 0 : writer->capacity * sizeof *writer->partitions);
+    writer->partitions = NULL;
+    writer->capacity = 0;
+    run->next = writer->runs;
+    writer->runs = run;
+    return LB_OK;
+}
+
+lb_status lb_sort_writer_finish(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    lb_status status = keep_rows(writer, err);
+    if (status == LB_OK)
+        status = lb_sorter_take(writer->sorter, writer->runs, &writer->sample, err);
+    if (status == LB_OK)
+        writer->runs = NULL;
+    lb_sort_writer_delete(writer);
+    return status;
+}
