@@ -1,0 +1,467 @@
+/* The workers of a run and the stages they walk through.
+ *
+ * IDEA     Threads are started once per run and wait for stages. In a stage every worker claims a morsel under the
+ *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
+ * STATES   of a worker's round: claim -> begin -> produce -> end -> (commit) -> claim ... -> combine -> detach
+ * THREADS  `lock` guards every field of lb_run_private below it, the claim calls of the sources, and run->error.
+ *          run->stop is set under it and read by anyone.
+ * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
+#include "core/exec/run.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "core/base/sys.h"
+
+/* A leg's operator locals in one worker, and whether they are attached. */
+struct chain {
+    struct lb_op_local *locals; /* the leg's operators in order */
+    bool has_source;            /* the source is attached */
+    bool has_rest;              /* the transforms are */
+};
+
+/* What one worker has of the stage. */
+struct round {
+    struct lb_stage *stage;
+    struct lb_worker *worker;
+    struct chain *chains; /* one for each leg */
+    struct lb_op_local sink;
+    bool has_sink;
+};
+
+struct lb_run_private {
+    uv_mutex_t lock;
+    uv_cond_t wake;            /* a stage begins, or shutdown */
+    uv_thread_t *threads;
+    struct lb_worker *workers;
+    uint32_t n_started;        /* threads that exist */
+    bool shutdown;
+    /* the stage that runs */
+    struct lb_stage *stage;
+    uint64_t stage_number;     /* so that a worker joins each stage once */
+    uint32_t n_busy;           /* workers that have not left the stage */
+    uint32_t leg;              /* being claimed from */
+    uint64_t next_morsel;
+    /* the calling thread's loop */
+    uv_loop_t loop;
+    uv_async_t done;           /* sent by the last worker to leave a stage */
+    uv_signal_t signals[2];
+    int n_signals;             /* signals seen so far */
+};
+
+static struct lb_budget process_budget;
+
+/* Each worker's host state is interrupted outside user code's control; see lb_host. */
+void lb_run_fail(struct lb_run *run, const struct lb_error *err)
+{
+    struct lb_run_private *p = run->private;
+    uv_mutex_lock(&p->lock);
+    bool is_first = run->stop == 0;
+    if (is_first) {
+        run->error = *err;
+        atomic_store(&run->stop, 1);
+    }
+    uv_mutex_unlock(&p->lock);
+    if (!is_first || run->options.host.worker_interrupt == NULL)
+        return;
+    for (uint32_t i = 0; i < run->options.n_threads; i++) {
+        void *state = __atomic_load_n(&p->workers[i].host_state, __ATOMIC_ACQUIRE);
+        if (state != NULL)
+            run->options.host.worker_interrupt(&p->workers[i], state);
+    }
+}
+
+static lb_status attach(struct lb_op_local *local, struct lb_error *err)
+{
+    return local->op->class->attach != NULL ? local->op->class->attach(local, err) : LB_OK;
+}
+
+/* Takes the next morsel of the stage; *leg says of which leg. */
+static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb_error *err)
+{
+    struct lb_run *run = round->worker->run;
+    struct lb_run_private *p = run->private;
+    struct lb_stage *stage = round->stage;
+    uv_mutex_lock(&p->lock);
+    lb_status status = LB_OK;
+    *more = false;
+    while (p->leg < stage->n_legs && !atomic_load(&stage->sink->enough)) {
+        uint32_t current = p->leg;
+        struct chain *chain = &round->chains[current];
+        if (!chain->has_source) {
+            /* May be slow (it starts a Lua state): not under the lock. The leg may have moved on. */
+            uv_mutex_unlock(&p->lock);
+            chain->has_source = true;
+            status = attach(&chain->locals[0], err);
+            if (status != LB_OK)
+                return status;
+            uv_mutex_lock(&p->lock);
+            continue;
+        }
+        if (atomic_load(&run->stop) != 0) {
+            status = lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+            break;
+        }
+        struct lb_op_local *source = &chain->locals[0];
+        status = source->op->class->claim(source, more, err);
+        if (status != LB_OK)
+            break;
+        if (*more) {
+            round->worker->morsel = p->next_morsel++;
+            *leg = current;
+            break;
+        }
+        p->leg++;
+    }
+    uv_mutex_unlock(&p->lock);
+    return status;
+}
+
+static lb_status run_morsel(struct round *round, uint32_t leg, struct lb_error *err)
+{
+    struct chain *chain = &round->chains[leg];
+    uint32_t n_ops = round->stage->legs[leg].n_ops;
+    if (!chain->has_rest) {
+        chain->has_rest = true;
+        for (uint32_t i = 1; i < n_ops; i++)
+            LB_TRY(attach(&chain->locals[i], err));
+    }
+    if (!round->has_sink) {
+        round->has_sink = true;
+        LB_TRY(attach(&round->sink, err));
+    }
+    struct lb_op_local *source = &chain->locals[0];
+    for (struct lb_op_local *local = source->next; local != NULL; local = local->next)
+        if (local->op->class->begin != NULL)
+            LB_TRY(local->op->class->begin(local, err));
+    lb_status status = source->op->class->produce(source, err);
+    struct lb_op_local *local = source->next;
+    while (local != NULL && (status == LB_OK || status == LB_ENOUGH)) {
+        /* After LB_ENOUGH only the sink needs to know that the morsel is over. */
+        if (local->op->class->end != NULL && (status == LB_OK || local->next == NULL)) {
+            lb_status ended = local->op->class->end(local, err);
+            if (ended != LB_OK)
+                status = ended;
+            if (local->next == NULL)
+                break;
+        }
+        local = local->next;
+    }
+    if (status != LB_OK && status != LB_ENOUGH)
+        return status;
+    struct lb_host *host = &round->worker->run->options.host;
+    if (host->morsel_commit != NULL && round->worker->host_state != NULL)
+        host->morsel_commit(round->worker, round->worker->host_state);
+    return LB_OK;
+}
+
+static lb_status combine(struct round *round, struct lb_error *err)
+{
+    for (uint32_t i = 0; i < round->stage->n_legs; i++) {
+        struct chain *chain = &round->chains[i];
+        for (uint32_t j = 0; chain->has_rest && j < round->stage->legs[i].n_ops; j++) {
+            struct lb_op_local *local = &chain->locals[j];
+            if (local->op->class->combine != NULL) {
+                lb_status status = local->op->class->combine(local, err);
+                if (status != LB_OK && status != LB_ENOUGH)
+                    return status;
+            }
+        }
+    }
+    if (round->has_sink && round->sink.op->class->combine != NULL)
+        LB_TRY(round->sink.op->class->combine(&round->sink, err));
+    return LB_OK;
+}
+
+static void detach(struct lb_op_local *local)
+{
+    atomic_fetch_add(&local->op->rows_in, local->rows_in);
+    if (local->op->class->detach != NULL && local->state != NULL)
+        local->op->class->detach(local);
+    local->state = NULL;
+}
+
+static void round_fini(struct round *round)
+{
+    for (uint32_t i = 0; round->chains != NULL && i < round->stage->n_legs; i++) {
+        struct chain *chain = &round->chains[i];
+        uint32_t n_ops = round->stage->legs[i].n_ops;
+        for (uint32_t j = 0; chain->locals != NULL && j < n_ops; j++)
+            if (j == 0 ? chain->has_source : chain->has_rest)
+                detach(&chain->locals[j]);
+        lb_free(chain->locals, n_ops * sizeof *chain->locals);
+    }
+    lb_free(round->chains, round->stage->n_legs * sizeof *round->chains);
+    if (round->has_sink)
+        detach(&round->sink);
+}
+
+static lb_status round_init(struct round *round, struct lb_error *err)
+{
+    struct lb_stage *stage = round->stage;
+    round->sink = (struct lb_op_local){.op = stage->sink, .worker = round->worker};
+    round->chains = lb_alloc_zero(stage->n_legs * sizeof *round->chains);
+    if (round->chains == NULL)
+        return lb_error_memory(err, "operators of a worker", stage->n_legs * sizeof *round->chains);
+    for (uint32_t i = 0; i < stage->n_legs; i++) {
+        uint32_t n_ops = stage->legs[i].n_ops;
+        struct lb_op_local *locals = lb_alloc_zero(n_ops * sizeof *locals);
+        if (locals == NULL)
+            return lb_error_memory(err, "operators of a worker", n_ops * sizeof *locals);
+        round->chains[i].locals = locals;
+        for (uint32_t j = 0; j < n_ops; j++)
+            locals[j] = (struct lb_op_local){.op = stage->legs[i].ops[j],
+                                             .worker = round->worker,
+                                             .next = j + 1 < n_ops ? &locals[j + 1] : &round->sink};
+    }
+    return LB_OK;
+}
+
+static lb_status walk(struct round *round, struct lb_error *err)
+{
+    LB_TRY(round_init(round, err));
+    for (;;) {
+        bool more = false;
+        uint32_t leg = 0;
+        LB_TRY(claim(round, &more, &leg, err));
+        if (!more)
+            break;
+        LB_TRY(run_morsel(round, leg, err));
+    }
+    return combine(round, err);
+}
+
+static void walk_stage(struct lb_worker *worker, struct lb_stage *stage)
+{
+    struct round round = {.stage = stage, .worker = worker};
+    struct lb_error *err = lb_alloc(sizeof *err);
+    if (err == NULL) {
+        struct lb_error oom;
+        lb_error_memory(&oom, "an error message", sizeof *err);
+        lb_run_fail(worker->run, &oom);
+        return;
+    }
+    err->status = LB_OK;
+    err->message[0] = '\0';
+    lb_status status = walk(&round, err);
+    if (status != LB_OK) {
+        err->status = status;
+        lb_run_fail(worker->run, err);
+    }
+    round_fini(&round);
+    lb_free(err, sizeof *err);
+}
+
+static void worker_main(void *argument)
+{
+    struct lb_worker *worker = argument;
+    struct lb_run_private *p = worker->run->private;
+    uint64_t seen = 0;
+    uv_mutex_lock(&p->lock);
+    for (;;) {
+        while (!p->shutdown && (p->stage == NULL || p->stage_number == seen))
+            uv_cond_wait(&p->wake, &p->lock);
+        if (p->shutdown)
+            break;
+        seen = p->stage_number;
+        struct lb_stage *stage = p->stage;
+        uv_mutex_unlock(&p->lock);
+        walk_stage(worker, stage);
+        uv_mutex_lock(&p->lock);
+        if (--p->n_busy == 0)
+            uv_async_send(&p->done);
+    }
+    uv_mutex_unlock(&p->lock);
+    if (worker->host_state != NULL) {
+        void *state = worker->host_state;
+        __atomic_store_n(&worker->host_state, NULL, __ATOMIC_RELEASE);
+        worker->run->options.host.worker_stop(worker, state);
+    }
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct lb_run *run = handle->data;
+    if (++run->private->n_signals > 1 && number == SIGINT)
+        _exit(LB_ERR_CANCELLED); /* spill files are unlinked already */
+    struct lb_error err;
+    lb_error_set(&err, number == SIGINT ? LB_ERR_CANCELLED : LB_ERR_TERMINATED, "interrupted");
+    lb_run_fail(run, &err);
+}
+
+static void on_done(uv_async_t *handle)
+{
+    uv_stop(handle->loop);
+}
+
+static lb_status start_threads(struct lb_run *run, struct lb_error *err)
+{
+    struct lb_run_private *p = run->private;
+    for (uint32_t i = p->n_started; i < run->options.n_threads; i++) {
+        int failed = uv_thread_create(&p->threads[i], worker_main, &p->workers[i]);
+        if (failed != 0)
+            return lb_error_set(err, LB_ERR_RESOURCE, "cannot start worker thread %u: %s", i + 1,
+                                uv_strerror(failed));
+        p->n_started++;
+    }
+    return LB_OK;
+}
+
+lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out, struct lb_error *err)
+{
+    struct lb_run *run = lb_alloc_zero(sizeof *run);
+    struct lb_run_private *p = lb_alloc_zero(sizeof *p);
+    uint32_t n = options->n_threads;
+    struct lb_worker *workers = lb_alloc_zero(n * sizeof *workers);
+    uv_thread_t *threads = lb_alloc_zero(n * sizeof *threads);
+    if (run == NULL || p == NULL || workers == NULL || threads == NULL)
+        goto fail_memory;
+    run->options = *options;
+    run->budget = &process_budget;
+    run->budget->limit_bytes = options->memory_bytes;
+    run->private = p;
+    p->workers = workers;
+    p->threads = threads;
+    for (uint32_t i = 0; i < n; i++)
+        workers[i] = (struct lb_worker){.run = run, .index = i};
+    if (uv_mutex_init(&p->lock) != 0)
+        goto fail_memory;
+    if (uv_cond_init(&p->wake) != 0)
+        goto fail_cond;
+    if (uv_loop_init(&p->loop) != 0)
+        goto fail_loop;
+    uv_async_init(&p->loop, &p->done, on_done);
+    for (int i = 0; i < 2; i++) {
+        uv_signal_init(&p->loop, &p->signals[i]);
+        p->signals[i].data = run;
+    }
+    lb_status status = start_threads(run, err);
+    if (status != LB_OK) {
+        lb_run_delete(run);
+        return status;
+    }
+    *out = run;
+    return LB_OK;
+
+fail_loop:
+    uv_cond_destroy(&p->wake);
+fail_cond:
+    uv_mutex_destroy(&p->lock);
+fail_memory:
+    lb_free(threads, n * sizeof *threads);
+    lb_free(workers, n * sizeof *workers);
+    lb_free(p, sizeof *p);
+    lb_free(run, sizeof *run);
+    return lb_error_memory(err, "a run", sizeof *run);
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static lb_status open_op(struct lb_run *run, struct lb_op *op, struct lb_error *err)
+{
+    op->run = run;
+    op->is_open = true;
+    return op->class->open != NULL ? op->class->open(op, err) : LB_OK;
+}
+
+static lb_status open_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+{
+    for (uint32_t i = 0; i < stage->n_legs; i++)
+        for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
+            LB_TRY(open_op(run, stage->legs[i].ops[j], err));
+    return open_op(run, stage->sink, err);
+}
+
+/* Hands the stage to the workers and turns the loop until they have left it. */
+static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+{
+    struct lb_run_private *p = run->private;
+    if (run->options.handle_signals) {
+        uv_signal_start(&p->signals[0], on_signal, SIGINT);
+        uv_signal_start(&p->signals[1], on_signal, SIGTERM);
+    }
+    uv_mutex_lock(&p->lock);
+    p->stage = stage;
+    p->stage_number++;
+    p->n_busy = run->options.n_threads;
+    p->leg = 0;
+    p->next_morsel = 0;
+    uv_cond_broadcast(&p->wake);
+    uv_mutex_unlock(&p->lock);
+    for (;;) {
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+        uv_mutex_lock(&p->lock);
+        bool is_over = p->n_busy == 0;
+        uv_mutex_unlock(&p->lock);
+        if (is_over)
+            break;
+    }
+    p->stage = NULL;
+    stage->n_morsels = p->next_morsel;
+    uv_signal_stop(&p->signals[0]);
+    uv_signal_stop(&p->signals[1]);
+    if (run->stop != 0) {
+        *err = run->error;
+        return err->status;
+    }
+    return LB_OK;
+}
+
+lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+{
+    double start = now_seconds();
+    lb_status status = open_stage(run, stage, err);
+    if (status == LB_OK)
+        status = drive(run, stage, err);
+    if (status == LB_OK && stage->sink->class->finish != NULL)
+        status = stage->sink->class->finish(stage->sink, err);
+    for (uint32_t i = 0; i < stage->n_legs; i++) {
+        for (uint32_t j = 0; j < stage->legs[i].n_ops; j++) {
+            struct lb_op *op = stage->legs[i].ops[j];
+            if (status == LB_OK && op->class->finish != NULL)
+                status = op->class->finish(op, err);
+            lb_op_close(op);
+        }
+    }
+    stage->seconds = now_seconds() - start;
+    return status;
+}
+
+static void ignore_close(uv_handle_t *handle)
+{
+    (void)handle;
+}
+
+void lb_run_delete(struct lb_run *run)
+{
+    if (run == NULL)
+        return;
+    struct lb_run_private *p = run->private;
+    uv_mutex_lock(&p->lock);
+    p->shutdown = true;
+    uv_cond_broadcast(&p->wake);
+    uv_mutex_unlock(&p->lock);
+    for (uint32_t i = 0; i < p->n_started; i++)
+        uv_thread_join(&p->threads[i]);
+    uv_close((uv_handle_t *)&p->done, ignore_close);
+    uv_close((uv_handle_t *)&p->signals[0], ignore_close);
+    uv_close((uv_handle_t *)&p->signals[1], ignore_close);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&p->loop);
+    uv_cond_destroy(&p->wake);
+    uv_mutex_destroy(&p->lock);
+    uint32_t n = run->options.n_threads;
+    lb_free(p->threads, n * sizeof *p->threads);
+    lb_free(p->workers, n * sizeof *p->workers);
+    lb_free(p, sizeof *p);
+    lb_free(run, sizeof *run);
+}

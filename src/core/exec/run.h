@@ -1,0 +1,37 @@
+/* A run: one execution of a plan by a set of workers under one memory budget.
+ *
+ * CALLS  lb_run_new; lb_run_stage for each stage in order; lb_run_delete (then the workers stop).
+ * THREADS Each worker is one thread that lives as long as the run. While a stage runs, the calling thread turns a
+ *        libuv loop (signals, the end of the stage). The first error stops everybody: run->stop is set, user code is
+ *        interrupted, and lb_run_stage returns that first error after all workers have left the stage. */
+#ifndef LB_EXEC_RUN_H
+#define LB_EXEC_RUN_H
+
+#include "core/ops/context.h"
+#include "core/ops/op.h"
+
+/* A leg of a stage: ops[0] is the source, the others transforms. */
+struct lb_leg {
+    struct lb_op **ops;
+    uint32_t n_ops;
+};
+
+struct lb_stage {
+    struct lb_leg *legs;
+    uint32_t n_legs;
+    struct lb_op *sink;
+    double seconds;      /* set by lb_run_stage */
+    uint64_t n_morsels;  /* set by lb_run_stage */
+};
+
+lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run, struct lb_error *err)
+    LB_MUST_USE;
+/* Runs one stage: opens the operators of its legs and its sink, ends with the sink finished and the legs' operators
+ * closed. The sink stays open for later stages: the caller closes it (lb_op_close). */
+lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err) LB_MUST_USE;
+void lb_run_delete(struct lb_run *run); /* NULL allowed */
+
+/* Stops the run from any thread with this error, unless it has one already. */
+void lb_run_fail(struct lb_run *run, const struct lb_error *err);
+
+#endif

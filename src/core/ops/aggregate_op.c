@@ -1,0 +1,434 @@
+/* Aggregation by key: the sink that pre-aggregates and the source that merges partial states.
+ *
+ * IDEA    Every worker folds its records into a table (algo/group_table.h). Full or finished tables are flushed as rows
+ *         (partition, key, partial state) into the external sorter; the source merges rows of equal key. So memory, spilling,
+ *         partitions and order are the sorter's, and the number of distinct keys does not matter.
+ * ORDER   Rows of one key are merged by sequence = morsel << 40 | flush. An aggregate that is_ordered is flushed at
+ *         the end of each morsel, so that its partials are merged in input order.
+ * STATES  of the table: growing while it reduces the rows; once a full table holds more than two thirds as
+ *         many keys as it saw rows, it stays small: then it only takes out close repetitions.
+ * FORMAT  payload = u32 size of the encoded key (0: a string that is the sort key behind its tag), encoded key,
+ *         partial state. */
+#include "core/ops/aggregate_op.h"
+
+#include "core/algo/aggregate.h"
+#include "core/algo/sorter.h"
+#include "core/base/hash.h"
+#include "core/base/sys.h"
+#include "core/column/key.h"
+#include "core/ops/ops.h"
+#include "core/ops/sort.h"
+
+#ifdef LB_TINY
+enum { SMALL_TABLE_BYTES = 2 << 10 };
+#else
+enum { SMALL_TABLE_BYTES = 4 << 20 };
+#endif
+
+struct aggregate_shared {
+    struct lb_sorter *sorter;
+    const struct lb_aggregate_class *class;
+    uint32_t n_partitions;
+    bool whole;
+    size_t table_bytes; /* most that a worker's table and states may hold */
+};
+
+struct aggregate_local {
+    struct lb_sort_writer *writer;
+    struct lb_group_table table;
+    struct lb_aggregate aggregate;
+    bool is_ordered;
+    bool stays_small;
+    uint64_t rows_seen;  /* since the last flush */
+    uint64_t n_flushes;  /* within this morsel */
+    struct lb_buf sort_key;
+    struct lb_buf encoded;
+    struct lb_buf partial;
+    struct lb_group_entry *found[LB_BATCH_ROWS];
+};
+
+struct lb_sorter *lb_aggregate_op_sorter(const struct lb_op *op)
+{
+    if (op->class != &lb_op_aggregate || op->shared == NULL)
+        return NULL;
+    return ((const struct aggregate_shared *)op->shared)->sorter;
+}
+
+static lb_status find_class(const struct lb_op *op, const struct lb_aggregate_class **class,
+                            struct lb_error *err)
+{
+    char *name = NULL;
+    LB_TRY(lb_param_string(op, "aggregate", &name, err));
+    *class = name != NULL ? lb_aggregate_find(name) : NULL;
+    if (*class == NULL)
+        lb_error_set(err, LB_ERR_INTERNAL, "plan: no aggregate '%s'", name ? name : "nil");
+    lb_strfree(name);
+    return *class != NULL ? LB_OK : LB_ERR_INTERNAL;
+}
+
+static lb_status aggregate_open(struct lb_op *self, struct lb_error *err)
+{
+    struct aggregate_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    int64_t n_partitions = 1;
+    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_param_bool(self, "whole", false, &shared->whole, err));
+    LB_TRY(find_class(self, &shared->class, err));
+    if (n_partitions < 1 || n_partitions > 65535)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
+                            self->label, (long long)n_partitions);
+    shared->n_partitions = (uint32_t)n_partitions;
+    size_t worker_bytes = lb_run_worker_bytes(self->run);
+    shared->table_bytes = worker_bytes / 2;
+    struct lb_sorter_config config = {
+        .n_partitions = shared->n_partitions,
+        .n_ranges = 1,
+        .writer_bytes = worker_bytes / 2,
+        .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
+        .n_workers = self->run->options.n_threads,
+        .tmp_dir = self->run->options.tmp_dir,
+        .budget = self->run->budget,
+        .stop = &self->run->stop,
+    };
+    return lb_sorter_new(&config, &shared->sorter, err);
+}
+
+static lb_status open_aggregate(struct lb_aggregate *aggregate, const struct lb_op *op,
+                                const struct lb_aggregate_class *class, struct lb_worker *worker,
+                                struct lb_error *err)
+{
+    *aggregate = (struct lb_aggregate){.class = class, .params = op->params, .worker = worker};
+    return class->open(aggregate, err);
+}
+
+static lb_status aggregate_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    struct aggregate_shared *shared = local->op->shared;
+    struct aggregate_local *state = local->state = lb_alloc_zero(sizeof *state);
+    if (state == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *state);
+    LB_TRY(lb_group_table_init(&state->table, err));
+    LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
+    LB_TRY(open_aggregate(&state->aggregate, local->op, shared->class, local->worker, err));
+    state->is_ordered =
+        shared->class->is_ordered != NULL && shared->class->is_ordered(&state->aggregate);
+    return LB_OK;
+}
+
+static lb_status aggregate_begin(struct lb_op_local *local, struct lb_error *err)
+{
+    (void)err;
+    ((struct aggregate_local *)local->state)->n_flushes = 0;
+    return LB_OK;
+}
+
+static lb_status flush_entry(struct lb_op_local *local, const struct lb_group_entry *entry,
+                             uint64_t sequence, struct lb_error *err)
+{
+    struct aggregate_shared *shared = local->op->shared;
+    struct aggregate_local *state = local->state;
+    state->sort_key.size = 0;
+    state->encoded.size = 0;
+    state->partial.size = 0;
+    LB_TRY(lb_group_entry_key(entry, &state->sort_key, &state->encoded, err));
+    LB_TRY(shared->class->save(&state->aggregate, entry, &state->partial, err));
+    /* A string is in the sort key already. */
+    uint32_t encoded_size = entry->kind == LB_KIND_STRING ? 0 : (uint32_t)state->encoded.size;
+    uint32_t key_size = (uint32_t)state->sort_key.size;
+    uint32_t partition =
+        (uint32_t)(lb_hash_bytes(state->sort_key.data, key_size) % shared->n_partitions);
+    size_t payload_size = sizeof encoded_size + encoded_size + state->partial.size;
+    struct lb_sort_row *row = NULL;
+    if (payload_size > UINT32_MAX)
+        return lb_error_set(err, LB_ERR_RESOURCE, "%s: a state of more than 4 GiB",
+                            local->op->label);
+    LB_TRY(lb_sort_writer_add(state->writer, partition, sequence, key_size, key_size,
+                              (uint32_t)payload_size, &row, err));
+    char *out = row->bytes;
+    memcpy(out, state->sort_key.data, key_size);
+    out += key_size;
+    memcpy(out, &encoded_size, sizeof encoded_size);
+    out += sizeof encoded_size;
+    if (encoded_size > 0)
+        memcpy(out, state->encoded.data, encoded_size);
+    out += encoded_size;
+    if (state->partial.size > 0)
+        memcpy(out, state->partial.data, state->partial.size);
+    return LB_OK;
+}
+
+static lb_status flush(struct lb_op_local *local, struct lb_error *err)
+{
+    struct aggregate_shared *shared = local->op->shared;
+    struct aggregate_local *state = local->state;
+    uint64_t sequence = local->worker->morsel << 40 | state->n_flushes++;
+    for (size_t i = 0; i < state->table.n_slots; i++)
+        if (state->table.entries[i].kind != LB_KIND_EMPTY)
+            LB_TRY(flush_entry(local, &state->table.entries[i], sequence, err));
+    if (!state->is_ordered && state->rows_seen * 2 < (uint64_t)state->table.n_entries * 3)
+        state->stays_small = true;
+    state->rows_seen = 0;
+    lb_group_table_reset(&state->table, SMALL_TABLE_BYTES);
+    shared->class->reset(&state->aggregate);
+    return LB_OK;
+}
+
+/* Whether the next batch might not fit. */
+static bool is_full(const struct aggregate_shared *shared, const struct aggregate_local *state)
+{
+    size_t bytes = lb_group_table_next_bytes(&state->table) +
+                   shared->class->held_bytes(&state->aggregate);
+    if (bytes <= SMALL_TABLE_BYTES || state->table.n_entries == 0)
+        return false;
+    if (state->stays_small || bytes > shared->table_bytes)
+        return true;
+    /* About to outgrow the cache: go on only if it pays. */
+    return bytes > 4 * (size_t)SMALL_TABLE_BYTES &&
+           state->rows_seen * 2 < (uint64_t)state->table.n_entries * 3;
+}
+
+static lb_status aggregate_push(struct lb_op_local *local, const struct lb_batch *batch,
+                                struct lb_error *err)
+{
+    struct aggregate_shared *shared = local->op->shared;
+    struct aggregate_local *state = local->state;
+    if (is_full(shared, state))
+        LB_TRY(flush(local, err));
+    LB_TRY(lb_group_table_find(&state->table, batch, shared->whole, state->found, err));
+    state->rows_seen += batch->n_selected;
+    return shared->class->update(&state->aggregate, state->found, batch, err);
+}
+
+static lb_status aggregate_end(struct lb_op_local *local, struct lb_error *err)
+{
+    struct aggregate_local *state = local->state;
+    return state->is_ordered ? flush(local, err) : LB_OK;
+}
+
+static lb_status aggregate_combine(struct lb_op_local *local, struct lb_error *err)
+{
+    struct aggregate_local *state = local->state;
+    LB_TRY(flush(local, err));
+    struct lb_sort_writer *writer = state->writer;
+    state->writer = NULL;
+    return lb_sort_writer_finish(writer, err);
+}
+
+static void aggregate_detach(struct lb_op_local *local)
+{
+    struct aggregate_local *state = local->state;
+    if (state->writer != NULL)
+        lb_sort_writer_delete(state->writer);
+    if (state->aggregate.class != NULL)
+        state->aggregate.class->close(&state->aggregate);
+    lb_group_table_fini(&state->table);
+    lb_buf_fini(&state->sort_key);
+    lb_buf_fini(&state->encoded);
+    lb_buf_fini(&state->partial);
+    lb_free(state, sizeof *state);
+}
+
+static lb_status aggregate_finish(struct lb_op *self, struct lb_error *err)
+{
+    struct aggregate_shared *shared = self->shared;
+    return lb_sorter_prepare(shared->sorter, err);
+}
+
+static void aggregate_close(struct lb_op *self)
+{
+    struct aggregate_shared *shared = self->shared;
+    if (shared == NULL)
+        return;
+    if (shared->sorter != NULL)
+        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
+    lb_sorter_delete(shared->sorter);
+    lb_free(shared, sizeof *shared);
+    self->shared = NULL;
+}
+
+const struct lb_op_class lb_op_aggregate = {
+    .name = "aggregate",
+    .kind = LB_OP_SINK,
+    .open = aggregate_open,
+    .attach = aggregate_attach,
+    .begin = aggregate_begin,
+    .push = aggregate_push,
+    .end = aggregate_end,
+    .combine = aggregate_combine,
+    .detach = aggregate_detach,
+    .finish = aggregate_finish,
+    .close = aggregate_close,
+};
+
+/* ---- scan.aggregate ---- */
+
+struct merge_shared {
+    struct lb_sorter *sorter; /* borrowed from the sink */
+    const struct lb_op *sink;
+    const struct lb_aggregate_class *class;
+    uint32_t next_range;      /* guarded by the stage's lock */
+};
+
+struct merge_local {
+    uint32_t range;
+    struct lb_sort_cursor *cursor;
+    struct lb_aggregate aggregate;
+    struct lb_batch_builder builder;
+    struct lb_buf group;   /* sort key of the current group */
+    struct lb_buf key;     /* its encoded key; empty: a string, see FORMAT */
+    struct lb_buf result;
+    bool in_group;
+};
+
+static lb_status merge_open(struct lb_op *self, struct lb_error *err)
+{
+    struct merge_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    shared->sink = self->n_inputs == 1 ? self->inputs[0] : NULL;
+    shared->sorter = shared->sink != NULL ? lb_aggregate_op_sorter(shared->sink) : NULL;
+    if (shared->sorter == NULL)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no aggregate", self->label);
+    shared->class = ((const struct aggregate_shared *)shared->sink->shared)->class;
+    return LB_OK;
+}
+
+static lb_status merge_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    struct merge_shared *shared = local->op->shared;
+    struct merge_local *state = local->state = lb_alloc_zero(sizeof *state);
+    if (state == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *state);
+    lb_batch_builder_init(&state->builder);
+    return open_aggregate(&state->aggregate, shared->sink, shared->class, local->worker, err);
+}
+
+static lb_status merge_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
+{
+    (void)err;
+    struct merge_shared *shared = local->op->shared;
+    struct merge_local *state = local->state;
+    *more = shared->next_range < lb_sorter_n_ranges(shared->sorter);
+    if (*more)
+        state->range = shared->next_range++;
+    return LB_OK;
+}
+
+/* Appends (key, result...) of the group that has ended. */
+static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
+{
+    struct merge_local *state = local->state;
+    struct lb_batch_builder *builder = &state->builder;
+    struct lb_builder *column = NULL;
+    uint32_t n_values = 0;
+    state->result.size = 0;
+    LB_TRY(state->aggregate.class->result(&state->aggregate, &state->result, &n_values, err));
+    LB_TRY(lb_batch_builder_column(builder, 0, &column, err));
+    if (state->key.size == 0)
+        LB_TRY(lb_builder_string(column, state->group.data + 1, state->group.size - 1, err));
+    else
+        LB_TRY(lb_builder_encoded(column, state->key.data, state->key.size, err));
+    const char *cursor = state->result.data;
+    for (uint32_t i = 0; i < n_values; i++) {
+        size_t size = lb_codec_size(cursor);
+        LB_TRY(lb_batch_builder_column(builder, i + 1, &column, err));
+        LB_TRY(lb_builder_encoded(column, cursor, size, err));
+        cursor += size;
+    }
+    LB_TRY(lb_batch_builder_end_row(builder, 0, err));
+    if (!lb_batch_builder_is_full(builder))
+        return LB_OK;
+    LB_TRY(lb_push(local->next, lb_batch_builder_finish(builder, NULL), err));
+    lb_batch_builder_reset(builder);
+    return LB_OK;
+}
+
+static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *row,
+                           struct lb_error *err)
+{
+    struct merge_local *state = local->state;
+    const char *payload = row->bytes + row->key_size;
+    uint32_t encoded_size = 0;
+    memcpy(&encoded_size, payload, sizeof encoded_size);
+    const char *encoded = payload + sizeof encoded_size;
+    const char *partial = encoded + encoded_size;
+    size_t partial_size = row->payload_size - sizeof encoded_size - encoded_size;
+    bool is_same = state->in_group && row->key_size == state->group.size &&
+                   memcmp(row->bytes, state->group.data, row->key_size) == 0;
+    if (is_same) {
+        /* 1 and 1.0 are one key: which of them stands for it must not depend on the split into morsels. */
+        if (lb_key_compare(encoded, encoded_size, state->key.data, state->key.size) > 0) {
+            state->key.size = 0;
+            LB_TRY(lb_buf_append(&state->key, encoded, encoded_size, err));
+        }
+        return state->aggregate.class->merge(&state->aggregate, partial, partial_size, err);
+    }
+    if (state->in_group)
+        LB_TRY(end_group(local, err));
+    state->in_group = true;
+    state->group.size = 0;
+    state->key.size = 0;
+    LB_TRY(lb_buf_append(&state->group, row->bytes, row->key_size, err));
+    LB_TRY(lb_buf_append(&state->key, encoded, encoded_size, err));
+    return state->aggregate.class->load(&state->aggregate, partial, partial_size, err);
+}
+
+static lb_status merge_produce(struct lb_op_local *local, struct lb_error *err)
+{
+    struct merge_shared *shared = local->op->shared;
+    struct merge_local *state = local->state;
+    if (state->cursor != NULL)
+        lb_sort_cursor_delete(state->cursor);
+    state->cursor = NULL;
+    state->in_group = false;
+    lb_batch_builder_reset(&state->builder);
+    LB_TRY(lb_sort_cursor_new(shared->sorter, state->range, &state->cursor, err));
+    for (uint32_t i = 1;; i++) {
+        const struct lb_sort_row *row = NULL;
+        LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
+        if (row == NULL)
+            break;
+        LB_TRY(merge_row(local, row, err));
+        if (i % 1024 == 0)
+            lb_sort_cursor_release(state->cursor);
+    }
+    if (state->in_group)
+        LB_TRY(end_group(local, err));
+    if (state->builder.n_rows > 0)
+        LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));
+    lb_sort_cursor_delete(state->cursor);
+    state->cursor = NULL;
+    return LB_OK;
+}
+
+static void merge_detach(struct lb_op_local *local)
+{
+    struct merge_local *state = local->state;
+    if (state->cursor != NULL)
+        lb_sort_cursor_delete(state->cursor);
+    if (state->aggregate.class != NULL)
+        state->aggregate.class->close(&state->aggregate);
+    lb_batch_builder_fini(&state->builder);
+    lb_buf_fini(&state->group);
+    lb_buf_fini(&state->key);
+    lb_buf_fini(&state->result);
+    lb_free(state, sizeof *state);
+}
+
+static void merge_close(struct lb_op *self)
+{
+    lb_free(self->shared, sizeof(struct merge_shared));
+    self->shared = NULL;
+}
+
+const struct lb_op_class lb_op_scan_aggregate = {
+    .name = "scan.aggregate",
+    .kind = LB_OP_SOURCE,
+    .open = merge_open,
+    .attach = merge_attach,
+    .claim = merge_claim,
+    .produce = merge_produce,
+    .detach = merge_detach,
+    .close = merge_close,
+};

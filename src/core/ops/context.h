@@ -1,0 +1,58 @@
+/* What operators see of the run they are part of: the run, the worker, and the host of the engine. */
+#ifndef LB_OPS_CONTEXT_H
+#define LB_OPS_CONTEXT_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "core/base/budget.h"
+#include "core/base/error.h"
+
+struct lb_worker;
+
+/* What the host of the engine (the Lua bindings) hangs on workers. */
+struct lb_host {
+    void *state; /* the host's own */
+    /* Called by a worker's thread when an operator first asks for its host state. */
+    lb_status (*worker_start)(struct lb_worker *worker, void **worker_state, struct lb_error *err);
+    void (*worker_stop)(struct lb_worker *worker, void *worker_state);
+    /* Called from another thread to make user code of this worker stop soon. */
+    void (*worker_interrupt)(struct lb_worker *worker, void *worker_state);
+    /* Adds the host's committed counters of the morsel that has ended well. May be NULL. */
+    void (*morsel_commit)(struct lb_worker *worker, void *worker_state);
+};
+
+struct lb_run_options {
+    uint32_t n_threads;
+    size_t memory_bytes;
+    const char *tmp_dir;
+    bool handle_signals; /* SIGINT, SIGTERM stop the run */
+    struct lb_host host;
+};
+
+struct lb_run {
+    struct lb_run_options options;
+    struct lb_budget *budget;       /* shared by the runs of one process */
+    _Atomic int stop;               /* non-zero: everybody gives up; the first error is in error */
+    _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
+    struct lb_error error;          /* the first failure */
+    struct lb_run_private *private; /* exec's own */
+};
+
+struct lb_worker {
+    struct lb_run *run;
+    uint32_t index;    /* 0..n_threads-1 */
+    uint64_t morsel;   /* number of the current morsel within the stage */
+    char input[512];   /* name of what the source reads now (a file's path), "" unknown */
+    void *host_state;  /* NULL until lb_worker_host was called */
+};
+
+/* The host state of this worker, started when needed. */
+lb_status lb_worker_host(struct lb_worker *worker, void **host_state, struct lb_error *err)
+    LB_MUST_USE;
+
+/* Memory that one worker of a stage may hold for sorting, tables and the like: its part of what the budget
+ * has left. */
+size_t lb_run_worker_bytes(const struct lb_run *run);
+
+#endif

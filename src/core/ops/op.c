@@ -1,0 +1,139 @@
+/* The operator registry, parameters of plan nodes, and push. */
+#include "core/ops/op.h"
+
+#include <string.h>
+
+#include "core/algo/aggregate.h"
+#include "core/base/sys.h"
+#include "core/ops/ops.h"
+
+enum { MAX_CLASSES = 96 };
+
+static const struct lb_op_class *classes[MAX_CLASSES] = {
+    &lb_op_scan_text,   &lb_op_scan_files,     &lb_op_scan_native, &lb_op_scan_range,
+    &lb_op_scan_list,   &lb_op_scan_store,     &lb_op_scan_sorted, &lb_op_scan_groups,
+    &lb_op_scan_set,    &lb_op_scan_aggregate, &lb_op_words,       &lb_op_fields,
+    &lb_op_field,       &lb_op_grep,           &lb_op_lower,       &lb_op_project,
+    &lb_op_pack,        &lb_op_tag,            &lb_op_split_key,   &lb_op_sample,
+    &lb_op_cartesian,   &lb_op_pipe,           &lb_op_sort,        &lb_op_aggregate,
+    &lb_op_store_class, &lb_op_count,          &lb_op_top,         &lb_op_write,
+};
+static const struct lb_aggregate_class *aggregates[MAX_CLASSES] = {
+    &lb_aggregate_none, &lb_aggregate_count, &lb_aggregate_sum,
+    &lb_aggregate_min,  &lb_aggregate_max,   &lb_aggregate_first,
+};
+
+void lb_op_register(const struct lb_op_class *class)
+{
+    for (size_t i = 0; i < MAX_CLASSES; i++) {
+        if (classes[i] == class)
+            return;
+        if (classes[i] == NULL) {
+            classes[i] = class;
+            return;
+        }
+    }
+}
+
+const struct lb_op_class *lb_op_find(const char *name)
+{
+    for (size_t i = 0; i < MAX_CLASSES && classes[i] != NULL; i++)
+        if (strcmp(classes[i]->name, name) == 0)
+            return classes[i];
+    return NULL;
+}
+
+void lb_aggregate_register(const struct lb_aggregate_class *class)
+{
+    for (size_t i = 0; i < MAX_CLASSES; i++) {
+        if (aggregates[i] == class)
+            return;
+        if (aggregates[i] == NULL) {
+            aggregates[i] = class;
+            return;
+        }
+    }
+}
+
+const struct lb_aggregate_class *lb_aggregate_find(const char *name)
+{
+    for (size_t i = 0; i < MAX_CLASSES && aggregates[i] != NULL; i++)
+        if (strcmp(aggregates[i]->name, name) == 0)
+            return aggregates[i];
+    return NULL;
+}
+
+lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct lb_error *err)
+{
+    if (batch->n_selected == 0)
+        return LB_OK;
+    if (atomic_load_explicit(&to->worker->run->stop, memory_order_relaxed) != 0)
+        return lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+#ifdef LB_DEBUG
+    LB_TRY(lb_batch_verify(batch, err));
+#endif
+    to->rows_in += batch->n_selected;
+    return to->op->class->push(to, batch, err);
+}
+
+void lb_op_close(struct lb_op *op)
+{
+    if (!op->is_open)
+        return;
+    op->is_open = false;
+    if (op->class->close != NULL)
+        op->class->close(op);
+}
+
+static lb_status wrong_param(const struct lb_op *op, const char *key, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_INTERNAL, "plan: operator %s: parameter '%s' is wrong",
+                        op->class->name, key);
+}
+
+lb_status lb_param_int(const struct lb_op *op, const char *key, int64_t fallback, int64_t *value,
+                       struct lb_error *err)
+{
+    struct lb_value field;
+    *value = fallback;
+    if (!lb_value_field(&op->params, key, &field))
+        return LB_OK;
+    if (field.tag == 'd' && field.d >= -9e18 && field.d <= 9e18 &&
+        field.d == (double)(int64_t)field.d)
+        *value = (int64_t)field.d;
+    else if (field.tag == 'i')
+        *value = field.i;
+    else
+        return wrong_param(op, key, err);
+    return LB_OK;
+}
+
+lb_status lb_param_bool(const struct lb_op *op, const char *key, bool fallback, bool *value,
+                        struct lb_error *err)
+{
+    struct lb_value field;
+    *value = fallback;
+    if (!lb_value_field(&op->params, key, &field))
+        return LB_OK;
+    if (field.tag != 't' && field.tag != 'f')
+        return wrong_param(op, key, err);
+    *value = field.tag == 't';
+    return LB_OK;
+}
+
+lb_status lb_param_string(const struct lb_op *op, const char *key, char **value,
+                          struct lb_error *err)
+{
+    struct lb_value field;
+    *value = NULL;
+    if (!lb_value_field(&op->params, key, &field))
+        return LB_OK;
+    if (field.tag != 's' || memchr(field.data, 0, field.size) != NULL)
+        return wrong_param(op, key, err);
+    *value = lb_alloc(field.size + 1);
+    if (*value == NULL)
+        return lb_error_memory(err, key, field.size + 1);
+    memcpy(*value, field.data, field.size);
+    (*value)[field.size] = '\0';
+    return LB_OK;
+}

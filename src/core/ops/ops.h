@@ -1,0 +1,16 @@
+/* The core's operator classes, one or a few to a file; op.c lists them in the registry. */
+#ifndef LB_OPS_OPS_H
+#define LB_OPS_OPS_H
+
+#include "core/ops/op.h"
+
+extern const struct lb_op_class lb_op_scan_text, lb_op_scan_files, lb_op_scan_native,
+    lb_op_scan_range, lb_op_scan_list, lb_op_scan_store, lb_op_scan_sorted, lb_op_scan_groups,
+    lb_op_scan_set, lb_op_scan_aggregate;
+extern const struct lb_op_class lb_op_words, lb_op_fields, lb_op_field, lb_op_grep, lb_op_lower,
+    lb_op_project, lb_op_pack, lb_op_tag, lb_op_split_key, lb_op_sample, lb_op_cartesian,
+    lb_op_pipe;
+extern const struct lb_op_class lb_op_sort, lb_op_aggregate, lb_op_store_class, lb_op_count,
+    lb_op_top, lb_op_write;
+
+#endif

@@ -1,0 +1,318 @@
+/* The sort sink: turns records into rows of the external sorter (algo/sorter.h), for sort_by, grouping, sets
+ * and repartitioning alike. What makes the difference is only where partition and key come from. */
+#include "core/ops/sort.h"
+
+#include "core/base/hash.h"
+#include "core/base/sys.h"
+#include "core/column/key.h"
+#include "core/ops/aggregate_op.h"
+#include "core/ops/ops.h"
+
+/* ORDER by */
+enum by { BY_HASH, BY_GIVEN, BY_TURN, BY_NONE };
+enum key { KEY_FIRST, KEY_RECORD, KEY_NONE };
+
+struct sort_shared {
+    struct lb_sorter *sorter;
+    enum by by;
+    enum key key;
+    bool sides;
+    bool values;
+    bool keep_key;
+    bool closed;         /* something follows the group's part of the key */
+    uint32_t n_partitions;
+};
+
+struct sort_local {
+    struct lb_sort_writer *writer;
+    uint64_t sequence;   /* of the next row: morsel << 40 | number */
+    struct lb_buf key;
+    struct lb_buf payload;
+    struct lb_buf record; /* a whole record as a list */
+};
+
+struct lb_sorter *lb_sort_op_sorter(const struct lb_op *sink)
+{
+    if (sink->shared == NULL)
+        return NULL;
+    if (sink->class == &lb_op_sort)
+        return ((const struct sort_shared *)sink->shared)->sorter;
+    return lb_aggregate_op_sorter(sink);
+}
+
+/* Which of the names, "a|b|c" in enum order, the parameter has. */
+static lb_status param_choice(const struct lb_op *op, const char *key, const char *const *names,
+                              int n_names, int *choice, struct lb_error *err)
+{
+    char *name = NULL;
+    LB_TRY(lb_param_string(op, key, &name, err));
+    *choice = 0;
+    bool found = name == NULL;
+    for (int i = 0; i < n_names && !found; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *choice = i;
+            found = true;
+        }
+    }
+    lb_strfree(name);
+    if (!found)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter '%s' is wrong",
+                            op->class->name, key);
+    return LB_OK;
+}
+
+static lb_status sort_open(struct lb_op *self, struct lb_error *err)
+{
+    static const char *const by_names[] = {"hash", "given", "turn", "none"};
+    static const char *const key_names[] = {"first", "record", "none"};
+    struct sort_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    int by = 0, key = 0;
+    int64_t n_partitions = 1;
+    bool descending = false;
+    LB_TRY(param_choice(self, "by", by_names, 4, &by, err));
+    LB_TRY(param_choice(self, "key", key_names, 3, &key, err));
+    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_param_bool(self, "descending", false, &descending, err));
+    LB_TRY(lb_param_bool(self, "sides", false, &shared->sides, err));
+    LB_TRY(lb_param_bool(self, "values", false, &shared->values, err));
+    LB_TRY(lb_param_bool(self, "keep_key", true, &shared->keep_key, err));
+    if (n_partitions < 1 || n_partitions > 65535)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
+                            self->label, (long long)n_partitions);
+    shared->by = (enum by)by;
+    shared->key = (enum key)key;
+    shared->closed = shared->sides || shared->values;
+    shared->n_partitions = (uint32_t)n_partitions;
+    struct lb_sorter_config config = {
+        .n_partitions = shared->n_partitions,
+        .n_ranges = by == BY_NONE ? 256 : 1, /* a group must not be split */
+        .descending = descending,
+        .writer_bytes = lb_run_worker_bytes(self->run),
+        .merge_bytes = lb_run_worker_bytes(self->run) / 2 * self->run->options.n_threads,
+        .n_workers = self->run->options.n_threads,
+        .tmp_dir = self->run->options.tmp_dir,
+        .budget = self->run->budget,
+        .stop = &self->run->stop,
+    };
+    return lb_sorter_new(&config, &shared->sorter, err);
+}
+
+static lb_status sort_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    struct sort_shared *shared = local->op->shared;
+    struct sort_local *state = local->state = lb_alloc_zero(sizeof *state);
+    if (state == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *state);
+    return lb_sort_writer_new(shared->sorter, &state->writer, err);
+}
+
+static lb_status sort_begin(struct lb_op_local *local, struct lb_error *err)
+{
+    (void)err;
+    struct sort_local *state = local->state;
+    state->sequence = local->worker->morsel << 40;
+    return LB_OK;
+}
+
+/* The integer in a column that the planner put there (partition number, side). */
+static lb_status given_int(const struct lb_op *op, const struct lb_batch *batch, uint32_t column,
+                           uint32_t row, int64_t *value, struct lb_error *err)
+{
+    if (column >= batch->n_columns || batch->columns[column].type != LB_INT64 ||
+        !lb_column_is_valid(&batch->columns[column], row))
+        return lb_error_set(err, LB_ERR_INTERNAL, "%s: column %u is no integer", op->label,
+                            column + 1);
+    *value = batch->columns[column].ints[row];
+    return LB_OK;
+}
+
+/* Columns first.. of a row as one encoded list. */
+static lb_status put_list(struct lb_buf *out, const struct lb_batch *batch, uint32_t first,
+                          uint32_t row, struct lb_error *err)
+{
+    size_t mark = 0;
+    LB_TRY(lb_codec_begin(out, 'l', &mark, err));
+    for (uint32_t i = first; i < batch->n_columns; i++)
+        LB_TRY(lb_codec_put_column(out, &batch->columns[i], row, err));
+    lb_codec_end(out, mark, batch->n_columns - first);
+    return LB_OK;
+}
+
+static lb_status put_key(const struct sort_shared *shared, struct sort_local *state,
+                         const struct lb_batch *batch, uint32_t first, uint32_t row,
+                         struct lb_error *err)
+{
+    if (shared->key == KEY_NONE)
+        return LB_OK;
+    if (shared->key == KEY_FIRST || batch->n_columns - first == 1)
+        return lb_key_put_column(&state->key, &batch->columns[first], row, shared->closed, err);
+    state->record.size = 0;
+    LB_TRY(put_list(&state->record, batch, first, row, err));
+    return lb_key_put_encoded(&state->key, state->record.data, state->record.size, shared->closed,
+                              err);
+}
+
+static lb_status push_row(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
+                          struct lb_error *err)
+{
+    struct sort_shared *shared = local->op->shared;
+    struct sort_local *state = local->state;
+    uint64_t sequence = state->sequence++;
+    uint32_t first = 0; /* first column of key and record */
+    uint32_t partition = 0;
+    int64_t given = 0, side = 0;
+    if (shared->by == BY_GIVEN) {
+        LB_TRY(given_int(local->op, batch, first++, row, &given, err));
+        given %= shared->n_partitions;
+        partition = (uint32_t)(given < 0 ? given + shared->n_partitions : given);
+    }
+    if (shared->sides)
+        LB_TRY(given_int(local->op, batch, first++, row, &side, err));
+    if (first >= batch->n_columns)
+        return lb_error_set(err, LB_ERR_INTERNAL, "%s: record without key", local->op->label);
+    state->key.size = 0;
+    state->payload.size = 0;
+    LB_TRY(put_key(shared, state, batch, first, row, err));
+    size_t group_size = state->key.size;
+    if (shared->sides)
+        LB_TRY(lb_buf_append_byte(&state->key, side == 1 ? 0 : 1, err));
+    for (uint32_t i = first + 1; shared->values && i < batch->n_columns; i++)
+        LB_TRY(lb_key_put_column(&state->key, &batch->columns[i], row, true, err));
+    if (shared->by == BY_HASH)
+        partition = (uint32_t)(lb_hash_bytes(state->key.data, group_size) % shared->n_partitions);
+    else if (shared->by == BY_TURN)
+        partition = (uint32_t)((sequence + (sequence >> 40)) % shared->n_partitions);
+    uint32_t column = first + (shared->keep_key ? 0 : 1);
+    bool is_key_string = !shared->closed && shared->keep_key && group_size > 0 &&
+                         state->key.data[0] == LB_KEY_STRING &&
+                         (shared->key == KEY_FIRST || batch->n_columns - first == 1);
+    if (is_key_string) {
+        LB_TRY(lb_buf_append_byte(&state->payload, 'K', err));
+        column++;
+    }
+    for (; column < batch->n_columns; column++)
+        LB_TRY(lb_codec_put_column(&state->payload, &batch->columns[column], row, err));
+    if (state->key.size > UINT32_MAX || state->payload.size > UINT32_MAX)
+        return lb_error_set(err, LB_ERR_RESOURCE, "%s: a record of more than 4 GiB",
+                            local->op->label);
+    struct lb_sort_row *out = NULL;
+    LB_TRY(lb_sort_writer_add(state->writer, partition, sequence, (uint32_t)state->key.size,
+                              (uint32_t)group_size, (uint32_t)state->payload.size, &out, err));
+    if (state->key.size > 0)
+        memcpy(out->bytes, state->key.data, state->key.size);
+    if (state->payload.size > 0)
+        memcpy(out->bytes + state->key.size, state->payload.data, state->payload.size);
+    return LB_OK;
+}
+
+/* The common case without detours: the key is a string column without nils, kept in the record, in one partition
+ * or by hash. */
+static lb_status push_strings(struct lb_op_local *local, const struct lb_batch *batch,
+                              struct lb_error *err)
+{
+    struct sort_shared *shared = local->op->shared;
+    struct sort_local *state = local->state;
+    const struct lb_view *keys = batch->columns[0].views;
+    char small[64];
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        const struct lb_view *key = &keys[row];
+        const char *data = lb_view_data(key);
+        uint32_t partition = 0;
+        state->payload.size = 0;
+        for (uint32_t j = 1; j < batch->n_columns; j++)
+            LB_TRY(lb_codec_put_column(&state->payload, &batch->columns[j], row, err));
+        if (key->size > UINT32_MAX - 1 || state->payload.size > UINT32_MAX - 1)
+            return lb_error_set(err, LB_ERR_RESOURCE, "%s: a record of more than 4 GiB",
+                                local->op->label);
+        if (shared->by == BY_HASH) {
+            const char *bytes = small;
+            if (key->size < sizeof small) {
+                small[0] = LB_KEY_STRING;
+                memcpy(small + 1, data, key->size);
+            } else {
+                state->key.size = 0;
+                LB_TRY(lb_buf_append_byte(&state->key, LB_KEY_STRING, err));
+                LB_TRY(lb_buf_append(&state->key, data, key->size, err));
+                bytes = state->key.data;
+            }
+            partition = (uint32_t)(lb_hash_bytes(bytes, key->size + 1) % shared->n_partitions);
+        }
+        struct lb_sort_row *out = NULL;
+        LB_TRY(lb_sort_writer_add(state->writer, partition, state->sequence++, key->size + 1,
+                                  key->size + 1, (uint32_t)state->payload.size + 1, &out, err));
+        out->bytes[0] = LB_KEY_STRING;
+        memcpy(out->bytes + 1, data, key->size);
+        out->bytes[key->size + 1] = 'K';
+        if (state->payload.size > 0)
+            memcpy(out->bytes + key->size + 2, state->payload.data, state->payload.size);
+    }
+    return LB_OK;
+}
+
+static lb_status sort_push(struct lb_op_local *local, const struct lb_batch *batch,
+                           struct lb_error *err)
+{
+    const struct sort_shared *shared = local->op->shared;
+    if ((shared->by == BY_NONE || shared->by == BY_HASH) && !shared->closed && shared->keep_key &&
+        (shared->key == KEY_FIRST || (shared->key == KEY_RECORD && batch->n_columns == 1)) &&
+        batch->columns[0].type == LB_STRING && batch->columns[0].valid == NULL)
+        return push_strings(local, batch, err);
+    for (uint32_t i = 0; i < batch->n_selected; i++)
+        LB_TRY(push_row(local, batch, lb_batch_row(batch, i), err));
+    return LB_OK;
+}
+
+static lb_status sort_combine(struct lb_op_local *local, struct lb_error *err)
+{
+    struct sort_local *state = local->state;
+    struct lb_sort_writer *writer = state->writer;
+    state->writer = NULL;
+    return lb_sort_writer_finish(writer, err);
+}
+
+static void sort_detach(struct lb_op_local *local)
+{
+    struct sort_local *state = local->state;
+    if (state->writer != NULL)
+        lb_sort_writer_delete(state->writer);
+    lb_buf_fini(&state->key);
+    lb_buf_fini(&state->payload);
+    lb_buf_fini(&state->record);
+    lb_free(state, sizeof *state);
+}
+
+static lb_status sort_finish(struct lb_op *self, struct lb_error *err)
+{
+    struct sort_shared *shared = self->shared;
+    LB_TRY(lb_sorter_prepare(shared->sorter, err));
+    self->n_result = lb_sorter_n_rows(shared->sorter);
+    return LB_OK;
+}
+
+static void sort_close(struct lb_op *self)
+{
+    struct sort_shared *shared = self->shared;
+    if (shared == NULL)
+        return;
+    if (shared->sorter != NULL)
+        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
+    lb_sorter_delete(shared->sorter);
+    lb_free(shared, sizeof *shared);
+    self->shared = NULL;
+}
+
+const struct lb_op_class lb_op_sort = {
+    .name = "sort",
+    .kind = LB_OP_SINK,
+    .open = sort_open,
+    .attach = sort_attach,
+    .begin = sort_begin,
+    .push = sort_push,
+    .combine = sort_combine,
+    .detach = sort_detach,
+    .finish = sort_finish,
+    .close = sort_close,
+};

@@ -1,0 +1,325 @@
+/* The native text helpers: words, fields, field, grep, lower. Each means what the plain Lua function over the line
+ * would: words is gmatch "%S+", fields(nil) likewise, grep is line:find(pattern), lower is line:lower().
+ *
+ * They work on column 0, which must hold strings; anything else fails as indexing it in Lua would. */
+#include "core/algo/pattern.h"
+#include "core/base/arena.h"
+#include "core/base/sys.h"
+#include "core/column/builder.h"
+#include "core/io/text.h"
+#include "core/ops/ops.h"
+
+struct text_shared {
+    uint32_t field;
+    char *separator; /* NULL: blanks */
+    size_t separator_size;
+    struct lb_pattern *pattern;
+};
+
+struct text_local {
+    struct lb_batch_builder builder;      /* words, fields */
+    struct lb_view views[LB_BATCH_ROWS];  /* field, lower */
+    uint64_t valid[(LB_BATCH_ROWS + 63) / 64];
+    uint32_t select[LB_BATCH_ROWS];       /* grep */
+    struct lb_arena strings;              /* lower */
+    struct lb_buf padded;                 /* a line with the padding that the kernels want */
+    struct lb_column columns[LB_MAX_COLUMNS];
+};
+
+static lb_status text_open(struct lb_op *self, struct lb_error *err)
+{
+    struct text_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    int64_t field = 1;
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    LB_TRY(lb_param_int(self, "n", 1, &field, err));
+    LB_TRY(lb_param_string(self, "sep", &shared->separator, err));
+    if (field < 1 || field > UINT32_MAX || (shared->separator && !*shared->separator))
+        return lb_error_set(err, LB_ERR_USAGE, "%s: wrong field number or separator", self->label);
+    shared->field = (uint32_t)field;
+    shared->separator_size = shared->separator != NULL ? strlen(shared->separator) : 0;
+    struct lb_value value;
+    if (self->class == &lb_op_grep && lb_value_field(&self->params, "pattern", &value) &&
+        value.tag == 's')
+        return lb_pattern_new(value.data, value.size, &shared->pattern, err);
+    return LB_OK;
+}
+
+static void text_close(struct lb_op *self)
+{
+    struct text_shared *shared = self->shared;
+    if (shared == NULL)
+        return;
+    if (shared->pattern != NULL)
+        lb_pattern_delete(shared->pattern);
+    lb_strfree(shared->separator);
+    lb_free(shared, sizeof *shared);
+    self->shared = NULL;
+}
+
+static lb_status text_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    struct text_local *state = local->state = lb_alloc_zero(sizeof *state);
+    if (state == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *state);
+    lb_batch_builder_init(&state->builder);
+    lb_arena_init(&state->strings, 64 << 10);
+    return LB_OK;
+}
+
+static void text_detach(struct lb_op_local *local)
+{
+    struct text_local *state = local->state;
+    lb_batch_builder_fini(&state->builder);
+    lb_arena_fini(&state->strings);
+    lb_buf_fini(&state->padded);
+    lb_free(state, sizeof *state);
+}
+
+/* Fails unless every selected row of column 0 is a string. */
+static lb_status check_strings(struct lb_op_local *local, const struct lb_batch *batch,
+                               struct lb_error *err)
+{
+    static const char *const names[] = {"nil", "boolean", "number", "number", "string", "table"};
+    const struct lb_column *column = &batch->columns[0];
+    if (column->type == LB_STRING && column->valid == NULL)
+        return LB_OK;
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        bool is_valid = lb_column_is_valid(column, row);
+        if (is_valid && column->type == LB_STRING)
+            continue;
+        const char *name = names[is_valid ? column->type : LB_NULL];
+        lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s", local->op->label, name);
+        struct lb_buf where = {0};
+        if (lb_batch_locate(batch, row, &where, err) == LB_OK && where.size > 0)
+            lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s\n  %.*s",
+                         local->op->label, name, (int)where.size, where.data);
+        lb_buf_fini(&where);
+        return LB_ERR_USER;
+    }
+    return LB_OK;
+}
+
+/* The line with padding behind it, copied when it is inline in its view. */
+static lb_status padded_line(struct text_local *state, const struct lb_view *view,
+                             const char **line, struct lb_error *err)
+{
+    state->padded.size = 0;
+    LB_TRY(lb_buf_reserve(&state->padded, view->size + LB_TEXT_PADDING, err));
+    memcpy(state->padded.data, lb_view_data(view), view->size);
+    *line = state->padded.data;
+    return LB_OK;
+}
+
+static lb_status flush(struct lb_op_local *local, const struct lb_batch *parent,
+                       struct lb_error *err)
+{
+    struct text_local *state = local->state;
+    if (state->builder.n_rows > 0)
+        LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, parent), err));
+    lb_batch_builder_reset(&state->builder);
+    return LB_OK;
+}
+
+static lb_status words_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    struct text_local *state = local->state;
+    LB_TRY(check_strings(local, batch, err));
+    lb_batch_builder_reset(&state->builder);
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        const struct lb_view *view = &batch->columns[0].views[row];
+        const char *cursor = NULL;
+        LB_TRY(padded_line(state, view, &cursor, err));
+        const char *end = cursor + view->size;
+        for (;;) {
+            size_t n = lb_text_words(&cursor, end, true, state->views, LB_BATCH_ROWS);
+            for (size_t j = 0; j < n; j++) {
+                struct lb_builder *column = NULL;
+                LB_TRY(lb_batch_builder_column(&state->builder, 0, &column, err));
+                LB_TRY(lb_builder_string(column, lb_view_data(&state->views[j]),
+                                         state->views[j].size, err));
+                LB_TRY(lb_batch_builder_end_row(&state->builder, row, err));
+                if (lb_batch_builder_is_full(&state->builder))
+                    LB_TRY(flush(local, batch, err));
+            }
+            if (n < LB_BATCH_ROWS)
+                break;
+        }
+    }
+    return flush(local, batch, err);
+}
+
+/* One field of the record being made; records are at most LB_MAX_COLUMNS wide. */
+static lb_status add_field(struct lb_op_local *local, uint32_t i, const char *data, size_t size,
+                           struct lb_error *err)
+{
+    struct text_local *state = local->state;
+    struct lb_builder *column = NULL;
+    if (i >= LB_MAX_COLUMNS)
+        return lb_error_set(err, LB_ERR_DATA, "%s: more than %d fields in a line",
+                            local->op->label, LB_MAX_COLUMNS);
+    LB_TRY(lb_batch_builder_column(&state->builder, i, &column, err));
+    return lb_builder_string(column, data, size, err);
+}
+
+static lb_status fields_push(struct lb_op_local *local, const struct lb_batch *batch,
+                             struct lb_error *err)
+{
+    const struct text_shared *shared = local->op->shared;
+    struct text_local *state = local->state;
+    LB_TRY(check_strings(local, batch, err));
+    lb_batch_builder_reset(&state->builder);
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        const struct lb_view *view = &batch->columns[0].views[row];
+        const char *cursor = NULL;
+        LB_TRY(padded_line(state, view, &cursor, err));
+        const char *end = cursor + view->size;
+        uint32_t n_fields = 0;
+        if (shared->separator == NULL) {
+            size_t n = lb_text_words(&cursor, end, true, state->views, LB_BATCH_ROWS);
+            for (size_t j = 0; j < n; j++)
+                LB_TRY(add_field(local, n_fields++, lb_view_data(&state->views[j]),
+                                 state->views[j].size, err));
+        } else {
+            for (const char *next = cursor; next != NULL; cursor = next + shared->separator_size) {
+                next = memmem(cursor, (size_t)(end - cursor), shared->separator,
+                              shared->separator_size);
+                size_t size = (size_t)((next != NULL ? next : end) - cursor);
+                LB_TRY(add_field(local, n_fields++, cursor, size, err));
+                if (next == NULL)
+                    break;
+            }
+        }
+        LB_TRY(lb_batch_builder_end_row(&state->builder, row, err));
+        if (lb_batch_builder_is_full(&state->builder))
+            LB_TRY(flush(local, batch, err));
+    }
+    return flush(local, batch, err);
+}
+
+/* Pushes the batch with column 0 replaced; rows stay the same. */
+static lb_status push_replaced(struct lb_op_local *local, const struct lb_batch *batch,
+                               const struct lb_column *column, bool only, struct lb_error *err)
+{
+    struct text_local *state = local->state;
+    uint32_t n_columns = only ? 1 : batch->n_columns;
+    memcpy(state->columns, batch->columns, n_columns * sizeof *state->columns);
+    state->columns[0] = *column;
+    struct lb_batch out = *batch;
+    out.columns = state->columns;
+    out.n_columns = n_columns;
+    out.parent = batch;
+    out.parent_rows = NULL;
+    out.locate = NULL;
+    return lb_push(local->next, &out, err);
+}
+
+static lb_status field_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    const struct text_shared *shared = local->op->shared;
+    struct text_local *state = local->state;
+    uint32_t n_missing = 0;
+    LB_TRY(check_strings(local, batch, err));
+    memset(state->valid, 0xff, sizeof state->valid);
+    memset(state->views, 0, batch->n_rows * sizeof *state->views);
+    lb_arena_reset(&state->strings);
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        const struct lb_view *view = &batch->columns[0].views[row];
+        const char *line = NULL;
+        struct lb_view found;
+        LB_TRY(padded_line(state, view, &line, err));
+        bool has = shared->separator == NULL
+                       ? lb_text_field_blank(line, view->size, shared->field, &found)
+                       : lb_text_field_sep(line, view->size, shared->field, shared->separator,
+                                           shared->separator_size, &found);
+        if (!has) {
+            state->valid[row >> 6] &= ~(1ULL << (row & 63));
+            n_missing++;
+            continue;
+        }
+        /* The field lies in the copy; point into the line itself. */
+        const char *data = lb_view_data(view);
+        if (found.size > LB_VIEW_INLINE)
+            found.data = data + (found.data - line);
+        state->views[row] = found;
+    }
+    struct lb_column column = {.type = LB_STRING,
+                               .valid = n_missing > 0 ? state->valid : NULL,
+                               .views = state->views};
+    return push_replaced(local, batch, &column, true, err);
+}
+
+static lb_status grep_push(struct lb_op_local *local, const struct lb_batch *batch,
+                           struct lb_error *err)
+{
+    const struct text_shared *shared = local->op->shared;
+    struct text_local *state = local->state;
+    uint32_t n = 0;
+    LB_TRY(check_strings(local, batch, err));
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        const struct lb_view *view = &batch->columns[0].views[row];
+        struct lb_match match;
+        bool found = false;
+        LB_TRY(lb_pattern_find(shared->pattern, lb_view_data(view), view->size, 0, &match, &found,
+                               err));
+        if (found)
+            state->select[n++] = row;
+    }
+    struct lb_batch out = *batch;
+    out.select = state->select;
+    out.n_selected = n;
+    out.parent = batch;
+    out.parent_rows = NULL;
+    out.locate = NULL;
+    return lb_push(local->next, &out, err);
+}
+
+static lb_status lower_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    struct text_local *state = local->state;
+    LB_TRY(check_strings(local, batch, err));
+    memset(state->views, 0, batch->n_rows * sizeof *state->views);
+    lb_arena_reset(&state->strings);
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        const struct lb_view *view = &batch->columns[0].views[row];
+        struct lb_view *out = &state->views[row];
+        if (view->size <= LB_VIEW_INLINE) {
+            char bytes[LB_VIEW_INLINE];
+            lb_text_lower(view->prefix, view->size, bytes);
+            lb_view_set(out, bytes, view->size);
+            continue;
+        }
+        char *copy = lb_arena_alloc(&state->strings, view->size);
+        if (copy == NULL)
+            return lb_error_memory(err, local->op->label, view->size);
+        lb_text_lower(lb_view_data(view), view->size, copy);
+        lb_view_set(out, copy, view->size);
+    }
+    struct lb_column column = {.type = LB_STRING, .views = state->views};
+    return push_replaced(local, batch, &column, false, err);
+}
+
+#define TEXT_OP(variable, text_name, function)                                                     \
+    const struct lb_op_class variable = {                                                          \
+        .name = text_name,                                                                         \
+        .kind = LB_OP_TRANSFORM,                                                                   \
+        .open = text_open,                                                                         \
+        .attach = text_attach,                                                                     \
+        .push = function,                                                                          \
+        .detach = text_detach,                                                                     \
+        .close = text_close,                                                                       \
+    }
+TEXT_OP(lb_op_words, "words", words_push);
+TEXT_OP(lb_op_fields, "fields", fields_push);
+TEXT_OP(lb_op_field, "field", field_push);
+TEXT_OP(lb_op_grep, "grep", grep_push);
+TEXT_OP(lb_op_lower, "lower", lower_push);

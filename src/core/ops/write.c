@@ -1,0 +1,468 @@
+/* The write sink: records as text or native blocks into an atomic output, in order, whatever the threads.
+ *
+ * IDEA    Workers format (and compress) their own morsels. Bytes leave in morsel order: the worker whose morsel has the turn
+ *         writes what it has; one that is ahead parks a finished morsel's bytes and goes on, and the worker with the turn
+ *         writes parked morsels as their turn comes. A plain file is written at claimed offsets, outside any order of time.
+ * STATES  turn = number of the first morsel that is not wholly written (or claimed). Only the holder of the turn's morsel, or
+ *         whoever ends it, moves the turn.
+ * MEMORY  A worker that is ahead holds its morsel's bytes. When the budget has no room for parking them, it waits
+ *         for its turn; the holder of the turn never waits, so the run goes on.
+ * THREADS `lock` guards turn, parked and the output's claims; `turned` tells that the turn moved. */
+#include <pthread.h>
+#include <time.h>
+
+#include "core/base/sys.h"
+#include "core/io/format.h"
+#include "core/io/native.h"
+#include "core/io/output.h"
+#include "core/ops/ops.h"
+
+#ifdef LB_TINY
+enum { CHUNK_BYTES = 300, PART_BYTES = 1000 };
+#else
+enum { CHUNK_BYTES = 1 << 20, PART_BYTES = 128 << 20 };
+#endif
+
+struct parked {
+    uint64_t morsel;
+    struct lb_buf bytes;
+    uint64_t n_rows;
+    struct parked *next;
+};
+
+struct write_shared {
+    struct lb_output *output;
+    bool is_native;
+    bool part_per_morsel;       /* directories: a part for each morsel, else a new one beyond PART_BYTES */
+    enum lb_format format;
+    enum lb_compression compression;
+    pthread_mutex_t lock;
+    pthread_cond_t turned;
+    uint64_t turn;
+    struct parked *parked;      /* by morsel number, ascending */
+    bool in_part;               /* directories: a part is open */
+    uint32_t n_parts;
+    uint64_t part_bytes, part_rows;
+    uint64_t n_rows;
+};
+
+struct write_local {
+    struct lb_buf raw;    /* formatted, to be compressed */
+    struct lb_buf ready;  /* to be written */
+    uint64_t n_rows;      /* formatted since the last handing over */
+};
+
+static lb_status param_compression(const struct lb_op *op, const char *path,
+                                   enum lb_compression *compression, struct lb_error *err)
+{
+    static const char *const names[] = {"none", "gzip", "zstd", "lz4", "bzip2"}; /* ORDER compressions */
+    char *name = NULL;
+    LB_TRY(lb_param_string(op, "compression", &name, err));
+    *compression = lb_compression_of(path);
+    int found = name == NULL ? (int)*compression : -1;
+    for (int i = 0; i < 5 && name != NULL; i++)
+        if (strcmp(names[i], name) == 0)
+            found = i;
+    lb_strfree(name);
+    if (found < 0)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: unknown compression", op->label);
+    *compression = (enum lb_compression)found;
+    return LB_OK;
+}
+
+static lb_status open_output(struct lb_op *self, const char *path, const char *extension,
+                             struct lb_error *err)
+{
+    struct write_shared *shared = self->shared;
+    char *mode = NULL;
+    LB_TRY(lb_param_string(self, "mode", &mode, err));
+    enum lb_output_mode wanted = LB_MODE_ERROR;
+    if (mode != NULL && strcmp(mode, "overwrite") == 0)
+        wanted = LB_MODE_OVERWRITE;
+    else if (mode != NULL && strcmp(mode, "append") == 0)
+        wanted = LB_MODE_APPEND;
+    lb_strfree(mode);
+    return lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->output, err);
+}
+
+static lb_status write_open(struct lb_op *self, struct lb_error *err)
+{
+    struct write_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    pthread_mutex_init(&shared->lock, NULL);
+    pthread_cond_init(&shared->turned, NULL);
+    char *path = NULL, *format = NULL, *extension = NULL;
+    LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->part_per_morsel, err));
+    lb_status status = lb_param_string(self, "format", &format, err);
+    if (status == LB_OK)
+        status = lb_param_string(self, "extension", &extension, err);
+    if (status == LB_OK)
+        status = lb_param_string(self, "path", &path, err);
+    if (status == LB_OK && path == NULL)
+        status = lb_error_set(err, LB_ERR_INTERNAL, "plan: write has no path");
+    shared->is_native = format != NULL && strcmp(format, "native") == 0;
+    if (status == LB_OK && !shared->is_native && format != NULL &&
+        !lb_format_parse_name(format, &shared->format))
+        status = lb_error_set(err, LB_ERR_USAGE, "unknown output format '%s'", format);
+    if (status == LB_OK)
+        status = param_compression(self, path, &shared->compression, err);
+    if (status == LB_OK)
+        status = open_output(self, path, extension, err);
+    lb_strfree(path);
+    lb_strfree(format);
+    lb_strfree(extension);
+    return status;
+}
+
+static lb_status write_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    local->state = lb_alloc_zero(sizeof(struct write_local));
+    return local->state != NULL
+               ? LB_OK
+               : lb_error_memory(err, local->op->label, sizeof(struct write_local));
+}
+
+static lb_status write_begin(struct lb_op_local *local, struct lb_error *err)
+{
+    (void)err;
+    struct write_local *state = local->state;
+    state->raw.size = state->ready.size = 0;
+    state->n_rows = 0;
+    return LB_OK;
+}
+
+/* ---- the part being written; the caller has the turn ---- */
+
+static lb_status put(struct write_shared *shared, const void *data, size_t size,
+                     struct lb_error *err)
+{
+    shared->part_bytes += size;
+    return size > 0 ? lb_output_write(shared->output, data, size, err) : LB_OK;
+}
+
+static lb_status put_native(struct write_shared *shared, bool is_end, struct lb_error *err)
+{
+    struct lb_buf raw = {0}, packed = {0};
+    lb_status status = is_end ? lb_native_put_end(shared->part_rows, &raw, err)
+                              : lb_native_put_head(&raw, err);
+    if (status == LB_OK)
+        status = lb_output_compress(shared->compression, raw.data, raw.size, &packed, err);
+    if (status == LB_OK)
+        status = put(shared, packed.data, packed.size, err);
+    lb_buf_fini(&raw);
+    lb_buf_fini(&packed);
+    return status;
+}
+
+static lb_status end_part(struct write_shared *shared, struct lb_error *err)
+{
+    if (shared->in_part && shared->is_native)
+        LB_TRY(put_native(shared, true, err));
+    shared->in_part = false;
+    shared->part_bytes = shared->part_rows = 0;
+    return LB_OK;
+}
+
+static lb_status begin_part(struct write_shared *shared, struct lb_error *err)
+{
+    if (shared->in_part)
+        return LB_OK;
+    LB_TRY(lb_output_part(shared->output, shared->n_parts++, err));
+    shared->in_part = true;
+    return shared->is_native ? put_native(shared, false, err) : LB_OK;
+}
+
+/* Writes bytes of the turn's morsel. */
+static lb_status put_ready(struct write_shared *shared, const struct lb_buf *bytes, uint64_t n_rows,
+                           struct lb_error *err)
+{
+    if (bytes->size == 0)
+        return LB_OK;
+    LB_TRY(begin_part(shared, err));
+    shared->part_rows += n_rows;
+    shared->n_rows += n_rows;
+    return put(shared, bytes->data, bytes->size, err);
+}
+
+static lb_status end_morsel_in_turn(struct write_shared *shared, struct lb_error *err)
+{
+    if (!lb_output_is_directory(shared->output))
+        return LB_OK;
+    if (shared->part_per_morsel) {
+        LB_TRY(begin_part(shared, err)); /* an empty partition has its file, too */
+        return end_part(shared, err);
+    }
+    return shared->part_bytes >= PART_BYTES ? end_part(shared, err) : LB_OK;
+}
+
+/* ---- handing over ---- */
+
+/* Waits until the worker's morsel has the turn; the lock is held. */
+static lb_status wait_for_turn(struct lb_op_local *local, struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    while (shared->turn != local->worker->morsel) {
+        if (atomic_load(&local->worker->run->stop) != 0)
+            return lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += 50000000; /* to look at `stop` */
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        pthread_cond_timedwait(&shared->turned, &shared->lock, &until);
+    }
+    return LB_OK;
+}
+
+static bool has_turn(struct lb_op_local *local)
+{
+    struct write_shared *shared = local->op->shared;
+    pthread_mutex_lock(&shared->lock);
+    bool result = shared->turn == local->worker->morsel;
+    pthread_mutex_unlock(&shared->lock);
+    return result;
+}
+
+static lb_status park(struct lb_op_local *local, bool *is_parked, struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    *is_parked = false;
+    if (!lb_budget_reserve(local->worker->run->budget, state->ready.capacity))
+        return LB_OK;
+    struct parked *parked = lb_alloc_zero(sizeof *parked);
+    if (parked == NULL) {
+        lb_budget_release(local->worker->run->budget, state->ready.capacity);
+        return lb_error_memory(err, local->op->label, sizeof *parked);
+    }
+    *parked = (struct parked){
+        .morsel = local->worker->morsel, .bytes = state->ready, .n_rows = state->n_rows};
+    state->ready = (struct lb_buf){0};
+    struct parked **place = &shared->parked;
+    while (*place != NULL && (*place)->morsel < parked->morsel)
+        place = &(*place)->next;
+    parked->next = *place;
+    *place = parked;
+    *is_parked = true;
+    return LB_OK;
+}
+
+static void parked_free(struct lb_budget *budget, struct parked *parked)
+{
+    lb_budget_release(budget, parked->bytes.capacity);
+    lb_buf_fini(&parked->bytes);
+    lb_free(parked, sizeof *parked);
+}
+
+/* The next parked morsel if the turn is its; the lock is held. */
+static struct parked *take_parked(struct write_shared *shared)
+{
+    struct parked *parked = shared->parked;
+    if (parked == NULL || parked->morsel != shared->turn)
+        return NULL;
+    shared->parked = parked->next;
+    return parked;
+}
+
+/* Writes the worker's bytes, then parked morsels; the lock is held at the start and at the end, not while writing.
+ * Nobody else writes: the turn only moves here. */
+static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    struct lb_budget *budget = local->worker->run->budget;
+    pthread_mutex_unlock(&shared->lock);
+    lb_status status = put_ready(shared, &state->ready, state->n_rows, err);
+    for (;;) {
+        if (status == LB_OK)
+            status = end_morsel_in_turn(shared, err);
+        pthread_mutex_lock(&shared->lock);
+        if (status != LB_OK)
+            return status;
+        shared->turn++;
+        struct parked *parked = take_parked(shared);
+        if (parked == NULL)
+            return LB_OK;
+        pthread_mutex_unlock(&shared->lock);
+        status = put_ready(shared, &parked->bytes, parked->n_rows, err);
+        parked_free(budget, parked);
+    }
+}
+
+/* Claims places in a plain file for the worker's bytes and for parked morsels, moves the turn at once and writes
+ * without the lock: several workers do this at a time. The lock is held at the start and at the end. */
+static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    struct lb_budget *budget = local->worker->run->budget;
+    uint64_t offset = lb_output_claim(shared->output, state->ready.size);
+    shared->n_rows += state->n_rows;
+    shared->turn++;
+    struct parked *claimed = NULL, **last = &claimed, *parked = NULL;
+    while ((parked = take_parked(shared)) != NULL) {
+        (void)lb_output_claim(shared->output, parked->bytes.size);
+        shared->n_rows += parked->n_rows;
+        shared->turn++;
+        parked->next = NULL;
+        *last = parked;
+        last = &parked->next;
+    }
+    pthread_cond_broadcast(&shared->turned);
+    pthread_mutex_unlock(&shared->lock);
+    lb_status status = LB_OK;
+    if (state->ready.size > 0)
+        status = lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size,
+                                    err);
+    offset += state->ready.size;
+    while (claimed != NULL) {
+        parked = claimed;
+        claimed = parked->next;
+        if (status == LB_OK && parked->bytes.size > 0)
+            status = lb_output_write_at(shared->output, offset, parked->bytes.data,
+                                        parked->bytes.size, err);
+        offset += parked->bytes.size;
+        parked_free(budget, parked);
+    }
+    pthread_mutex_lock(&shared->lock);
+    return status;
+}
+
+static bool writes_at_offsets(const struct write_shared *shared)
+{
+    return !shared->is_native && lb_output_is_seekable(shared->output) &&
+           !lb_output_is_directory(shared->output);
+}
+
+/* Moves what is formatted to `ready`, compressed if asked. Where chunks end depends on the morsel alone. */
+static lb_status make_ready(struct write_shared *shared, struct write_local *state,
+                            struct lb_error *err)
+{
+    if (state->raw.size == 0)
+        return LB_OK;
+    LB_TRY(lb_output_compress(shared->compression, state->raw.data, state->raw.size, &state->ready,
+                              err));
+    state->raw.size = 0;
+    return LB_OK;
+}
+
+/* A long morsel: what is ready leaves early when the morsel has the turn. */
+static lb_status write_early(struct lb_op_local *local, struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    if (!has_turn(local)) {
+        /* Ahead of the turn and large: wait rather than grow beyond the budget. */
+        if (lb_budget_reserve(local->worker->run->budget, state->ready.capacity)) {
+            lb_budget_release(local->worker->run->budget, state->ready.capacity);
+            return LB_OK;
+        }
+        pthread_mutex_lock(&shared->lock);
+        lb_status status = wait_for_turn(local, err);
+        pthread_mutex_unlock(&shared->lock);
+        LB_TRY(status);
+    }
+    if (writes_at_offsets(shared)) {
+        pthread_mutex_lock(&shared->lock);
+        uint64_t offset = lb_output_claim(shared->output, state->ready.size);
+        shared->n_rows += state->n_rows;
+        pthread_mutex_unlock(&shared->lock);
+        LB_TRY(lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size,
+                                  err));
+    } else {
+        LB_TRY(put_ready(shared, &state->ready, state->n_rows, err));
+    }
+    state->ready.size = 0;
+    state->n_rows = 0;
+    return LB_OK;
+}
+
+static lb_status write_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    /* Without compression text is formatted right where it leaves from. */
+    struct lb_buf *out = shared->compression == LB_PLAIN ? &state->ready : &state->raw;
+    if (shared->is_native)
+        LB_TRY(lb_native_put_batch(batch, out, err));
+    else
+        LB_TRY(lb_format_batch(shared->format, batch, out, err));
+    state->n_rows += batch->n_selected;
+    if (state->raw.size >= CHUNK_BYTES)
+        LB_TRY(make_ready(shared, state, err));
+    return state->ready.size >= CHUNK_BYTES ? write_early(local, err) : LB_OK;
+}
+
+static lb_status write_end(struct lb_op_local *local, struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    LB_TRY(make_ready(shared, state, err));
+    pthread_mutex_lock(&shared->lock);
+    lb_status status = LB_OK;
+    bool is_parked = false;
+    if (shared->turn != local->worker->morsel)
+        status = park(local, &is_parked, err);
+    if (status == LB_OK && !is_parked)
+        status = wait_for_turn(local, err);
+    if (status == LB_OK && !is_parked)
+        status = writes_at_offsets(shared) ? write_at_offsets(local, err)
+                                           : write_in_turn(local, err);
+    pthread_cond_broadcast(&shared->turned);
+    pthread_mutex_unlock(&shared->lock);
+    return status;
+}
+
+static void write_detach(struct lb_op_local *local)
+{
+    struct write_local *state = local->state;
+    lb_buf_fini(&state->raw);
+    lb_buf_fini(&state->ready);
+    lb_free(state, sizeof *state);
+}
+
+static lb_status write_finish(struct lb_op *self, struct lb_error *err)
+{
+    struct write_shared *shared = self->shared;
+    /* A native file is whole, head and end, even without records. */
+    if (shared->is_native && !lb_output_is_directory(shared->output))
+        LB_TRY(begin_part(shared, err));
+    LB_TRY(end_part(shared, err));
+    self->n_result = shared->n_rows;
+    return lb_output_commit(shared->output, err);
+}
+
+static void write_close(struct lb_op *self)
+{
+    struct write_shared *shared = self->shared;
+    if (shared == NULL)
+        return;
+    while (shared->parked != NULL) {
+        struct parked *parked = shared->parked;
+        shared->parked = parked->next;
+        parked_free(self->run->budget, parked);
+    }
+    if (shared->output != NULL)
+        lb_output_delete(shared->output);
+    pthread_cond_destroy(&shared->turned);
+    pthread_mutex_destroy(&shared->lock);
+    lb_free(shared, sizeof *shared);
+    self->shared = NULL;
+}
+
+const struct lb_op_class lb_op_write = {
+    .name = "write",
+    .kind = LB_OP_SINK,
+    .open = write_open,
+    .attach = write_attach,
+    .begin = write_begin,
+    .push = write_push,
+    .end = write_end,
+    .detach = write_detach,
+    .finish = write_finish,
+    .close = write_close,
+};

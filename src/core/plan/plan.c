@@ -1,0 +1,430 @@
+/* Plans: decoding and checking the description, and running its stages. plan.h has the format.
+ *
+ * IDEA    A stage is a sink with all that leads to it. From each input of the sink the nodes are walked back to
+ *         their sources; where a union stands, the paths fork: each path is a leg. A node that stands on several legs
+ *         or stages gets an operator of its own on each. Sinks are shared by all that read them, and closed when the last
+ *         reader has run. */
+#include "core/plan/plan.h"
+
+#include "core/base/buf.h"
+#include "core/base/sys.h"
+#include "core/column/codec.h"
+
+enum { MOST_NODES = 100000, MOST_LEGS = 10000 };
+
+struct node {
+    const struct lb_op_class *class; /* NULL: a union */
+    struct lb_value params;
+    char *label;
+    uint32_t *inputs;        /* 0-based */
+    uint32_t n_inputs;
+    bool is_result;
+    bool is_sink;
+    struct lb_store *handle; /* shares; scan.store of a kept store */
+    uint32_t stage;          /* sinks: number of their stage */
+    uint32_t last_reader;    /* sinks: number of the last stage that reads it; its own if none */
+};
+
+struct stage {
+    struct lb_stage run;     /* what exec sees */
+    uint32_t node;           /* the sink */
+};
+
+struct lb_plan {
+    char *data;
+    size_t size;
+    struct node *nodes;
+    uint32_t n_nodes;
+    struct stage *stages;
+    uint32_t n_stages;
+    struct lb_plan_result *results; /* stores are shared by the plan */
+    uint32_t n_results;
+};
+
+/* ---- decoding ---- */
+
+static lb_status wrong(const struct lb_plan *plan, uint32_t node, const char *what,
+                       struct lb_error *err)
+{
+    const struct lb_op_class *class = plan->nodes[node].class;
+    return lb_error_set(err, LB_ERR_INTERNAL, "plan node %u (%s): %s", node + 1,
+                        class != NULL ? class->name : "union", what);
+}
+
+static char *copy_text(const struct lb_value *value)
+{
+    char *text = lb_alloc(value->size + 1);
+    if (text != NULL) {
+        memcpy(text, value->data, value->size);
+        text[value->size] = '\0';
+    }
+    return text;
+}
+
+static lb_status decode_inputs(struct lb_plan *plan, uint32_t n, struct lb_error *err)
+{
+    struct node *node = &plan->nodes[n];
+    struct lb_value list, item;
+    if (!lb_value_field(&node->params, "inputs", &list))
+        return LB_OK;
+    if (list.tag != 'l')
+        return wrong(plan, n, "inputs is no list", err);
+    if (list.count == 0)
+        return LB_OK;
+    node->inputs = lb_alloc_zero(list.count * sizeof *node->inputs);
+    if (node->inputs == NULL)
+        return lb_error_memory(err, "a plan", list.count * sizeof *node->inputs);
+    node->n_inputs = list.count;
+    const char *cursor = list.data;
+    for (uint32_t i = 0; i < list.count; i++) {
+        lb_codec_next(&cursor, &item);
+        if (item.tag != 'i' || item.i < 1 || item.i > n)
+            return wrong(plan, n, "an input is no earlier node", err);
+        node->inputs[i] = (uint32_t)(item.i - 1);
+    }
+    return LB_OK;
+}
+
+/* Whether input i of a node may be what it is. */
+static lb_status check_input(const struct lb_plan *plan, uint32_t n, uint32_t i,
+                             struct lb_error *err)
+{
+    const struct node *node = &plan->nodes[n];
+    bool from_sink = plan->nodes[node->inputs[i]].is_sink;
+    bool wants_sink;
+    if (node->class == NULL || node->is_sink)
+        wants_sink = false;
+    else if (node->class->kind == LB_OP_SOURCE)
+        wants_sink = true;
+    else
+        wants_sink = i > 0;
+    if (from_sink != wants_sink)
+        return wrong(plan, n, wants_sink ? "must stand on a sink" : "must not stand on a sink", err);
+    return LB_OK;
+}
+
+static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *err)
+{
+    struct node *node = &plan->nodes[n];
+    struct lb_value value;
+    if (node->params.tag != 'm' || !lb_value_field(&node->params, "op", &value) ||
+        value.tag != 's')
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan node %u has no op", n + 1);
+    char *name = copy_text(&value);
+    if (name == NULL)
+        return lb_error_memory(err, "a plan", value.size);
+    bool is_union = strcmp(name, "union") == 0;
+    node->class = is_union ? NULL : lb_op_find(name);
+    lb_status status = LB_OK;
+    if (!is_union && node->class == NULL)
+        status = lb_error_set(err, LB_ERR_INTERNAL, "plan node %u: no operator '%s'", n + 1, name);
+    lb_strfree(name);
+    LB_TRY(status);
+    node->is_sink = node->class != NULL && node->class->kind == LB_OP_SINK;
+    if (lb_value_field(&node->params, "label", &value) && value.tag == 's')
+        node->label = copy_text(&value);
+    else
+        node->label = lb_strdup(is_union ? "union" : node->class->name);
+    if (node->label == NULL)
+        return lb_error_memory(err, "a plan", value.size);
+    node->is_result = lb_value_field(&node->params, "result", &value) && value.tag == 't';
+    LB_TRY(decode_inputs(plan, n, err));
+    if (node->n_inputs == 0 && (is_union || node->class->kind != LB_OP_SOURCE))
+        return wrong(plan, n, "has no input", err);
+    for (uint32_t i = 0; i < node->n_inputs; i++)
+        LB_TRY(check_input(plan, n, i, err));
+    return LB_OK;
+}
+
+/* ---- stages ---- */
+
+static lb_status op_new(struct lb_plan *plan, uint32_t n, struct lb_op **out, struct lb_error *err)
+{
+    struct node *node = &plan->nodes[n];
+    struct lb_op *op = lb_alloc_zero(sizeof *op);
+    if (op == NULL)
+        return lb_error_memory(err, "an operator", sizeof *op);
+    *out = op;
+    op->class = node->class;
+    op->params = node->params;
+    op->label = node->label;
+    op->handle = node->handle;
+    uint32_t first = node->class->kind == LB_OP_TRANSFORM ? 1 : 0;
+    if (node->class->kind == LB_OP_SINK || node->n_inputs <= first)
+        return LB_OK;
+    op->inputs = lb_alloc_zero((node->n_inputs - first) * sizeof *op->inputs);
+    if (op->inputs == NULL)
+        return lb_error_memory(err, "an operator", sizeof *op);
+    op->n_inputs = node->n_inputs - first;
+    for (uint32_t i = 0; i < op->n_inputs; i++) {
+        struct node *sink = &plan->nodes[node->inputs[first + i]];
+        op->inputs[i] = plan->stages[sink->stage].run.sink;
+        sink->last_reader = plan->n_stages;
+    }
+    return LB_OK;
+}
+
+static void op_delete(struct lb_op *op)
+{
+    if (op == NULL)
+        return;
+    lb_op_close(op);
+    lb_free(op->inputs, op->n_inputs * sizeof *op->inputs);
+    lb_free(op, sizeof *op);
+}
+
+/* The way from a node to a sink, as a list: `next` is what it pushes to. */
+struct path {
+    uint32_t node;
+    uint32_t length;
+    const struct path *next;
+};
+
+static lb_status add_leg(struct lb_plan *plan, struct lb_stage *stage, const struct path *path,
+                         struct lb_error *err)
+{
+    size_t size = stage->n_legs * sizeof *stage->legs;
+    if (stage->n_legs == MOST_LEGS)
+        return lb_error_set(err, LB_ERR_USAGE, "a union of more than %d parts", MOST_LEGS);
+    struct lb_leg *legs = lb_realloc(stage->legs, size, size + sizeof *legs);
+    if (legs == NULL)
+        return lb_error_memory(err, "a plan", size);
+    stage->legs = legs;
+    struct lb_leg *leg = &legs[stage->n_legs];
+    *leg = (struct lb_leg){.ops = lb_alloc_zero(path->length * sizeof *leg->ops),
+                           .n_ops = path->length};
+    if (leg->ops == NULL)
+        return lb_error_memory(err, "a plan", path->length * sizeof *leg->ops);
+    stage->n_legs++;
+    for (uint32_t i = 0; path != NULL; path = path->next, i++)
+        LB_TRY(op_new(plan, path->node, &leg->ops[i], err));
+    return LB_OK;
+}
+
+/* Walks from a node back to the sources; every source found makes a leg. */
+static lb_status find_legs(struct lb_plan *plan, struct lb_stage *stage, uint32_t n,
+                           const struct path *rest, struct lb_error *err)
+{
+    const struct node *node = &plan->nodes[n];
+    if (node->class == NULL) {
+        for (uint32_t i = 0; i < node->n_inputs; i++)
+            LB_TRY(find_legs(plan, stage, node->inputs[i], rest, err));
+        return LB_OK;
+    }
+    struct path path = {.node = n, .length = rest != NULL ? rest->length + 1 : 1, .next = rest};
+    if (node->class->kind == LB_OP_SOURCE)
+        return add_leg(plan, stage, &path, err);
+    return find_legs(plan, stage, node->inputs[0], &path, err);
+}
+
+static lb_status build_stages(struct lb_plan *plan, struct lb_error *err)
+{
+    plan->stages = lb_alloc_zero(plan->n_nodes * sizeof *plan->stages);
+    if (plan->stages == NULL)
+        return lb_error_memory(err, "a plan", plan->n_nodes * sizeof *plan->stages);
+    for (uint32_t n = 0; n < plan->n_nodes; n++) {
+        struct node *node = &plan->nodes[n];
+        if (!node->is_sink)
+            continue;
+        struct stage *stage = &plan->stages[plan->n_stages];
+        stage->node = n;
+        node->stage = node->last_reader = plan->n_stages;
+        for (uint32_t i = 0; i < node->n_inputs; i++) {
+            lb_status status = find_legs(plan, &stage->run, node->inputs[i], NULL, err);
+            if (status != LB_OK) {
+                plan->n_stages++; /* so that what is made is freed */
+                return status;
+            }
+        }
+        lb_status status = op_new(plan, n, &stage->run.sink, err);
+        plan->n_stages++;
+        LB_TRY(status);
+    }
+    return LB_OK;
+}
+
+static void free_stages(struct lb_plan *plan)
+{
+    for (uint32_t s = 0; plan->stages != NULL && s < plan->n_stages; s++) {
+        struct lb_stage *stage = &plan->stages[s].run;
+        for (uint32_t i = 0; i < stage->n_legs; i++) {
+            for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
+                op_delete(stage->legs[i].ops[j]);
+            lb_free(stage->legs[i].ops, stage->legs[i].n_ops * sizeof *stage->legs[i].ops);
+        }
+        lb_free(stage->legs, stage->n_legs * sizeof *stage->legs);
+        op_delete(stage->sink);
+    }
+    lb_free(plan->stages, plan->n_nodes * sizeof *plan->stages);
+    plan->stages = NULL;
+    plan->n_stages = 0;
+}
+
+/* ---- the plan ---- */
+
+static lb_status decode(struct lb_plan *plan, struct lb_error *err)
+{
+    struct lb_value root, nodes;
+    const char *cursor = plan->data;
+    LB_TRY(lb_codec_verify(plan->data, plan->size, err));
+    lb_codec_next(&cursor, &root);
+    if (root.tag != 'm' || !lb_value_field(&root, "nodes", &nodes) || nodes.tag != 'l' ||
+        nodes.count == 0 || nodes.count > MOST_NODES)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: no nodes");
+    plan->nodes = lb_alloc_zero(nodes.count * sizeof *plan->nodes);
+    if (plan->nodes == NULL)
+        return lb_error_memory(err, "a plan", nodes.count * sizeof *plan->nodes);
+    plan->n_nodes = nodes.count;
+    cursor = nodes.data;
+    for (uint32_t n = 0; n < plan->n_nodes; n++)
+        lb_codec_next(&cursor, &plan->nodes[n].params);
+    for (uint32_t n = 0; n < plan->n_nodes; n++)
+        LB_TRY(decode_node(plan, n, err));
+    return build_stages(plan, err);
+}
+
+lb_status lb_plan_new(const char *data, size_t size, struct lb_plan **out, struct lb_error *err)
+{
+    struct lb_plan *plan = lb_alloc_zero(sizeof *plan);
+    char *copy = lb_alloc(size);
+    if (plan == NULL || copy == NULL) {
+        lb_free(plan, sizeof *plan);
+        lb_free(copy, size);
+        return lb_error_memory(err, "a plan", size);
+    }
+    memcpy(copy, data, size);
+    plan->data = copy;
+    plan->size = size;
+    lb_status status = decode(plan, err);
+    if (status != LB_OK) {
+        lb_plan_delete(plan);
+        return status;
+    }
+    *out = plan;
+    return LB_OK;
+}
+
+void lb_plan_delete(struct lb_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    free_stages(plan);
+    for (uint32_t n = 0; n < plan->n_nodes; n++) {
+        lb_strfree(plan->nodes[n].label);
+        lb_free(plan->nodes[n].inputs, plan->nodes[n].n_inputs * sizeof *plan->nodes[n].inputs);
+        lb_store_unref(plan->nodes[n].handle);
+    }
+    for (uint32_t i = 0; i < plan->n_results; i++)
+        lb_store_unref(plan->results[i].store);
+    lb_free(plan->results, plan->n_nodes * sizeof *plan->results);
+    lb_free(plan->nodes, plan->n_nodes * sizeof *plan->nodes);
+    lb_free(plan->data, plan->size);
+    lb_free(plan, sizeof *plan);
+}
+
+lb_status lb_plan_add_handle(struct lb_plan *plan, int64_t handle, struct lb_store *store,
+                             struct lb_error *err)
+{
+    struct lb_value value;
+    for (uint32_t n = 0; n < plan->n_nodes; n++) {
+        struct node *node = &plan->nodes[n];
+        if (node->handle == NULL && lb_value_field(&node->params, "handle", &value) &&
+            value.tag == 'i' && value.i == handle)
+            node->handle = lb_store_ref(store);
+    }
+    /* The operators are made with the plan: tell them. */
+    for (uint32_t s = 0; s < plan->n_stages; s++) {
+        struct lb_stage *stage = &plan->stages[s].run;
+        for (uint32_t i = 0; i < stage->n_legs; i++) {
+            struct lb_op *source = stage->legs[i].ops[0];
+            if (lb_value_field(&source->params, "handle", &value) && value.tag == 'i' &&
+                value.i == handle)
+                source->handle = store;
+        }
+    }
+    (void)err;
+    return LB_OK;
+}
+
+static lb_status keep_result(struct lb_plan *plan, uint32_t n, const struct lb_op *sink,
+                             struct lb_error *err)
+{
+    if (plan->results == NULL) {
+        plan->results = lb_alloc_zero(plan->n_nodes * sizeof *plan->results);
+        if (plan->results == NULL)
+            return lb_error_memory(err, "results", plan->n_nodes * sizeof *plan->results);
+    }
+    struct lb_store *store = lb_store_of_sink(sink);
+    plan->results[plan->n_results++] =
+        (struct lb_plan_result){.node = n + 1,
+                                .store = store != NULL ? lb_store_ref(store) : NULL,
+                                .n_rows = (int64_t)sink->n_result};
+    return LB_OK;
+}
+
+/* Closes the sinks that no stage after `stage` reads. */
+static void close_read(struct lb_plan *plan, uint32_t stage)
+{
+    for (uint32_t s = 0; s <= stage; s++)
+        if (plan->nodes[plan->stages[s].node].last_reader <= stage)
+            lb_op_close(plan->stages[s].run.sink);
+}
+
+lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_error *err)
+{
+    lb_status status = LB_OK;
+    for (uint32_t s = 0; s < plan->n_stages && status == LB_OK; s++) {
+        struct stage *stage = &plan->stages[s];
+        status = lb_run_stage(run, &stage->run, err);
+        if (status == LB_OK && plan->nodes[stage->node].is_result)
+            status = keep_result(plan, stage->node, stage->run.sink, err);
+        if (status == LB_OK)
+            close_read(plan, s);
+    }
+    for (uint32_t s = 0; s < plan->n_stages; s++)
+        lb_op_close(plan->stages[s].run.sink);
+    return status;
+}
+
+uint32_t lb_plan_n_results(const struct lb_plan *plan)
+{
+    return plan->n_results;
+}
+
+struct lb_plan_result lb_plan_result(const struct lb_plan *plan, uint32_t i)
+{
+    return plan->results[i];
+}
+
+static lb_status describe_op(const struct lb_op *op, const char *arrow, bool with_metrics,
+                             struct lb_buf *out, struct lb_error *err)
+{
+    bool has_label = strcmp(op->label, op->class->name) != 0;
+    LB_TRY(lb_buf_printf(out, err, "  %s%-16s %-28s", arrow, op->class->name,
+                         has_label ? op->label : ""));
+    if (with_metrics && op->class->kind != LB_OP_SOURCE)
+        LB_TRY(lb_buf_printf(out, err, " %12llu records in",
+                             (unsigned long long)atomic_load(&op->rows_in)));
+    while (out->size > 0 && out->data[out->size - 1] == ' ')
+        out->size--;
+    return lb_buf_append_byte(out, '\n', err);
+}
+
+lb_status lb_plan_describe(const struct lb_plan *plan, bool with_metrics, struct lb_buf *out,
+                           struct lb_error *err)
+{
+    for (uint32_t s = 0; s < plan->n_stages; s++) {
+        const struct lb_stage *stage = &plan->stages[s].run;
+        LB_TRY(lb_buf_printf(out, err, "stage %u", s + 1));
+        if (with_metrics)
+            LB_TRY(lb_buf_printf(out, err, ": %.3f s, %llu morsels", stage->seconds,
+                                 (unsigned long long)stage->n_morsels));
+        LB_TRY(lb_buf_append_byte(out, '\n', err));
+        for (uint32_t i = 0; i < stage->n_legs; i++)
+            for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
+                LB_TRY(describe_op(stage->legs[i].ops[j], j == 0 ? "" : "| ", with_metrics, out,
+                                   err));
+        LB_TRY(describe_op(stage->sink, "=> ", with_metrics, out, err));
+    }
+    return LB_OK;
+}

@@ -1,0 +1,87 @@
+/* Plans: from the flat description that the Lua planner sends to stages that exec runs.
+ *
+ * FORMAT  a plan is one codec value (column/codec.h), the map { nodes = { node, ... } }. A node is a map with
+ *   op      name of the operator class (ops/op.h registry)
+ *   label   for people, such as "map" or "mapper of step 1" (optional)
+ *   inputs  list of 1-based numbers of earlier nodes (absent: none)
+ *   result  true: the caller wants this sink's result
+ * and the operator's own parameters. Nodes stand in an order in which inputs come first. What a class may stand on is
+ * given by its kind: a source reads only sinks (0 or more), a transform has input 1 = the source or transform before it (and may have
+ * further inputs that are sinks), a sink has one or more sources/transforms as inputs: its legs, in order.
+ * The pseudo-operator "union" has two or more sources/transforms/unions as inputs and stands where a
+ * source or transform may. Any violation is LB_ERR_INTERNAL "plan node 3 (lua.map): ...", never a crash.
+ *
+ * OPERATORS OF THE CORE (parameters; ? marks optional ones)
+ *  sources
+ *   scan.text      paths: list; mode?: "lines" (default) | "words" | "field"; n?, sep? for "field"
+ *   scan.files     paths: list                      -> (path, content)
+ *   scan.native    paths: list
+ *   scan.range     first, last, step: integers (last included)
+ *   scan.list      rows: list of lists, each the columns of one record
+ *   scan.store     inputs = {store sink}, or handle = integer (lb_plan_add_handle); index?: true appends the
+ *                  record's 0-based number as last column
+ *   scan.sorted    inputs = {sort}                  -> the payload columns in order
+ *   scan.groups    inputs = {sort}                  -> (key, list of values); a value of several columns is a list
+ *   scan.aggregate inputs = {aggregate}             -> (key, result...)
+ *   scan.set       inputs = {sort with sides = true}; kind: "subtract" | "intersection": records of side 0 by whether
+ *                  their group has side 1; intersection gives each key once
+ *  transforms
+ *   words; fields sep?; field n, sep?; grep pattern; lower      the native text helpers, on column 0
+ *                  (a value that is not a string fails as the Lua function would)
+ *   project        columns: list of 1-based column numbers
+ *   pack           a record of several columns becomes one list; one column stays as it is
+ *   tag            value: integer, put in front as a new first column
+ *   split_key      a list {k, v...} in column 0 becomes columns (from_pairs of packed records): inverse of pack
+ *   sample         fraction: float, seed: integer
+ *   cartesian      inputs = {stream, store sink}: each record with each stored one, columns side by side
+ *   pipe           command: string
+ *  sinks
+ *   sort           partitions: integer; by: "hash" | "given" (column 0 is the partition number, modulo, and is
+ *                  dropped) | "turn" (round robin by input position) | "none";
+ *                  key: "first" (column 0 after drops) | "record" (all columns) | "none"; sides?: column 0
+ *                  (after the partition) is 0 or 1, dropped, and orders within the group; values?: true orders a group
+ *                  by its values too; keep_key: true when the key column is part of the record (false: drop it);
+ *                  descending?: bool
+ *   aggregate      aggregate: name of the class; partitions; whole?: true: the key is the whole record; and the
+ *                  aggregate's own parameters
+ *   store          limit?: integer                  result: the store
+ *   count                                           result: the number of records
+ *   top            n; descending?: bool; column 0 is the key and is dropped; result: a store in order
+ *   write          path, mode: "error" | "overwrite" | "append"; format: "text" | "json" | "csv" | "lua" | "native";
+ *                  compression?: "gzip" | "zstd" | "lz4" | "bzip2"; extension?    result: number of records
+ *
+ * Hosts add their own (lua_bindings/ops.h lists the lua.* ones). */
+#ifndef LB_PLAN_PLAN_H
+#define LB_PLAN_PLAN_H
+
+#include "core/exec/run.h"
+#include "core/ops/store.h"
+
+struct lb_plan;
+
+/* Decodes, checks and keeps a copy of the description. */
+lb_status lb_plan_new(const char *data, size_t size, struct lb_plan **plan, struct lb_error *err)
+    LB_MUST_USE;
+void lb_plan_delete(struct lb_plan *plan);
+/* Gives a sealed store a number that scan.store's `handle` may name. Shares the store. */
+lb_status lb_plan_add_handle(struct lb_plan *plan, int64_t handle, struct lb_store *store,
+                             struct lb_error *err) LB_MUST_USE;
+/* Runs all stages. */
+lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_error *err)
+    LB_MUST_USE;
+
+/* Results of nodes with result = true, after a good run. */
+struct lb_plan_result {
+    uint32_t node;          /* 1-based */
+    struct lb_store *store; /* borrowed, or NULL */
+    int64_t n_rows;         /* records counted, stored or written */
+};
+uint32_t lb_plan_n_results(const struct lb_plan *plan);
+struct lb_plan_result lb_plan_result(const struct lb_plan *plan, uint32_t i);
+
+/* Appends the stages as text, a line an operator: for --check, --explain and --stats (after a run, with
+ * rows and seconds). */
+lb_status lb_plan_describe(const struct lb_plan *plan, bool with_metrics, struct lb_buf *out,
+                           struct lb_error *err) LB_MUST_USE;
+
+#endif
