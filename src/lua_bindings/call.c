@@ -1,0 +1,256 @@
+/* Calls into user code, and what becomes of its errors.
+ *
+ * IDEA   The message handler runs where the error was raised, with the user's frames still there. It
+ *        writes message and traceback as text into the worker (no Lua memory is needed); lb_lua_call
+ *        then adds what only it knows: operator, record, key.
+ * STATES An error of the engine inside a call (a full disk below emit, say) is kept in `thrown`, and
+ *        the marker unwinds; user code cannot keep it from arriving by catching the marker, because
+ *        the hook raises it again and lb_lua_call looks at `thrown` in any case. */
+#include <lauxlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/io/format.h"
+#include "lua_bindings/worker_private.h"
+
+enum { MAX_TRACE_LINES = 20, MAX_RECORD_BYTES = 1000, MAX_KEY_BYTES = 300 };
+
+/* Appends to text of `size` bytes, NUL-terminated; what does not fit is cut. */
+LB_PRINTF(3, 4) static void append(char *text, size_t size, const char *format, ...)
+{
+    size_t used = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, size - used, format, arguments);
+    va_end(arguments);
+}
+
+/* The library's own Lua code, by the names that its chunks have inside the program. */
+static bool is_of_library(const lua_Debug *ar)
+{
+    return strncmp(ar->source, "=[luabatch]", 11) == 0;
+}
+
+/* Appends a line on the active function to text; nothing for the engine's own functions. */
+static void describe_function(lua_State *L, lua_Debug *ar, char *text, size_t size)
+{
+    lua_getinfo(L, "Slnt", ar);
+    bool is_c = strcmp(ar->what, "C") == 0;
+    bool is_known = strcmp(ar->namewhat, "global") == 0 || strcmp(ar->namewhat, "method") == 0 ||
+                    strcmp(ar->namewhat, "field") == 0;
+    if ((is_c && !is_known) || is_of_library(ar))
+        return;
+    append(text, size, "\n    ");
+    if (is_c)
+        append(text, size, "[C]: ");
+    else if (ar->currentline > 0)
+        append(text, size, "%s:%d: ", ar->short_src, ar->currentline);
+    else
+        append(text, size, "%s: ", ar->short_src);
+    if (strcmp(ar->what, "main") == 0)
+        append(text, size, "in main chunk");
+    else if (*ar->namewhat != '\0' && ar->name != NULL && strcmp(ar->name, "?") != 0)
+        append(text, size, "in %s '%s'", is_known ? "function" : ar->namewhat, ar->name);
+    else
+        append(text, size, "in function <%s:%d>", ar->short_src, ar->linedefined);
+    if (ar->istailcall)
+        append(text, size, "\n    (...tail calls...)");
+}
+
+/* The frames from the one that failed to the boundary of the innermost lb_lua_call. */
+static void trace(lua_State *L, const void *boundary, char *text, size_t size)
+{
+    lua_Debug ar;
+    text[0] = '\0';
+    for (int level = 1; lua_getstack(L, level, &ar) && (const void *)ar.i_ci != boundary; level++) {
+        if (level > MAX_TRACE_LINES) {
+            append(text, size, "\n    ...");
+            return;
+        }
+        describe_function(L, &ar, text, size);
+    }
+}
+
+static int l_tostring(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* The message of an error value of any type; __tostring may fail in its turn. */
+static void read_message(lua_State *L, char *text, size_t size)
+{
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        snprintf(text, size, "%s", lua_tostring(L, 1));
+        return;
+    }
+    bool has_tostring = luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL;
+    if (has_tostring)
+        lua_pop(L, 1);
+    if (!has_tostring && !lua_isnil(L, 1) && !lua_isnumber(L, 1) && !lua_isboolean(L, 1)) {
+        snprintf(text, size, "(error object is a %s value)", luaL_typename(L, 1));
+        return;
+    }
+    lua_pushcfunction(L, l_tostring);
+    lua_pushvalue(L, 1);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+        snprintf(text, size, "%s", lua_tostring(L, -1));
+    else
+        snprintf(text, size, "(error object is a %s value whose __tostring fails)",
+                 luaL_typename(L, 1));
+    lua_pop(L, 1);
+}
+
+static int l_message_handler(lua_State *L)
+{
+    struct lb_lua_worker_private *p;
+    memcpy(&p, lua_getextraspace(L), sizeof p);
+    if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p))
+        return 1;
+    struct lb_lua_failure *failure = &p->failure;
+    failure->is_set = true;
+    read_message(L, failure->message, sizeof failure->message);
+    failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
+    trace(L, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
+          sizeof failure->traceback);
+    return 1;
+}
+
+/* Appends record or key; a failure of that (no memory) only makes the message shorter. */
+static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
+{
+    if (place->label != NULL && lb_buf_printf(text, NULL, "\n  in %s", place->label) != LB_OK)
+        return;
+    struct lb_buf detail = {0};
+    if (place->key != NULL) {
+        if (lb_format_encoded(LB_FORMAT_LUA, place->key, place->key_size, &detail, NULL) == LB_OK) {
+            bool is_cut = detail.size > MAX_KEY_BYTES;
+            int size = is_cut ? MAX_KEY_BYTES : (int)detail.size;
+            lb_status status = lb_buf_printf(text, NULL, "\n  key %.*s%s", size, detail.data,
+                                             is_cut ? "..." : "");
+            if (status == LB_OK && place->position > 0)
+                status = lb_buf_printf(text, NULL, ", value %llu of its group",
+                                       (unsigned long long)place->position);
+            (void)status;
+        }
+    } else if (place->batch != NULL) {
+        if (lb_batch_locate(place->batch, place->row, &detail, NULL) == LB_OK && detail.size > 0) {
+            bool is_cut = detail.size > MAX_RECORD_BYTES;
+            int size = is_cut ? MAX_RECORD_BYTES : (int)detail.size;
+            lb_status status = lb_buf_printf(text, NULL, "\n  %.*s%s", size, detail.data,
+                                             is_cut ? "..." : "");
+            (void)status;
+        }
+    }
+    lb_buf_fini(&detail);
+}
+
+static lb_status memory_error(const struct lb_lua_worker *lua, const struct lb_lua_place *place,
+                              struct lb_error *err)
+{
+    const struct lb_run *run = lua->worker->run;
+    return lb_error_set(err, LB_ERR_RESOURCE,
+                        "%s: the Lua heap of a worker needs more than %.1f MiB (the memory limit is "
+                        "%.1f MiB for all of %u threads; see --memory)",
+                        place != NULL && place->label != NULL ? place->label : "Lua",
+                        (double)lua->heap_bytes / 1048576,
+                        (double)run->options.memory_bytes / 1048576,
+                        (unsigned)run->options.n_threads);
+}
+
+/* The error of a failed call: its Lua error value is on top. */
+static lb_status tell(struct lb_lua_worker_private *p, int lua_status,
+                      const struct lb_lua_place *place, struct lb_error *err)
+{
+    lua_State *L = p->public.L;
+    struct lb_lua_failure *failure = &p->failure;
+    if (lua_status == LUA_ERRMEM || (failure->is_set && failure->is_memory)) {
+        failure->is_set = false;
+        return memory_error(&p->public, place, err);
+    }
+    if (!failure->is_set) { /* the handler itself failed: out of stack, most likely */
+        const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "stack overflow";
+        snprintf(failure->message, sizeof failure->message, "%s", message);
+        failure->traceback[0] = '\0';
+    }
+    failure->is_set = false;
+    struct lb_buf text = {0};
+    lb_status status = lb_buf_printf(&text, NULL, "%s", failure->message);
+    if (status == LB_OK && place != NULL)
+        append_place(place, &text);
+    if (status == LB_OK && failure->traceback[0] != '\0')
+        status = lb_buf_printf(&text, NULL, "\n  stack traceback:%s", failure->traceback);
+    lb_error_set(err, LB_ERR_USER, "%.*s", (int)text.size, text.size > 0 ? text.data : "");
+    if (text.size == 0) /* no memory for the long form */
+        lb_error_set(err, LB_ERR_USER, "%s", failure->message);
+    lb_buf_fini(&text);
+    return LB_ERR_USER;
+}
+
+/* What a call that did not end well, or must not seem so, comes to. Error value or results lie
+ * above `base`. */
+static lb_status fail(struct lb_lua_worker_private *p, int lua_status,
+                      const struct lb_lua_place *place, struct lb_error *err)
+{
+    lua_State *L = p->public.L;
+    bool is_interrupted = atomic_load(&p->interrupted);
+    if (p->has_thrown) {
+        p->has_thrown = false;
+        if (!is_interrupted)
+            lua_sethook(L, NULL, 0, 0);
+        *err = p->thrown;
+        return err->status;
+    }
+    if (is_interrupted)
+        return lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+    return tell(p, lua_status, place, err);
+}
+
+lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
+                      const struct lb_lua_place *place, struct lb_error *err)
+{
+    struct lb_lua_worker_private *p = lua->private;
+    lua_State *L = lua->L;
+    int base = lua_gettop(L) - n_args; /* where the function is, and the handler will be */
+    if (!lua_checkstack(L, 2)) {
+        lua_settop(L, base - 1);
+        return memory_error(lua, place, err);
+    }
+    lua_Debug ar;
+    struct lb_lua_frame frame = {.outer = p->frame,
+                                 .boundary = lua_getstack(L, 0, &ar) ? (const void *)ar.i_ci : NULL};
+    lua_State *before = p->running;
+    p->running = L;
+    p->frame = &frame;
+    int status = LUA_OK;
+    bool may_start = !atomic_load(&p->interrupted) && atomic_load(&lua->worker->run->stop) == 0;
+    if (may_start) {
+        lua_pushcfunction(L, l_message_handler);
+        lua_insert(L, base);
+        status = lua_pcall(L, n_args, n_results, base);
+    }
+    p->frame = frame.outer;
+    p->running = before;
+    if (__builtin_expect(status == LUA_OK && may_start && !lb_lua_is_stopping(p), 1)) {
+        lua_remove(L, base);
+        lb_lua_tune_collector(p);
+        return LB_OK;
+    }
+    lb_status failed = may_start ? fail(p, status, place, err)
+                                 : lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+    lua_settop(L, base - 1);
+    return failed;
+}
+
+int lb_lua_throw(struct lb_lua_worker *lua, const struct lb_error *err)
+{
+    struct lb_lua_worker_private *p = lua->private;
+    lua_State *L = p->running != NULL ? p->running : lua->L;
+    if (!p->has_thrown) {
+        p->thrown = *err;
+        p->has_thrown = true;
+    }
+    lb_lua_hook(L);
+    lb_lua_push_marker(L);
+    return lua_error(L);
+}

@@ -1,0 +1,12 @@
+/* Errors of the engine as Lua errors: a table { status = integer, message = string } with __tostring. */
+#ifndef LB_LUA_ERRORS_H
+#define LB_LUA_ERRORS_H
+
+#include <lua.h>
+
+#include "core/base/error.h"
+
+/* Raises; hold nothing that needs freeing. Returns an int so that callers can `return` it. */
+int lb_lua_raise(lua_State *L, const struct lb_error *err);
+
+#endif

@@ -1,0 +1,239 @@
+/* Running plans from Lua: a plan table goes in, results come out.
+ *
+ * MEMORY All that a run holds hangs on one userdata, which is closed at the end and, after an error, by
+ *        collection: Lua may raise at any point in between. Stores outlive the run. */
+#include "lua_bindings/execute.h"
+
+#include <lauxlib.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/plan/plan.h"
+#include "lua_bindings/errors.h"
+#include "lua_bindings/machine.h"
+#include "lua_bindings/store.h"
+#include "lua_bindings/values.h"
+#include "lua_bindings/worker_private.h"
+
+#define EXECUTION_TYPE "luabatch.execution"
+
+struct execution {
+    struct lb_plan *plan;
+    struct lb_run *run;
+    struct lb_host host;
+    struct lb_buf bytes; /* the encoded plan, then the description */
+    struct lb_error err;
+};
+
+static void close_plan(struct execution *x)
+{
+    lb_plan_delete(x->plan);
+    x->plan = NULL;
+}
+
+static void close_run(struct execution *x)
+{
+    lb_run_delete(x->run);
+    x->run = NULL;
+    lb_lua_host_fini(&x->host);
+}
+
+static int l_execution_close(lua_State *L)
+{
+    struct execution *x = luaL_checkudata(L, 1, EXECUTION_TYPE);
+    if (x->plan != NULL)
+        close_plan(x);
+    close_run(x);
+    lb_buf_fini(&x->bytes);
+    return 0;
+}
+
+static struct execution *push_execution(lua_State *L)
+{
+    struct execution *x = lua_newuserdatauv(L, sizeof *x, 0);
+    memset(x, 0, sizeof *x);
+    if (luaL_newmetatable(L, EXECUTION_TYPE)) {
+        lua_pushcfunction(L, l_execution_close);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return x;
+}
+
+/* Closes what is left now rather than at the next collection, then raises. */
+static int fail(lua_State *L, struct execution *x)
+{
+    struct lb_error err = x->err;
+    if (x->plan != NULL)
+        close_plan(x);
+    close_run(x);
+    lb_buf_fini(&x->bytes);
+    return lb_lua_raise(L, &err);
+}
+
+/* Pushes a copy of the plan at index 1 in which stores are numbers, and the list of these stores. */
+static void push_pure_plan(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_getfield(L, 1, "nodes") != LUA_TTABLE)
+        luaL_error(L, "bad argument #1 (a plan, a table with nodes, expected)");
+    int nodes = lua_gettop(L);
+    lua_createtable(L, 0, 1); /* the plan */
+    lua_Integer n = luaL_len(L, nodes);
+    lua_createtable(L, (int)n, 0); /* its nodes */
+    int copies = lua_gettop(L);
+    lua_newtable(L); /* stores */
+    int stores = lua_gettop(L);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_geti(L, nodes, i) == LUA_TTABLE && lua_getfield(L, -1, "handle") == LUA_TUSERDATA) {
+            if (lb_lua_to_store(L, -1) == NULL)
+                luaL_error(L, "plan node %d: the handle is no open store", (int)i);
+            lua_rawseti(L, stores, i);
+            int node = lua_gettop(L);
+            lua_newtable(L);
+            lua_pushnil(L);
+            while (lua_next(L, node) != 0) {
+                lua_pushvalue(L, -2);
+                lua_insert(L, -2);
+                lua_rawset(L, node + 1);
+            }
+            lua_pushinteger(L, i);
+            lua_setfield(L, -2, "handle");
+        } else {
+            lua_settop(L, stores + 1);
+        }
+        lua_rawseti(L, copies, i);
+        lua_settop(L, stores);
+    }
+    lua_pushvalue(L, copies);
+    lua_setfield(L, copies - 1, "nodes");
+    lua_remove(L, copies); /* plan, stores */
+    lua_remove(L, nodes);
+}
+
+static lb_status add_handles(lua_State *L, int stores, struct execution *x)
+{
+    lua_pushnil(L);
+    while (lua_next(L, stores) != 0) {
+        lb_status status = lb_plan_add_handle(x->plan, lua_tointeger(L, -2), lb_lua_to_store(L, -1),
+                                              &x->err);
+        lua_pop(L, 1);
+        if (status != LB_OK) {
+            lua_pop(L, 1);
+            return status;
+        }
+    }
+    return LB_OK;
+}
+
+/* Makes x->plan of the plan at index 1. */
+static lb_status open_plan(lua_State *L, struct execution *x)
+{
+    push_pure_plan(L);
+    int stores = lua_gettop(L);
+    lb_status status = lb_lua_encode(L, stores - 1, "plan", &x->bytes, &x->err);
+    if (status == LB_OK)
+        status = lb_plan_new(x->bytes.data, x->bytes.size, &x->plan, &x->err);
+    if (status == LB_OK)
+        status = add_handles(L, stores, x);
+    x->bytes.size = 0;
+    return status;
+}
+
+/* An optional positive integer of the options table at index 2. */
+static lua_Integer option_integer(lua_State *L, const char *name, lua_Integer fallback,
+                                  lua_Integer most)
+{
+    if (lua_getfield(L, 2, name) != LUA_TNIL) {
+        int is_integer;
+        lua_Integer value = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer || value < 1 || value > most)
+            luaL_error(L, "bad option '%s' (a positive integer expected, got %s)", name,
+                       luaL_tolstring(L, -1, NULL));
+        fallback = value;
+    }
+    lua_pop(L, 1);
+    return fallback;
+}
+
+/* Leaves the strings it borrows on the stack. */
+static void read_options(lua_State *L, struct lb_run_options *options)
+{
+    if (lua_isnoneornil(L, 2)) {
+        lua_settop(L, 1);
+        lua_newtable(L);
+    }
+    luaL_checktype(L, 2, LUA_TTABLE);
+    options->n_threads = (uint32_t)option_integer(L, "threads", lb_machine_n_cpus(), 1024);
+    lua_Integer memory = (lua_Integer)(lb_machine_memory_bytes() / 10 * 6);
+    options->memory_bytes = (size_t)option_integer(L, "memory", memory, LUA_MAXINTEGER);
+    lua_getfield(L, 2, "signals");
+    options->handle_signals = lua_toboolean(L, -1);
+    const char *fallback = getenv("TMPDIR");
+    if (fallback == NULL || *fallback == '\0')
+        fallback = "/tmp";
+    if (lua_getfield(L, 2, "tmp") == LUA_TNIL)
+        options->tmp_dir = fallback;
+    else
+        options->tmp_dir = luaL_checkstring(L, -1);
+}
+
+static void push_results(lua_State *L, struct execution *x)
+{
+    uint32_t n = lb_plan_n_results(x->plan);
+    lua_createtable(L, 0, (int)n);
+    for (uint32_t i = 0; i < n; i++) {
+        struct lb_plan_result result = lb_plan_result(x->plan, i);
+        lua_createtable(L, 0, 2);
+        if (result.store != NULL) {
+            struct lb_store **holder = lb_lua_push_store(L);
+            *holder = lb_store_ref(result.store);
+            lua_setfield(L, -2, "store");
+        }
+        lua_pushinteger(L, result.n_rows);
+        lua_setfield(L, -2, "n");
+        lua_rawseti(L, -2, (lua_Integer)result.node);
+    }
+}
+
+int lb_lua_execute(lua_State *L)
+{
+    if (lb_lua_worker_of(L) != NULL)
+        return luaL_error(L, "an action cannot be called in a function that runs in a worker");
+    lua_settop(L, 2);
+    struct lb_run_options options = {0};
+    read_options(L, &options);
+    struct execution *x = push_execution(L);
+    if (open_plan(L, x) != LB_OK || lb_lua_host_init(L, &x->host, &x->err) != LB_OK)
+        return fail(L, x);
+    options.host = x->host;
+    if (lb_run_new(&options, &x->run, &x->err) != LB_OK ||
+        lb_plan_execute(x->plan, x->run, &x->err) != LB_OK ||
+        lb_plan_describe(x->plan, true, &x->bytes, &x->err) != LB_OK)
+        return fail(L, x);
+
+    push_results(L, x);
+    lua_createtable(L, 0, 3);
+    lua_pushlstring(L, x->bytes.data, x->bytes.size);
+    lua_setfield(L, -2, "description");
+    lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->budget->peak_bytes));
+    lua_setfield(L, -2, "peak_bytes");
+    close_plan(x); /* operators count what they spilled when they close */
+    lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->spilled_bytes));
+    lua_setfield(L, -2, "spilled_bytes");
+    close_run(x);
+    lb_buf_fini(&x->bytes);
+    return 2;
+}
+
+int lb_lua_describe(lua_State *L)
+{
+    lua_settop(L, 1);
+    struct execution *x = push_execution(L);
+    if (open_plan(L, x) != LB_OK || lb_plan_describe(x->plan, false, &x->bytes, &x->err) != LB_OK)
+        return fail(L, x);
+    lua_pushlstring(L, x->bytes.data, x->bytes.size);
+    close_plan(x);
+    lb_buf_fini(&x->bytes);
+    return 1;
+}

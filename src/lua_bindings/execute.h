@@ -1,0 +1,12 @@
+/* Running plans from Lua. */
+#ifndef LB_LUA_EXECUTE_H
+#define LB_LUA_EXECUTE_H
+
+#include <lua.h>
+
+/* core.execute(plan, options) -> results, info */
+int lb_lua_execute(lua_State *L);
+/* core.describe(plan) -> text */
+int lb_lua_describe(lua_State *L);
+
+#endif

@@ -1,0 +1,234 @@
+/* Stopping user code that does not stop by itself.
+ *
+ * IDEA   Another thread sets `interrupted` and sends the worker's thread a signal. The handler, which so
+ *        runs on the worker's own thread between two machine instructions, gives the running Lua thread a
+ *        hook, as lua.c does on SIGINT; the interpreter meets it at its next instruction. A count hook
+ *        that is always there would cost every instruction; this costs nothing until it is needed.
+ *        The hook raises the marker, and stays: code that caught it with pcall meets it again at once.
+ * COROUTINES  A hook belongs to one Lua thread, so the worker must know which one runs: resume, wrap and
+ *        close of its states keep `running`, and hook the thread they return to when stopping.
+ * THREADS `running` is changed by the worker's thread only, and always before `interrupted` is looked at:
+ *        a signal that comes in between finds the new one. An interrupt when no user code runs is
+ *        found by the next lb_lua_call. The worker's thread must not have been joined. */
+#include <errno.h>
+#include <lauxlib.h>
+#include <lualib.h>
+#include <signal.h>
+#include <string.h>
+
+#include "lua_bindings/worker_private.h"
+
+/* Quiet: its default action is to do nothing. */
+enum { INTERRUPT_SIGNAL = SIGURG };
+
+/* The worker whose state this thread runs. Initial-exec: reading it in a handler must not allocate. */
+static _Thread_local struct lb_lua_worker_private *volatile current
+    __attribute__((tls_model("initial-exec")));
+
+static pthread_once_t handler_once = PTHREAD_ONCE_INIT;
+static int handler_errno;
+
+static const char marker = 'm';
+
+void lb_lua_push_marker(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)(uintptr_t)&marker);
+}
+
+bool lb_lua_is_marker(lua_State *L, int index)
+{
+    return lua_islightuserdata(L, index) && lua_touserdata(L, index) == (void *)(uintptr_t)&marker;
+}
+
+static struct lb_lua_worker_private *private_of(lua_State *L)
+{
+    struct lb_lua_worker_private *p;
+    memcpy(&p, lua_getextraspace(L), sizeof p);
+    return p;
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    if (!lb_lua_is_stopping(private_of(L))) { /* was meant for an earlier call */
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    lb_lua_push_marker(L);
+    lua_error(L);
+}
+
+void lb_lua_hook(lua_State *L)
+{
+    lua_sethook(L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    struct lb_lua_worker_private *p = current;
+    if (p != NULL && p->running != NULL)
+        lb_lua_hook(p->running);
+}
+
+static void install_handler(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(INTERRUPT_SIGNAL, &action, NULL) != 0)
+        handler_errno = errno;
+}
+
+lb_status lb_lua_interrupt_init(struct lb_lua_worker_private *p, struct lb_error *err)
+{
+    pthread_once(&handler_once, install_handler);
+    if (handler_errno != 0)
+        return lb_error_system(err, handler_errno, "cannot handle the signal that stops workers");
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, INTERRUPT_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    p->thread = pthread_self();
+    current = p;
+    return LB_OK;
+}
+
+void lb_lua_interrupt_fini(void)
+{
+    current = NULL;
+}
+
+void lb_lua_interrupt(struct lb_lua_worker_private *p)
+{
+    if (!atomic_exchange(&p->interrupted, true))
+        pthread_kill(p->thread, INTERRUPT_SIGNAL);
+}
+
+/* Coroutines. What user code sees of them is as in Lua's own library (lcorolib.c). */
+
+int lb_lua_resume(lua_State *L, lua_State *co, int n_args, int *n_results)
+{
+    struct lb_lua_worker_private *p = private_of(L);
+    lua_State *before = p->running;
+    p->running = co;
+    if (lb_lua_is_stopping(p))
+        lb_lua_hook(co);
+    int status = lua_resume(co, L, n_args, n_results);
+    p->running = before;
+    if (lb_lua_is_stopping(p))
+        lb_lua_hook(L);
+    return status;
+}
+
+/* Resumes co with the n_args values on top of L and moves its results or its error to L. Returns the
+ * number of results, or -1 with the error on top. */
+static int resume_with(lua_State *L, lua_State *co, int n_args)
+{
+    if (!lua_checkstack(co, n_args)) {
+        lua_pushliteral(L, "too many arguments to resume");
+        return -1;
+    }
+    lua_xmove(L, co, n_args);
+    int n_results = 0;
+    int status = lb_lua_resume(L, co, n_args, &n_results);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_xmove(co, L, 1);
+        return -1;
+    }
+    if (!lua_checkstack(L, n_results + 1)) {
+        lua_pop(co, n_results);
+        lua_pushliteral(L, "too many results to resume");
+        return -1;
+    }
+    lua_xmove(co, L, n_results);
+    return n_results;
+}
+
+static lua_State *check_thread(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    luaL_argexpected(L, co != NULL, 1, "thread");
+    return co;
+}
+
+static int l_coroutine_resume(lua_State *L)
+{
+    lua_State *co = check_thread(L);
+    int n_results = resume_with(L, co, lua_gettop(L) - 1);
+    lua_pushboolean(L, n_results >= 0);
+    if (n_results < 0) {
+        lua_insert(L, -2);
+        return 2;
+    }
+    lua_insert(L, -(n_results + 1));
+    return n_results + 1;
+}
+
+/* Closes co's pending to-be-closed variables, which may run user code. */
+static int reset(lua_State *L, lua_State *co)
+{
+    struct lb_lua_worker_private *p = private_of(L);
+    lua_State *before = p->running;
+    p->running = co;
+    int status = lua_resetthread(co);
+    p->running = before;
+    if (lb_lua_is_stopping(p))
+        lb_lua_hook(L);
+    return status;
+}
+
+static int l_coroutine_call_wrapped(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+    int n_results = resume_with(L, co, lua_gettop(L));
+    if (n_results >= 0)
+        return n_results;
+    int status = lua_status(co);
+    if (status != LUA_OK && status != LUA_YIELD) { /* failed inside: close what it left open */
+        reset(L, co);
+        lua_xmove(co, L, 1); /* the error, or that of closing */
+    }
+    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    return lua_error(L);
+}
+
+static int l_coroutine_wrap(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_State *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    lua_pushcclosure(L, l_coroutine_call_wrapped, 1);
+    return 1;
+}
+
+static int l_coroutine_close(lua_State *L)
+{
+    lua_State *co = check_thread(L);
+    lua_Debug ar;
+    bool is_normal = co != L && lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar);
+    if (co == L || is_normal)
+        return luaL_error(L, "cannot close a %s coroutine", co == L ? "running" : "normal");
+    if (reset(L, co) == LUA_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    lua_xmove(co, L, 1);
+    return 2;
+}
+
+void lb_lua_open_coroutines(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"resume", l_coroutine_resume},
+                                         {"wrap", l_coroutine_wrap},
+                                         {"close", l_coroutine_close},
+                                         {NULL, NULL}};
+    lua_getglobal(L, LUA_COLIBNAME);
+    luaL_setfuncs(L, functions, 0);
+    lua_pop(L, 1);
+}

@@ -1,0 +1,298 @@
+/* The Lua module luabatch.core: what the Lua library needs of the engine. */
+#include <lauxlib.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/base/sys.h"
+#include "core/column/key.h"
+#include "core/io/format.h"
+#include "core/io/path.h"
+#include "lua_bindings/counter.h"
+#include "lua_bindings/errors.h"
+#include "lua_bindings/execute.h"
+#include "lua_bindings/machine.h"
+#include "lua_bindings/ops.h"
+#include "lua_bindings/ship.h"
+#include "lua_bindings/values.h"
+#include "lua_bindings/worker_private.h"
+#include "luabatch.h"
+
+#define BUFFER_TYPE "luabatch.buffer"
+
+static pthread_once_t register_once = PTHREAD_ONCE_INIT;
+
+static int l_buffer_gc(lua_State *L)
+{
+    lb_buf_fini(luaL_checkudata(L, 1, BUFFER_TYPE));
+    return 0;
+}
+
+/* A buffer that is freed with its userdata, which is pushed: what is in it survives no error. */
+static struct lb_buf *push_buffer(lua_State *L)
+{
+    struct lb_buf *buf = lua_newuserdatauv(L, sizeof *buf, 0);
+    memset(buf, 0, sizeof *buf);
+    if (luaL_newmetatable(L, BUFFER_TYPE)) {
+        lua_pushcfunction(L, l_buffer_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return buf;
+}
+
+/* Pushes the bytes as a string and frees them at once. */
+static int return_buffer(lua_State *L, struct lb_buf *buf)
+{
+    lua_pushlstring(L, buf->data != NULL ? buf->data : "", buf->size);
+    lb_buf_fini(buf);
+    return 1;
+}
+
+/* core.encode(value) -> bytes */
+static int l_core_encode(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    struct lb_buf *out = push_buffer(L);
+    struct lb_error err;
+    if (lb_lua_encode(L, 1, "value", out, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    return return_buffer(L, out);
+}
+
+/* core.decode(bytes) -> value */
+static int l_core_decode(lua_State *L)
+{
+    size_t size;
+    const char *data = luaL_checklstring(L, 1, &size);
+    struct lb_error err;
+    if (lb_codec_verify(data, size, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    lb_lua_push_encoded(L, data, size);
+    return 1;
+}
+
+/* Pushes a buffer with the sort key of the value at index. */
+static struct lb_buf *push_key(lua_State *L, int index)
+{
+    struct lb_buf *value = push_buffer(L);
+    struct lb_buf *key = push_buffer(L);
+    struct lb_error err;
+    if (lb_lua_encode(L, index, "value", value, &err) != LB_OK ||
+        lb_key_put_encoded(key, value->data, value->size, false, &err) != LB_OK)
+        lb_lua_raise(L, &err);
+    lb_buf_fini(value);
+    return key;
+}
+
+/* core.compare(a, b) -> -1, 0 or 1: the order of keys */
+static int l_core_compare(lua_State *L)
+{
+    luaL_checkany(L, 2);
+    int order;
+    if (lua_type(L, 1) == LUA_TSTRING && lua_type(L, 2) == LUA_TSTRING) {
+        size_t a_size, b_size;
+        const char *a = lua_tolstring(L, 1, &a_size);
+        const char *b = lua_tolstring(L, 2, &b_size);
+        order = lb_key_compare(a, a_size, b, b_size);
+    } else {
+        struct lb_buf *a = push_key(L, 1);
+        struct lb_buf *b = push_key(L, 2);
+        order = lb_key_compare(a->data, a->size, b->data, b->size);
+        lb_buf_fini(a);
+        lb_buf_fini(b);
+    }
+    lua_pushinteger(L, (order > 0) - (order < 0));
+    return 1;
+}
+
+/* core.ship(fn, what) -> bytes */
+static int l_core_ship(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    const char *what = luaL_optstring(L, 2, "function");
+    struct lb_buf *out = push_buffer(L);
+    struct lb_error err;
+    if (lb_lua_ship(L, 1, what, out, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    return return_buffer(L, out);
+}
+
+static int push_name(lua_State *L, const char *name)
+{
+    if (name != NULL)
+        lua_pushstring(L, name);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* core.kernel_reduce(fn) -> name or nil */
+static int l_core_kernel_reduce(lua_State *L)
+{
+    return push_name(L, lb_lua_kernel_reduce(L, 1));
+}
+
+/* core.kernel_group(fn) -> name or nil */
+static int l_core_kernel_group(lua_State *L)
+{
+    return push_name(L, lb_lua_kernel_group(L, 1));
+}
+
+/* core.counter(name) -> counter */
+static int l_core_counter(lua_State *L)
+{
+    size_t size;
+    const char *name = luaL_checklstring(L, 1, &size);
+    lb_lua_push_counter(L, name, size);
+    return 1;
+}
+
+/* core.counters() -> table of name -> value */
+static int l_core_counters(lua_State *L)
+{
+    lb_lua_push_counters(L);
+    return 1;
+}
+
+/* core.options(table) sets the options of the job, which workers get too; core.options() -> table */
+static int l_core_options(lua_State *L)
+{
+    if (!lua_isnoneornil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TTABLE);
+        struct lb_buf *out = push_buffer(L);
+        struct lb_error err;
+        if (lb_lua_encode(L, 1, "options", out, &err) != LB_OK)
+            return lb_lua_raise(L, &err);
+        return_buffer(L, out);
+        lua_setfield(L, LUA_REGISTRYINDEX, LB_LUA_OPTIONS_FIELD);
+        return 0;
+    }
+    if (lua_getfield(L, LUA_REGISTRYINDEX, LB_LUA_OPTIONS_FIELD) != LUA_TSTRING) {
+        lua_newtable(L);
+        return 1;
+    }
+    size_t size;
+    const char *data = lua_tolstring(L, -1, &size);
+    lb_lua_push_encoded(L, data, size);
+    return 1;
+}
+
+/* core.format(value, "text" | "json" | "csv" | "lua") -> string */
+static int l_core_format(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    const char *name = luaL_optstring(L, 2, "text");
+    enum lb_format format;
+    if (!lb_format_parse_name(name, &format))
+        return luaL_argerror(L, 2, "\"text\", \"json\", \"csv\" or \"lua\" expected");
+    struct lb_buf *value = push_buffer(L);
+    struct lb_buf *out = push_buffer(L);
+    struct lb_error err;
+    if (lb_lua_encode(L, 1, "value", value, &err) != LB_OK ||
+        lb_format_encoded(format, value->data, value->size, out, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    lb_buf_fini(value);
+    return return_buffer(L, out);
+}
+
+static int l_core_cpu_count(lua_State *L)
+{
+    lua_pushinteger(L, lb_machine_n_cpus());
+    return 1;
+}
+
+static int l_core_memory_limit(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)lb_machine_memory_bytes());
+    return 1;
+}
+
+/* core.output_exists(path) -> boolean */
+static int l_core_output_exists(lua_State *L)
+{
+    struct stat status;
+    lua_pushboolean(L, lstat(luaL_checkstring(L, 1), &status) == 0);
+    return 1;
+}
+
+/* Takes the list; pushes what l_core_expand_paths returns. Called protected. */
+static int l_push_files(lua_State *L)
+{
+    const struct lb_file_list *list = lua_touserdata(L, 1);
+    lua_createtable(L, (int)list->n_files, 0);
+    for (size_t i = 0; i < list->n_files; i++) {
+        const struct lb_file *file = &list->files[i];
+        lua_createtable(L, 0, 3);
+        lua_pushstring(L, file->path);
+        lua_setfield(L, -2, "path");
+        lua_pushinteger(L, (lua_Integer)file->size_bytes);
+        lua_setfield(L, -2, "size");
+        lua_pushboolean(L, file->is_regular);
+        lua_setfield(L, -2, "is_regular");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+/* core.expand_paths(path or list) -> list of { path, size, is_regular } */
+static int l_core_expand_paths(lua_State *L)
+{
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        lua_createtable(L, 1, 0);
+        lua_pushvalue(L, 1);
+        lua_rawseti(L, -2, 1);
+        lua_replace(L, 1);
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, 1, i) != LUA_TSTRING)
+            return luaL_error(L, "path %d is a %s, not a string", (int)i, luaL_typename(L, -1));
+        lua_pop(L, 1);
+    }
+    struct lb_file_list list = {0};
+    struct lb_error err;
+    lb_status status = LB_OK;
+    for (lua_Integer i = 1; status == LB_OK && i <= n; i++) {
+        lua_rawgeti(L, 1, i);
+        status = lb_file_list_add(&list, lua_tostring(L, -1), &err);
+        lua_pop(L, 1);
+    }
+    if (status != LB_OK) {
+        lb_file_list_fini(&list);
+        return lb_lua_raise(L, &err);
+    }
+    lua_pushcfunction(L, l_push_files);
+    lua_pushlightuserdata(L, &list);
+    int lua_status = lua_pcall(L, 1, 1, 0);
+    lb_file_list_fini(&list);
+    return lua_status == LUA_OK ? 1 : lua_error(L);
+}
+
+static const luaL_Reg functions[] = {{"encode", l_core_encode},
+                                     {"decode", l_core_decode},
+                                     {"compare", l_core_compare},
+                                     {"ship", l_core_ship},
+                                     {"kernel_reduce", l_core_kernel_reduce},
+                                     {"kernel_group", l_core_kernel_group},
+                                     {"counter", l_core_counter},
+                                     {"counters", l_core_counters},
+                                     {"options", l_core_options},
+                                     {"format", l_core_format},
+                                     {"cpu_count", l_core_cpu_count},
+                                     {"memory_limit", l_core_memory_limit},
+                                     {"output_exists", l_core_output_exists},
+                                     {"expand_paths", l_core_expand_paths},
+                                     {"execute", lb_lua_execute},
+                                     {"describe", lb_lua_describe},
+                                     {NULL, NULL}};
+
+__attribute__((visibility("default"))) int luaopen_luabatch_core(lua_State *L)
+{
+    pthread_once(&register_once, lb_lua_register_ops);
+    luaL_newlib(L, functions);
+    lua_pushliteral(L, LB_VERSION);
+    lua_setfield(L, -2, "version");
+    return 1;
+}

@@ -1,0 +1,29 @@
+/* What ship.c, modules.c and unship.c share: the bytes of a shipment.
+ *
+ * FORMAT  shipment = value, then for each global: 'G' string value, then '.'
+ *   value = a scalar in the codec of column/codec.h ('n' 'f' 't' 'i' 'd' 's')
+ *         | 'E'                              the globals, in the worker the environment of this shipment
+ *         | 'R' u32                          the object of that number again
+ *         | 'M' string, byte n, n scalars    what require gives for the name, then indexed n times
+ *         | 'C' string                       the counter of that name
+ *         | 'T' (value value)* 'n' metatable a table; keys and values until a nil; metatable or nil
+ *         | 'F' string, byte n, n upvalues   a Lua function: its dump and what it captures
+ *   upvalue = '=' u32                        the same variable as the one of that number
+ *           | '+' value                      a variable of its own, which gets the next number
+ * Tables and functions get numbers 0, 1... in the order in which they start. Strings are codec values. */
+#ifndef LB_LUA_SHIP_PRIVATE_H
+#define LB_LUA_SHIP_PRIVATE_H
+
+#include <lua.h>
+#include <stdbool.h>
+
+/* modules.c: finding values in loaded modules. All may raise (memory). */
+
+/* Pushes a table: value -> { module name, key, key } for everything that modules hold within two levels. */
+void lb_lua_push_module_index(lua_State *L);
+/* Whether a worker's require finds the module; `index` is where the name is. */
+bool lb_lua_is_loadable(lua_State *L, int index);
+/* Whether the package.preload function at index can be copied to workers: captures nothing but globals. */
+bool lb_lua_is_copyable_preload(lua_State *L, int index);
+
+#endif

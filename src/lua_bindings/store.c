@@ -1,0 +1,190 @@
+/* Stores as Lua values: the results of actions, read chunk by chunk.
+ *
+ * A cursor keeps its store alive and has a scratch buffer for chunks that lie on disk; both belong to the cursor's
+ * userdata, so an error anywhere in between frees them in time. */
+#include "lua_bindings/store.h"
+
+#include <lauxlib.h>
+#include <limits.h>
+#include <string.h>
+
+#include "lua_bindings/errors.h"
+#include "lua_bindings/values.h"
+
+#define STORE_TYPE "luabatch.store"
+#define CURSOR_TYPE "luabatch.cursor"
+
+struct cursor {
+    struct lb_store *store; /* shared; NULL at the end */
+    uint32_t chunk;         /* the next one */
+    uint32_t n_left;        /* rows of the current chunk not yet read */
+    const char *at;
+    struct lb_buf scratch;
+};
+
+static int l_cursor_gc(lua_State *L)
+{
+    struct cursor *cursor = luaL_checkudata(L, 1, CURSOR_TYPE);
+    lb_store_unref(cursor->store);
+    lb_buf_fini(&cursor->scratch);
+    cursor->store = NULL;
+    return 0;
+}
+
+/* Pushes a cursor at the first row. */
+static struct cursor *push_cursor(lua_State *L, struct lb_store *store)
+{
+    struct cursor *cursor = lua_newuserdatauv(L, sizeof *cursor, 0);
+    memset(cursor, 0, sizeof *cursor);
+    if (luaL_newmetatable(L, CURSOR_TYPE)) {
+        lua_pushcfunction(L, l_cursor_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    cursor->store = lb_store_ref(store);
+    return cursor;
+}
+
+/* Goes to the next row; false at the end. Raises when a chunk cannot be read. */
+static bool advance(lua_State *L, struct cursor *cursor)
+{
+    while (cursor->n_left == 0) {
+        if (cursor->store == NULL)
+            return false;
+        if (cursor->chunk >= lb_store_n_chunks(cursor->store)) {
+            lb_store_unref(cursor->store);
+            cursor->store = NULL;
+            lb_buf_fini(&cursor->scratch);
+            return false;
+        }
+        uint64_t first_row;
+        size_t size;
+        struct lb_error err;
+        uint32_t chunk = cursor->chunk++;
+        lb_store_chunk(cursor->store, chunk, &cursor->n_left, &first_row);
+        if (cursor->n_left > 0 && lb_store_read(cursor->store, chunk, &cursor->scratch, &cursor->at,
+                                                &size, &err) != LB_OK) {
+            cursor->n_left = 0;
+            lb_lua_raise(L, &err);
+        }
+    }
+    cursor->n_left--;
+    return true;
+}
+
+/* Pushes the columns of the row that advance went to. */
+static int push_row(lua_State *L, struct cursor *cursor)
+{
+    uint32_t n;
+    memcpy(&n, cursor->at, sizeof n);
+    cursor->at += sizeof n;
+    luaL_checkstack(L, (int)n, "record too wide");
+    for (uint32_t i = 0; i < n; i++)
+        lb_lua_push_next(L, &cursor->at);
+    return (int)n;
+}
+
+static int l_cursor_next(lua_State *L)
+{
+    struct cursor *cursor = lua_touserdata(L, lua_upvalueindex(1));
+    lua_settop(L, 0);
+    return advance(L, cursor) ? push_row(L, cursor) : 0;
+}
+
+static struct lb_store *check_store(lua_State *L)
+{
+    struct lb_store **holder = luaL_checkudata(L, 1, STORE_TYPE);
+    if (*holder == NULL)
+        luaL_error(L, "the store is closed");
+    return *holder;
+}
+
+/* store:rows() -> function that gives the next record's values, nothing at the end. */
+static int l_store_rows(lua_State *L)
+{
+    push_cursor(L, check_store(L));
+    lua_pushcclosure(L, l_cursor_next, 1);
+    return 1;
+}
+
+/* store:list() -> all records: a value each, or a list of values where a record has several. */
+static int l_store_list(lua_State *L)
+{
+    struct lb_store *store = check_store(L);
+    uint64_t n_rows = lb_store_n_rows(store);
+    struct cursor *cursor = push_cursor(L, store);
+    lua_createtable(L, n_rows < INT_MAX ? (int)n_rows : INT_MAX, 0);
+    int list = lua_gettop(L);
+    for (lua_Integer row = 1; advance(L, cursor); row++) {
+        uint32_t n;
+        memcpy(&n, cursor->at, sizeof n);
+        cursor->at += sizeof n;
+        if (n == 1) {
+            lb_lua_push_next(L, &cursor->at);
+        } else {
+            lua_createtable(L, (int)n, 0);
+            for (uint32_t i = 1; i <= n; i++) {
+                lb_lua_push_next(L, &cursor->at);
+                lua_rawseti(L, -2, (lua_Integer)i);
+            }
+        }
+        lua_rawseti(L, list, row);
+    }
+    return 1;
+}
+
+static int l_store_count(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)lb_store_n_rows(check_store(L)));
+    return 1;
+}
+
+/* Also __gc and __close. */
+static int l_store_close(lua_State *L)
+{
+    struct lb_store **holder = luaL_checkudata(L, 1, STORE_TYPE);
+    lb_store_unref(*holder);
+    *holder = NULL;
+    return 0;
+}
+
+static int l_store_tostring(lua_State *L)
+{
+    struct lb_store **holder = luaL_checkudata(L, 1, STORE_TYPE);
+    if (*holder == NULL)
+        lua_pushliteral(L, "store (closed)");
+    else
+        lua_pushfstring(L, "store (%I records)", (LUAI_UACINT)lb_store_n_rows(*holder));
+    return 1;
+}
+
+static const luaL_Reg methods[] = {{"rows", l_store_rows},
+                                   {"list", l_store_list},
+                                   {"count", l_store_count},
+                                   {"close", l_store_close},
+                                   {NULL, NULL}};
+
+static const luaL_Reg metamethods[] = {{"__gc", l_store_close},
+                                       {"__close", l_store_close},
+                                       {"__len", l_store_count},
+                                       {"__tostring", l_store_tostring},
+                                       {NULL, NULL}};
+
+struct lb_store **lb_lua_push_store(lua_State *L)
+{
+    struct lb_store **holder = lua_newuserdatauv(L, sizeof *holder, 0);
+    *holder = NULL;
+    if (luaL_newmetatable(L, STORE_TYPE)) {
+        luaL_setfuncs(L, metamethods, 0);
+        luaL_newlib(L, methods);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setmetatable(L, -2);
+    return holder;
+}
+
+struct lb_store *lb_lua_to_store(lua_State *L, int index)
+{
+    struct lb_store **holder = luaL_testudata(L, index, STORE_TYPE);
+    return holder != NULL ? *holder : NULL;
+}

@@ -1,0 +1,244 @@
+/* Tasks (see task.h), and the count of skipped records. */
+#include "lua_bindings/task.h"
+
+#include <lauxlib.h>
+#include <stdio.h>
+
+#include "core/base/sys.h"
+#include "lua_bindings/ops.h"
+#include "lua_bindings/ship.h"
+
+/* Skipped records of the process since the last lb_lua_take_skipped. Whoever makes n_skipped 1 writes the
+ * message; it is read when no worker runs. */
+static _Atomic uint64_t n_skipped;
+static struct lb_error first_skipped;
+
+uint64_t lb_lua_take_skipped(struct lb_error *first)
+{
+    uint64_t n = atomic_exchange(&n_skipped, 0);
+    if (n > 0 && first != NULL)
+        *first = first_skipped;
+    return n;
+}
+
+/* Counts a skipped record whose error value is on top of the stack. */
+static void skip(struct lb_lua_task *task, lua_State *L)
+{
+    if (atomic_fetch_add(&n_skipped, 1) > 0)
+        return;
+    const struct lb_lua_place *place = &task->place;
+    struct lb_buf where = {0};
+    if (place->batch != NULL && lb_batch_locate(place->batch, place->row, &where, NULL) != LB_OK)
+        where.size = 0;
+    const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    lb_error_set(&first_skipped, LB_ERR_USER, "%s\n  in %s%s%.*s", message, place->label,
+                 where.size > 0 ? "\n  " : "", where.size < 1000 ? (int)where.size : 1000,
+                 where.size > 0 ? where.data : "");
+    lb_buf_fini(&where);
+}
+
+bool lb_lua_task_call_or_skip(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
+{
+    int status = lua_pcall(L, n_args, n_results, 0);
+    if (__builtin_expect(status == LUA_OK, 1))
+        return true;
+    /* A light userdata is an error of the engine on its way up. */
+    bool is_ours = task->emitter.has_failed || lua_islightuserdata(L, -1);
+    if (is_ours || status == LUA_ERRMEM || atomic_load(&task->lua->worker->run->stop) != 0)
+        lua_error(L);
+    skip(task, L);
+    lua_pop(L, 1);
+    return false;
+}
+
+void lb_lua_task_refuse(struct lb_lua_task *task, lua_State *L, int slot)
+{
+    lua_Debug ar;
+    lb_lua_task_push(task, L, slot);
+    lua_getinfo(L, ">S", &ar);
+    if (strcmp(ar.what, "C") == 0)
+        lua_pushfstring(L, "what the function gave: %s", task->emitter.err.message);
+    else
+        lua_pushfstring(L, "%s:%d: what the function gave: %s", ar.short_src, ar.linedefined,
+                        task->emitter.err.message);
+    if (!task->skips)
+        lua_error(L);
+    skip(task, L);
+    lua_pop(L, 1);
+}
+
+void lb_lua_task_push(const struct lb_lua_task *task, lua_State *L, int slot)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->slots);
+    lua_rawgeti(L, -1, slot);
+    lua_remove(L, -2);
+}
+
+void lb_lua_task_set(const struct lb_lua_task *task, lua_State *L, int slot)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->slots);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, slot);
+    lua_pop(L, 1);
+}
+
+/* Loading */
+
+struct loading {
+    struct lb_lua_task *task;
+    const struct lb_value *params;
+    const struct lb_lua_functions *functions;
+};
+
+static int l_task_load(lua_State *L)
+{
+    struct loading *loading = lua_touserdata(L, 1);
+    struct lb_lua_task *task = loading->task;
+    const struct lb_lua_functions *functions = loading->functions;
+    struct lb_error *err = &task->emitter.err;
+    lua_createtable(L, LB_SLOT_FUNCTION + 3, 0);
+    lb_emitter_push_closure(&task->emitter, L);
+    lua_rawseti(L, 2, LB_SLOT_EMIT);
+    for (unsigned i = 0; i < 3 && functions->names[i] != NULL; i++) {
+        struct lb_value bytes;
+        if (lb_value_field(loading->params, functions->names[i], &bytes) && bytes.tag == 's') {
+            lb_status status = lb_lua_unship(L, bytes.data, bytes.size, err);
+            if (status != LB_OK)
+                lb_emitter_throw(&task->emitter, status);
+            lua_rawseti(L, 2, LB_SLOT_FUNCTION + (int)i);
+        } else if (i < functions->n_required) {
+            lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has no function '%s'", task->label,
+                         functions->names[i]);
+            lb_emitter_throw(&task->emitter, LB_ERR_INTERNAL);
+        }
+    }
+    task->slots = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static lb_status read_policy(struct lb_lua_task *task, const struct lb_value *params,
+                             struct lb_error *err)
+{
+    struct lb_value policy;
+    if (!lb_value_field(params, "on_error", &policy))
+        return LB_OK;
+    task->skips = policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "skip", 4) == 0;
+    bool fails = policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "fail", 4) == 0;
+    if (!task->skips && !fails)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: on_error is neither fail nor skip",
+                            task->label);
+    return LB_OK;
+}
+
+lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
+                           const struct lb_value *params, const char *label,
+                           const struct lb_lua_functions *functions, struct lb_op_local *next,
+                           struct lb_error *err)
+{
+    task->skips = false;
+    task->slots = LUA_NOREF;
+    LB_TRY(lb_lua_worker(worker, &task->lua, err));
+    task->label = lb_strdup(label);
+    if (task->label == NULL)
+        return lb_error_memory(err, "an operator", strlen(label) + 1);
+    lb_emitter_init(&task->emitter, task->lua, next);
+    task->place = (struct lb_lua_place){.label = task->label};
+    lb_status status = read_policy(task, params, err);
+    struct loading loading = {task, params, functions};
+    if (status == LB_OK)
+        status = lb_lua_task_run(task, l_task_load, &loading, err);
+    if (status != LB_OK)
+        lb_lua_task_fini(task);
+    return status;
+}
+
+void lb_lua_task_fini(struct lb_lua_task *task)
+{
+    if (task->label == NULL)
+        return;
+    lua_State *L = task->lua->L;
+    if (task->slots != LUA_NOREF && lua_checkstack(L, 4)) {
+        lb_lua_task_push(task, L, LB_SLOT_EMIT);
+        lb_emitter_disarm(L, -1);
+        lua_pop(L, 1);
+        luaL_unref(L, LUA_REGISTRYINDEX, task->slots);
+    }
+    task->slots = LUA_NOREF;
+    lb_emitter_fini(&task->emitter);
+    lb_strfree(task->label);
+    task->label = NULL;
+}
+
+/* Running */
+
+lb_status lb_lua_task_run(struct lb_lua_task *task, lua_CFunction body, void *state,
+                          struct lb_error *err)
+{
+    lua_State *L = task->lua->L;
+    if (!lua_checkstack(L, 4))
+        return lb_error_memory(err, "the Lua stack", 0);
+    lua_pushcfunction(L, body);
+    lua_pushlightuserdata(L, state);
+    task->emitter.is_open = true;
+    lb_status status = lb_lua_call(task->lua, 1, 0, &task->place, err);
+    task->emitter.is_open = false;
+    return status;
+}
+
+struct turn {
+    struct lb_lua_task *task;
+    int slot;
+};
+
+static int l_task_begin(lua_State *L)
+{
+    struct turn *turn = lua_touserdata(L, 1);
+    struct lb_lua_task *task = turn->task;
+    struct lb_worker *worker = task->lua->worker;
+    lua_createtable(L, 0, 4);
+    lua_pushinteger(L, (lua_Integer)worker->morsel + 1);
+    lua_setfield(L, 2, "index");
+    lua_pushinteger(L, 1);
+    lua_setfield(L, 2, "attempt");
+    if (worker->input[0] != '\0') {
+        lua_pushstring(L, worker->input);
+        lua_setfield(L, 2, "input");
+    }
+    lua_pushvalue(L, 2);
+    lb_lua_task_set(task, L, LB_SLOT_TABLE);
+    lb_lua_task_push(task, L, turn->slot);
+    if (lua_isnil(L, -1))
+        return 0;
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+lb_status lb_lua_task_begin(struct lb_lua_task *task, int init, struct lb_error *err)
+{
+    struct turn turn = {task, init};
+    lb_emitter_reset(&task->emitter);
+    task->place = (struct lb_lua_place){.label = task->label};
+    return lb_lua_task_run(task, l_task_begin, &turn, err);
+}
+
+static int l_task_finish(lua_State *L)
+{
+    struct turn *turn = lua_touserdata(L, 1);
+    lb_lua_task_push(turn->task, L, turn->slot);
+    if (lua_isnil(L, -1))
+        return 0;
+    lb_lua_task_push(turn->task, L, LB_SLOT_EMIT);
+    lb_lua_task_push(turn->task, L, LB_SLOT_TABLE);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+lb_status lb_lua_task_finish(struct lb_lua_task *task, int final, struct lb_error *err)
+{
+    struct turn turn = {task, final};
+    task->place = (struct lb_lua_place){.label = task->label};
+    task->emitter.parent = NULL;
+    LB_TRY(lb_lua_task_run(task, l_task_finish, &turn, err));
+    return lb_emitter_flush(&task->emitter, err);
+}

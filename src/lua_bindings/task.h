@@ -1,0 +1,93 @@
+/* What every operator that calls Lua keeps per worker: its functions, its emitter, its error policy, and
+ * the table `task` of the current morsel.
+ *
+ * CALLS   init; (begin, run ..., finish) per morsel or just run; fini.
+ * IDEA    One protected call per batch: `run` calls a C function, the body, which loops over the rows and
+ *         calls the user's function for each. The body finds its state at stack position 1 and Lua
+ *         values in the task's slots. When something fails, `place` says which row was at work.
+ * ERRORS  With on_error = "skip" each call of the user's function is protected by itself; a failed one is counted
+ *         and left out (what it had emitted before stays). Errors of the engine are never skipped. */
+#ifndef LB_LUA_TASK_H
+#define LB_LUA_TASK_H
+
+#include "lua_bindings/emit.h"
+#include "lua_bindings/values.h"
+#include "lua_bindings/worker.h"
+
+/* Slots of a task. ORDER slots */
+enum {
+    LB_SLOT_EMIT = 1, /* the function emit */
+    LB_SLOT_TABLE,    /* the table `task` */
+    LB_SLOT_OWN,      /* the operator's own */
+    LB_SLOT_FUNCTION  /* the first function; the others follow */
+};
+
+struct lb_lua_task {
+    /* configuration */
+    struct lb_lua_worker *lua;
+    bool skips;                /* on_error = "skip" */
+    char *label;               /* for messages */
+    /* state */
+    struct lb_lua_place place; /* where user code is */
+    struct lb_emitter emitter;
+    /* resources */
+    int slots;                 /* registry reference of the table of slots */
+};
+
+/* Names the functions among an operator's parameters. */
+struct lb_lua_functions {
+    const char *names[3]; /* NULL: no more */
+    unsigned n_required;  /* the first so many must be there */
+};
+
+/* Loads the functions into the worker's state. Usable only after LB_OK; a zeroed task may be given to
+ * fini. next: where the emitter pushes; NULL for what does not emit. */
+lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
+                           const struct lb_value *params, const char *label,
+                           const struct lb_lua_functions *functions, struct lb_op_local *next,
+                           struct lb_error *err) LB_MUST_USE;
+void lb_lua_task_fini(struct lb_lua_task *task);
+
+/* Calls body(state) protected: state is a light userdata at position 1. emit works meanwhile. */
+lb_status lb_lua_task_run(struct lb_lua_task *task, lua_CFunction body, void *state,
+                          struct lb_error *err) LB_MUST_USE;
+
+/* A new table `task` for the morsel; then calls the function in slot `init`, if there, with it. */
+lb_status lb_lua_task_begin(struct lb_lua_task *task, int init, struct lb_error *err) LB_MUST_USE;
+/* Calls final(emit, task) in slot `final`, if there, and pushes what is held. */
+lb_status lb_lua_task_finish(struct lb_lua_task *task, int final, struct lb_error *err) LB_MUST_USE;
+
+/* The rest is for bodies and C functions that Lua calls. */
+
+void lb_lua_task_push(const struct lb_lua_task *task, lua_State *L, int slot);
+/* Sets the slot to the value on top and pops it. */
+void lb_lua_task_set(const struct lb_lua_task *task, lua_State *L, int slot);
+/* lua_call by the error policy: false when the record is to be skipped (then nothing is pushed). */
+static inline bool lb_lua_task_call(struct lb_lua_task *task, lua_State *L, int n_args,
+                                    int n_results);
+/* What the function in slot gave is refused with emitter.err's message: raises it, or counts a skipped record. */
+void lb_lua_task_refuse(struct lb_lua_task *task, lua_State *L, int slot);
+/* Pushes the columns of a row from `first` on; returns how many. */
+static inline int lb_lua_push_record(lua_State *L, const struct lb_batch *batch, uint32_t first,
+                                     uint32_t row);
+
+bool lb_lua_task_call_or_skip(struct lb_lua_task *task, lua_State *L, int n_args, int n_results);
+
+static inline bool lb_lua_task_call(struct lb_lua_task *task, lua_State *L, int n_args,
+                                    int n_results)
+{
+    if (__builtin_expect(task->skips, 0))
+        return lb_lua_task_call_or_skip(task, L, n_args, n_results);
+    lua_call(L, n_args, n_results);
+    return true;
+}
+
+static inline int lb_lua_push_record(lua_State *L, const struct lb_batch *batch, uint32_t first,
+                                     uint32_t row)
+{
+    for (uint32_t i = first; i < batch->n_columns; i++)
+        lb_lua_push_column(L, &batch->columns[i], row);
+    return (int)(batch->n_columns - first);
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* A worker's Lua state: opened once per run and thread, memory accounted, interruptible from outside. */
+#ifndef LB_LUA_WORKER_H
+#define LB_LUA_WORKER_H
+
+#include <lua.h>
+
+#include "core/column/batch.h"
+#include "core/ops/context.h"
+
+struct lb_lua_worker {
+    lua_State *L;
+    struct lb_worker *worker;
+    size_t heap_bytes;        /* what Lua holds now, as reserved in the budget */
+    /* ... further fields private to worker.c, see there */
+    struct lb_lua_worker_private *private;
+};
+
+/* Fills the host table for a run started from state L (its package.path, cpath, preloads and options are
+ * copied to the workers' states). */
+lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_error *err) LB_MUST_USE;
+void lb_lua_host_fini(struct lb_host *host);
+
+/* The worker's state, started when needed. */
+lb_status lb_lua_worker(struct lb_worker *worker, struct lb_lua_worker **lua, struct lb_error *err)
+    LB_MUST_USE;
+
+/* Where a call into user code is, for messages: filled before the call, read when it fails. */
+struct lb_lua_place {
+    const char *label;            /* operator: "map", "mapper of step 1" */
+    const struct lb_batch *batch; /* and row: the record, or NULL */
+    uint32_t row;
+    const char *key;              /* encoded key of the group, or NULL */
+    size_t key_size;
+    uint64_t position;            /* 1-based number of the value in its group; 0 unknown */
+};
+
+/* Calls function on the stack as lua_pcall does, with a traceback. On failure err has the message in
+ * the form of api.md section 6 (status LB_ERR_USER; LB_ERR_RESOURCE when memory ran out; the engine's own error when
+ * lb_lua_throw brought one; LB_ERR_CANCELLED when interrupted). `place` may change during the call. Every call into user code goes through here. */
+lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
+                      const struct lb_lua_place *place, struct lb_error *err) LB_MUST_USE;
+/* From a C function called by Lua: unwinds to the nearest lb_lua_call with this error of the engine. If user code caught it with pcall, that
+ * lb_lua_call fails with it all the same when it returns. */
+int lb_lua_throw(struct lb_lua_worker *lua, const struct lb_error *err);
+/* lua_resume for C functions: the same, but an interrupt reaches what runs inside. L is the state that
+ * the C function was called with. */
+int lb_lua_resume(lua_State *L, lua_State *co, int n_args, int *n_results);
+
+#endif

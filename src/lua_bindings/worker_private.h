@@ -1,0 +1,74 @@
+/* What worker.c, call.c, interrupt.c and counter.c share about a worker's Lua state. */
+#ifndef LB_LUA_WORKER_PRIVATE_H
+#define LB_LUA_WORKER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "lua_bindings/heap.h"
+#include "lua_bindings/worker.h"
+
+/* The innermost of the calls into user code that are under way. */
+struct lb_lua_frame {
+    struct lb_lua_frame *outer;
+    const void *boundary; /* activation of the C function that made the call; NULL: none */
+};
+
+/* What the message handler found out, until lb_lua_call makes an error of it. It lies here and not in
+ * Lua so that telling of an error needs no memory. */
+struct lb_lua_failure {
+    bool is_set;
+    bool is_memory;        /* a "not enough memory" that came through a coroutine */
+    char message[4096];
+    char traceback[2560];
+};
+
+struct lb_lua_worker_private {
+    struct lb_lua_worker public;
+    struct lb_lua_heap *heap;
+    pthread_t thread;             /* the worker's; set before anybody can interrupt */
+    lua_State *volatile running;  /* the thread of Lua that user code runs in; NULL: no user code runs.
+                                   * Read by the signal handler on this same thread */
+    _Atomic bool interrupted;     /* set by worker_interrupt, never cleared */
+    bool has_thrown;              /* `thrown` is on its way to the nearest lb_lua_call */
+    bool has_small_heap;          /* the collector's settings, see worker.c */
+    struct lb_error thrown;
+    struct lb_lua_frame *frame;
+    struct lb_lua_failure failure;
+    int64_t *pending;             /* counter.c: by counter number, added since the last commit */
+    uint32_t n_pending;
+};
+
+/* The worker that a state belongs to; NULL for the user's own state. */
+struct lb_lua_worker_private *lb_lua_worker_of(lua_State *L);
+
+/* worker.c: suits the collector to the size of the heap. Cheap when nothing changed. */
+void lb_lua_tune_collector(struct lb_lua_worker_private *p);
+
+/* interrupt.c */
+/* Makes this thread stoppable by lb_lua_interrupt, for `p`; NULL: no longer. */
+lb_status lb_lua_interrupt_init(struct lb_lua_worker_private *p, struct lb_error *err) LB_MUST_USE;
+void lb_lua_interrupt_fini(void);
+/* From any thread. */
+void lb_lua_interrupt(struct lb_lua_worker_private *p);
+/* Makes whatever Lua code runs next in L raise the marker again and again. */
+void lb_lua_hook(lua_State *L);
+/* Whether user code is to stop. */
+static inline bool lb_lua_is_stopping(const struct lb_lua_worker_private *p)
+{
+    return atomic_load_explicit(&p->interrupted, memory_order_relaxed) || p->has_thrown;
+}
+/* Puts the stoppable resume, wrap and close into the table `coroutine`. May raise. */
+void lb_lua_open_coroutines(lua_State *L);
+/* The error value that stands for "see thrown, interrupted": a light userdata. */
+void lb_lua_push_marker(lua_State *L);
+bool lb_lua_is_marker(lua_State *L, int index);
+
+/* counter.c */
+void lb_lua_counters_commit(struct lb_lua_worker_private *p);
+void lb_lua_counters_fini(struct lb_lua_worker_private *p);
+
+/* The registry's field of the job's options, as one encoded value. */
+#define LB_LUA_OPTIONS_FIELD "luabatch.options"
+
+#endif

@@ -1,0 +1,140 @@
+/* The program: starts Lua with the library inside and runs luabatch.cli. */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+
+#include "embedded.h"
+#include "lua_bindings/strings.h"
+#include "luabatch.h"
+
+enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
+
+/* The engine is at work and sees for itself when its output breaks. */
+static volatile sig_atomic_t is_busy;
+
+/* SIGPIPE must not kill the engine at work, but a script that prints for ever has to end when its reader is gone:
+ * print does not look at write errors. */
+static void broken_pipe(int signal_number)
+{
+    (void)signal_number;
+    struct pollfd output = {.fd = STDOUT_FILENO};
+    if (!is_busy && poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0)
+        _exit(STATUS_PIPE);
+}
+
+/* Loads an embedded module: the first argument is its name. Has no upvalues, so that workers' states can
+ * have it in their package.preload too. */
+static int l_main_load(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        if (strcmp(file->name, name) != 0)
+            continue;
+        /* The library knows its own frames by the name of the chunk: "[luabatch]/dataset.lua". */
+        const char *module = strchr(name, '.');
+        lua_pushfstring(L, "=[luabatch]/%s.lua", module != NULL ? module + 1 : "init");
+        if (luaL_loadbufferx(L, file->text, file->size, lua_tostring(L, -1), "t") != LUA_OK)
+            return lua_error(L);
+        lua_pushvalue(L, 1);
+        lua_call(L, 1, 1);
+        return 1;
+    }
+    return luaL_error(L, "module '%s' is not inside the program", name);
+}
+
+/* Seconds on a clock that only goes forward. */
+static int l_main_clock(lua_State *L)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec * 1e-9);
+    return 1;
+}
+
+static int l_main_busy(lua_State *L)
+{
+    is_busy = lua_toboolean(L, 1);
+    return 0;
+}
+
+/* Opens everything and calls luabatch.cli.main; arguments: argc, argv. Returns the status. */
+static int l_main_run(lua_State *L)
+{
+    int argc = (int)lua_tointeger(L, 1);
+    char **argv = lua_touserdata(L, 2);
+    luaL_openlibs(L);
+    lb_lua_open_strings(L);
+
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        lua_pushcfunction(L, l_main_load);
+        lua_setfield(L, -2, file->name);
+    }
+    lua_pushcfunction(L, luaopen_luabatch_core);
+    lua_setfield(L, -2, "luabatch.core");
+    lua_pop(L, 1);
+
+    lua_getglobal(L, "require");
+    lua_pushstring(L, "luabatch.cli");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    lua_createtable(L, argc, 0);
+    for (int i = 1; i < argc; i++) {
+        lua_pushstring(L, argv[i]);
+        lua_rawseti(L, -2, i);
+    }
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, argc > 0 ? argv[0] : "luabatch");
+    lua_setfield(L, -2, "name");
+    lua_pushboolean(L, isatty(STDIN_FILENO));
+    lua_setfield(L, -2, "stdin_is_terminal");
+    lua_pushcfunction(L, l_main_clock);
+    lua_setfield(L, -2, "clock");
+    lua_pushcfunction(L, l_main_busy);
+    lua_setfield(L, -2, "busy");
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct sigaction on_pipe = {.sa_handler = broken_pipe, .sa_flags = SA_RESTART};
+    sigaction(SIGPIPE, &on_pipe, NULL);
+    lua_State *L = luaL_newstate();
+    if (L == NULL) {
+        fputs("luabatch: out of memory\n", stderr);
+        return STATUS_RESOURCE;
+    }
+    lua_pushcfunction(L, l_main_run);
+    lua_pushinteger(L, argc);
+    lua_pushlightuserdata(L, argv);
+    int status = STATUS_INTERNAL;
+    if (lua_pcall(L, 2, 1, 0) == LUA_OK) {
+        status = (int)lua_tointeger(L, -1);
+    } else {
+        const char *message = lua_tostring(L, -1);
+        fprintf(stderr, "luabatch: %s\n", message != NULL ? message : "unknown error");
+    }
+    lua_close(L);
+
+    /* What print could not write is noticed here at the latest. */
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (errno == EPIPE)
+            return status != 0 ? status : STATUS_PIPE;
+        if (status == 0) {
+            fprintf(stderr, "luabatch: cannot write to standard output: %s\n",
+                    strerror(errno != 0 ? errno : ENOSPC));
+            status = STATUS_RESOURCE;
+        }
+    }
+    return status;
+}
