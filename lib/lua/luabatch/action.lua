@@ -1,0 +1,369 @@
+--- Actions: the methods of a dataset that run its plan.
+--
+-- A record of one column is given as its value, one of several columns as the list of them.
+-- @module luabatch.action
+local core = require "luabatch.core"
+local check = require "luabatch.check"
+local builtin = require "luabatch.builtin"
+local runtime = require "luabatch.runtime"
+
+local action = {}
+
+-- The sink that keeps all records, or the first `limit`.
+local function store_sink(limit)
+  return function(b, stream)
+    return b:add { op = "store", inputs = { stream }, limit = limit, result = true }
+  end
+end
+
+-- Calls visit(n_columns, value...) for each record of a store.
+local function each(store, visit)
+  local rows = store:rows()
+  local n = store:count()
+  local function pass(...)
+    return visit(select("#", ...), ...)
+  end
+  for _ = 1, n do pass(rows()) end
+end
+
+-- A record as one value.
+local function record(n, ...)
+  if n <= 1 then return (...) end
+  return { ... }
+end
+
+-- The records that a plan ends with, kept in a store.
+local function stored(name, node, limit)
+  return runtime.run(name, node, store_sink(limit)).store
+end
+
+--- All records, in order.
+-- @return list
+-- @usage for _, pair in ipairs(ds:collect()) do print(pair[1], pair[2]) end
+function action:collect()
+  return stored("collect", self._node):list()
+end
+
+--- The number of records.
+function action:count()
+  return runtime.run("count", self._node, function(b, stream)
+    return b:add { op = "count", inputs = { stream }, result = true }
+  end).n
+end
+
+--- The first n records.
+-- @return list
+function action:take(n)
+  n = check.integer("take", "n", n, 0)
+  return stored("take", { op = "limit", n = n, inputs = { self._node }, columns = self._node.columns }):list()
+end
+
+--- The first record, or nil.
+function action:first()
+  local node = { op = "limit", n = 1, inputs = { self._node }, columns = self._node.columns }
+  return stored("first", node):list()[1]
+end
+
+--- Whether there are no records.
+function action:is_empty()
+  return stored("is_empty", self._node, 1):count() == 0
+end
+
+local function top(self, name, n, f, descending)
+  n = check.integer(name, "n", n, 0)
+  check.optional_func(name, "f", f)
+  local node = {
+    op = "top", n = n, fn = f, descending = descending, inputs = { self._node }, label = name,
+    columns = self._node.columns,
+  }
+  return runtime.run(name, node, "top").store:list()
+end
+
+--- The n greatest records, the greatest first.
+-- @param n how many
+-- @param f function(record...) -> what is compared (default: the record)
+-- @return list
+-- @usage ds:value_counts():top(5, function(_, n) return n end)
+function action:top(n, f) return top(self, "top", n, f, true) end
+
+--- The n least records, the least first.
+function action:take_ordered(n, f) return top(self, "take_ordered", n, f, nil) end
+
+-- The states of a fold, in input order.
+local function states(self, name, create, step, packed)
+  local node = self._node
+  local store = runtime.run(name, node, function(b, stream)
+    if packed and node.columns ~= 1 then stream = b:add { op = "pack", inputs = { stream } } end
+    local fold = b:add {
+      op = "lua.fold", inputs = { stream }, label = name, create = core.ship(create, name), step = core.ship(step, name),
+    }
+    return store_sink()(b, fold)
+  end).store
+  return store:list(), store:count()
+end
+
+-- States brought together, or nil when there are none.
+local function merged(list, n, merge)
+  local state = list[1]
+  for i = 2, n do state = merge(state, list[i]) end
+  return state
+end
+
+--- All records brought together two by two.
+-- @param f function(a, b) -> value, associative
+-- @return the value, or nil when there are no records
+-- @usage print(lb.range(10):reduce(function(a, b) return a * b end))
+function action:reduce(f)
+  check.func("reduce", "f", f)
+  local list, n = states(self, "reduce", builtin.first, f, true)
+  return merged(list, n, f)
+end
+
+--- As reduce, beginning with zero.
+-- @param zero what an empty dataset gives
+-- @param f function(a, b) -> value, associative
+function action:fold(zero, f)
+  check.func("fold", "f", f)
+  local list, n = states(self, "fold", builtin.first, f, true)
+  if n == 0 then return builtin.copy(zero) end
+  return f(builtin.copy(zero), merged(list, n, f))
+end
+
+--- Records taken into states, states brought together.
+-- @param zero state to begin with, for each piece of the input: one that adds nothing
+-- @param seq function(state, record...) -> state
+-- @param comb function(state, state) -> state
+-- @usage lb.text("f"):aggregate(0, function(n, line) return n + #line end, function(a, b) return a + b end)
+function action:aggregate(zero, seq, comb)
+  check.func("aggregate", "seq", seq)
+  check.func("aggregate", "comb", comb)
+  local list, n = states(self, "aggregate", builtin.create_from_zero(zero, seq), seq)
+  if n == 0 then return builtin.copy(zero) end
+  return merged(list, n, comb)
+end
+
+--- Calls f for each record, on the workers.
+-- @param f function(record...)
+function action:foreach(f)
+  check.func("foreach", "f", f)
+  local node = { op = "foreach", fn = f, label = "foreach", inputs = { self._node } }
+  runtime.run("foreach", node, function(b, stream)
+    return b:add { op = "count", inputs = { stream }, result = true }
+  end)
+end
+
+-- A table from pairs. nil and NaN cannot be keys of a table.
+local function table_of(store, name)
+  local result = {}
+  each(store, function(n, key, ...)
+    if key == nil or key ~= key then
+      error(("%s: a key is %s, which no Lua table can have; use collect"):format(name, tostring(key)), 0)
+    end
+    result[key] = record(n - 1, ...)
+  end)
+  return result
+end
+
+local function counts(name, node)
+  local counted = { op = "value_counts", inputs = { node }, label = name, columns = 2 }
+  return table_of(stored(name, counted), name)
+end
+
+--- How often each key occurs.
+-- @return table from key to number
+function action:count_by_key()
+  local keys = { op = "project", picks = { 1 }, inputs = { self._node }, columns = 1 }
+  return counts("count_by_key", keys)
+end
+
+--- How often each record occurs.
+-- @return table from record to number
+function action:count_by_value()
+  return counts("count_by_value", self._node)
+end
+
+--- Pairs as a table; of several values for a key the last one stays.
+function action:collect_map()
+  return table_of(stored("collect_map", self._node), "collect_map")
+end
+
+--- The values of one key, in order.
+-- @return list
+function action:lookup(key)
+  local node = {
+    op = "filter", fn = builtin.key_is(key), label = "lookup", inputs = { self._node },
+    columns = self._node.columns,
+  }
+  local values, i = {}, 0
+  each(stored("lookup", node), function(n, _, ...)
+    i = i + 1
+    values[i] = record(n - 1, ...)
+  end)
+  return values
+end
+
+local function folded(self, name, fold)
+  local list, n = states(self, name, fold.create, fold.step)
+  return merged(list, n, fold.merge)
+end
+
+--- The sum of numbers: an integer when all are, a float otherwise; 0 of none. An integer that does not fit 64 bits is an error.
+function action:sum()
+  local state = folded(self, "sum", builtin.sum)
+  if not state then return 0 end
+  local total, message = builtin.sum_total(state)
+  if not total then error(message, 0) end
+  return total
+end
+
+--- The mean of numbers, or nil of none.
+function action:mean()
+  local state = folded(self, "mean", builtin.sum)
+  return state and builtin.sum_float(state) / state.n
+end
+
+--- The least record in the order of values, or nil.
+function action:min()
+  local state = folded(self, "min", builtin.min)
+  return state and state[1]
+end
+
+--- The greatest record in the order of values, or nil.
+function action:max()
+  local state = folded(self, "max", builtin.max)
+  return state and state[1]
+end
+
+--- Count, sum, mean, min, max, variance and stddev of numbers (the population's), sample_variance and
+-- sample_stddev, in one pass.
+-- @return table; of no records only count = 0 and sum = 0
+function action:stats()
+  local state = folded(self, "stats", builtin.stats)
+  if not state then return { count = 0, sum = 0 } end
+  local n = state.sum.n
+  local total, message = builtin.sum_total(state.sum)
+  if not total then error(message, 0) end
+  local result = {
+    count = n, sum = total, mean = builtin.sum_float(state.sum) / n, min = state.min, max = state.max,
+    variance = state.m2 / n, stddev = math.sqrt(state.m2 / n),
+  }
+  if n > 1 then
+    result.sample_variance = state.m2 / (n - 1)
+    result.sample_stddev = math.sqrt(state.m2 / (n - 1))
+  end
+  return result
+end
+
+--- Counts numbers by buckets.
+-- @param buckets a number of buckets of equal width between the least and the greatest number, or a list
+--   of ascending edges; the last bucket contains its upper edge
+-- @return list of edges, list of counts
+-- @usage local edges, counts = lb.range(100):histogram(10)
+function action:histogram(buckets)
+  local edges = buckets
+  if type(buckets) == "number" then
+    local n = check.integer("histogram", "buckets", buckets, 1)
+    local range = folded(self, "histogram", builtin.stats)
+    if not range then return {}, {} end
+    local low, high = range.min, range.max
+    if low == high then
+      edges = { low, high }
+    else
+      edges = { low }
+      for i = 1, n - 1 do edges[i + 1] = low + (high - low) * i / n end
+      edges[n + 1] = high
+    end
+  elseif type(buckets) ~= "table" or #buckets < 2 then
+    check.bad("histogram", "buckets", "number or list of at least two edges", buckets)
+  else
+    for i, edge in ipairs(buckets) do
+      if type(edge) ~= "number" or i > 1 and not (edge > buckets[i - 1]) then
+        check.misuse("bad argument 'buckets' to histogram (ascending numbers expected)")
+      end
+    end
+  end
+  local result = folded(self, "histogram", builtin.histogram(edges))
+  if not result then
+    result = {}
+    for i = 1, #edges - 1 do result[i] = 0 end
+  end
+  return edges, result
+end
+
+--- An iterator over the records that does not hold them in memory.
+-- @return function for `for`
+-- @usage for key, value in ds:iterate() do print(key, value) end
+function action:iterate()
+  local store = stored("iterate", self._node)
+  local rows, left = store:rows(), store:count()
+  local function pass(first, ...)
+    if first == nil then
+      error("iterate: the first value of a record is nil, which would end the loop; use collect", 0)
+    end
+    return first, ...
+  end
+  return function()
+    if left == 0 then return nil end
+    left = left - 1
+    return pass(rows())
+  end
+end
+
+--- Prints the first records as a table.
+-- @param n how many (default 20)
+function action:show(n)
+  n = n == nil and 20 or check.integer("show", "n", n, 0)
+  local node = { op = "limit", n = n + 1, inputs = { self._node }, columns = self._node.columns }
+  local rows, i = {}, 0
+  each(stored("show", node), function(count, ...)
+    i = i + 1
+    rows[i] = { n = count, ... }
+  end)
+  local more = i > n
+  if more then rows[i] = nil end
+  print(require("luabatch.display").grid(rows, more))
+end
+
+local modes = { logical = true, optimised = true, stages = true, all = true }
+
+--- Prints how the dataset is computed.
+-- @param mode "logical" (as written), "optimised" (after the rules), "stages" (as the engine runs it) or
+--   "all" (default)
+function action:explain(mode)
+  mode = mode == nil and "all" or check.string("explain", "mode", mode)
+  if not modes[mode] then
+    check.misuse("bad argument 'mode' to explain ('logical', 'optimised', 'stages' or 'all' expected)")
+  end
+  print(require("luabatch.display").plan(self._node, mode))
+end
+
+local save_options = {
+  mode = { "error", "overwrite", "append", "ignore" },
+  compression = { "gzip", "zstd", "lz4", "bzip2" },
+}
+
+local function save(self, verb, path, format, options)
+  runtime.check_path(verb, path)
+  options = check.options(verb, options, save_options)
+  if not runtime.wanted(path, options.mode) then return 0 end
+  return runtime.run(verb, self._node, runtime.write_sink(path, format, options)).n
+end
+
+--- Writes the records as lines: columns separated by tabs, tables as JSON.
+-- @param path a file; ending in "/": a directory of parts. It appears whole or not at all
+-- @param options `mode` ("error", "overwrite", "append", "ignore"), `compression` ("gzip", "zstd", "lz4"; otherwise by
+--   the path's extension)
+-- @return number of records
+-- @usage lb.text("a.txt"):words():save_text("words.txt.gz", { mode = "overwrite" })
+function action:save_text(path, options)
+  return save(self, "save_text", path, "text", options)
+end
+
+--- Writes the records exactly, to be read by `lb.read`.
+-- @param path,options as for save_text
+-- @return number of records
+function action:save(path, options)
+  return save(self, "save", path, "native", options)
+end
+
+return action

@@ -1,0 +1,107 @@
+--- Argument checks: misuse raises at the line of the user's call, however deep in the library it is found.
+-- @module luabatch.check
+local check = {}
+
+-- What the sources of this library's files start with, so that their frames can be told from the user's.
+local library = debug.getinfo(1, "S").source:match("^(.*)check%.lua$")
+
+-- "job.lua:12: " of the innermost frame that is neither C nor ours.
+local function caller()
+  local level = 2
+  while true do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return "" end
+    if info.what ~= "C" and info.source:sub(1, #library) ~= library then
+      return info.currentline > 0 and ("%s:%d: "):format(info.short_src, info.currentline) or ""
+    end
+    level = level + 1
+  end
+end
+
+--- Raises an error about the user's call, at that call.
+-- @param format,... as for string.format
+function check.misuse(format, ...)
+  error(caller() .. format:format(...), 0)
+end
+
+--- "bad argument 'key' to group_by (string expected, got nil)".
+-- @param verb the function that was called
+-- @param name its parameter
+-- @param expected what it wants
+-- @param value what it got
+function check.bad(verb, name, expected, value)
+  local got = type(value)
+  if got == "number" then got = tostring(value) end
+  check.misuse("bad argument '%s' to %s (%s expected, got %s)", name, verb, expected, got)
+end
+
+--- Checks for a function.
+function check.func(verb, name, value)
+  if type(value) ~= "function" then check.bad(verb, name, "function", value) end
+  return value
+end
+
+--- Checks for a function or nil.
+function check.optional_func(verb, name, value)
+  if value ~= nil and type(value) ~= "function" then check.bad(verb, name, "function", value) end
+  return value
+end
+
+--- Checks for a string.
+function check.string(verb, name, value)
+  if type(value) ~= "string" then check.bad(verb, name, "string", value) end
+  return value
+end
+
+--- Checks for an integer (a float without fraction counts) of at least `min`.
+-- @return the integer
+function check.integer(verb, name, value, min)
+  local integer = type(value) == "number" and math.tointeger(value)
+  if not integer then check.bad(verb, name, "integer", value) end
+  if min and integer < min then
+    check.bad(verb, name, ("integer of at least %d"):format(min), value)
+  end
+  return integer
+end
+
+--- Checks for a number.
+function check.number(verb, name, value)
+  if type(value) ~= "number" then check.bad(verb, name, "number", value) end
+  return value
+end
+
+--- Checks a table of options: no name but those allowed, each of its type.
+-- @param verb the function that was called
+-- @param options table or nil
+-- @param allowed map of option name to type name, or to a list of the strings it may be
+-- @return the options, {} for nil
+function check.options(verb, options, allowed)
+  if options == nil then return {} end
+  if type(options) ~= "table" then check.bad(verb, "options", "table", options) end
+  for name, value in pairs(options) do
+    local want = allowed[name]
+    if want == nil then
+      local names = {}
+      for known in pairs(allowed) do names[#names + 1] = known end
+      table.sort(names)
+      local hint = require("luabatch.suggest").hint(tostring(name), names)
+      check.misuse("%s has no option '%s'%s", verb, tostring(name), hint)
+    elseif type(want) == "table" then
+      local found = false
+      for _, choice in ipairs(want) do found = found or choice == value end
+      if not found then
+        check.misuse("bad option '%s' of %s ('%s' expected, got %s)", name, verb,
+          table.concat(want, "', '"), type(value) == "string" and ("'%s'"):format(value) or type(value))
+      end
+    elseif want == "integer" then
+      if math.type(value) ~= "integer" or value < 1 then
+        check.misuse("bad option '%s' of %s (positive integer expected, got %s)", name, verb, tostring(value))
+      end
+    elseif type(value) ~= want then
+      check.misuse("bad option '%s' of %s (%s expected, got %s)", name, verb, want, type(value))
+    end
+  end
+  return options
+end
+
+return check

@@ -1,0 +1,421 @@
+--- Datasets: immutable, lazy descriptions of records.
+--
+-- A verb makes a new dataset and does no work; an action (action.lua, loaded when first used) runs the plan. A record is one
+-- value, or several columns: a pair is a key and a value. User functions get the columns as arguments.
+-- @module luabatch.dataset
+local check = require "luabatch.check"
+local builtin = require "luabatch.builtin"
+
+local dataset = {}
+
+local Dataset = {}
+local meta = {}
+
+--- Makes a dataset of a logical node (plan.lua).
+function dataset.new(node)
+  return setmetatable({ _node = node }, meta)
+end
+
+--- Whether a value is a dataset.
+function dataset.is(value)
+  return getmetatable(value) == meta
+end
+
+local function check_dataset(verb, name, value)
+  if not dataset.is(value) then check.bad(verb, name, "dataset", value) end
+  return value._node
+end
+
+-- A new dataset whose node stands on this one.
+local function derive(self, op, node)
+  node.op, node.label = op, node.label or op
+  node.inputs = node.inputs or { self._node }
+  return dataset.new(node)
+end
+
+-- What a choice of `columns` leaves: picks of a known number of columns.
+local function pick(self, picks)
+  return derive(self, "project", { picks = picks, columns = #picks })
+end
+
+local on_error = { on_error = { "fail", "skip" } }
+local by_key = { partitions = "integer" }
+
+-- One record after the other.
+
+--- The values that f returns are the new record.
+-- @param f function(record...) -> values
+-- @param options `{on_error = "skip"}` leaves out records for which f raises
+-- @usage lb.range(3):map(function(n) return n, n * n end):show()
+function Dataset:map(f, options)
+  check.func("map", "f", f)
+  options = check.options("map", options, on_error)
+  return derive(self, "map", { fn = f, on_error = options.on_error })
+end
+
+--- Any number of records from one: those that f emits, and the elements of a list that it returns.
+-- @param f function(record..., emit)
+-- @usage ds:flat_map(function(line, emit) for n in line:gmatch("%d+") do emit(tonumber(n)) end end)
+function Dataset:flat_map(f, options)
+  check.func("flat_map", "f", f)
+  options = check.options("flat_map", options, on_error)
+  return derive(self, "flat_map", { fn = f, on_error = options.on_error })
+end
+
+--- Keeps the records for which f returns a true value.
+-- @param f function(record...)
+-- @usage print(lb.range(10):filter(function(n) return n % 2 == 0 end):count())
+function Dataset:filter(f, options)
+  check.func("filter", "f", f)
+  options = check.options("filter", options, on_error)
+  return derive(self, "filter", { fn = f, on_error = options.on_error, columns = self._node.columns })
+end
+
+--- Calls f once for each piece of the input.
+-- @param f function(iterator, emit, index): the iterator gives the records in order
+-- @usage ds:map_partitions(function(records, emit) local n = 0 for _ in records do n = n + 1 end emit(n) end)
+function Dataset:map_partitions(f, options)
+  check.func("map_partitions", "f", f)
+  options = check.options("map_partitions", options, on_error)
+  return derive(self, "map_partitions", { fn = f, on_error = options.on_error })
+end
+
+--- Pairs of f's result and the record.
+-- @param f function(record...) -> key
+-- @usage lb.from({ "apple", "fig" }):key_by(function(s) return #s end):show()
+function Dataset:key_by(f, options)
+  check.func("key_by", "f", f)
+  options = check.options("key_by", options, on_error)
+  local columns = self._node.columns
+  return derive(self, "key_by", { fn = f, on_error = options.on_error, columns = columns and columns + 1 })
+end
+
+--- The keys of pairs.
+function Dataset:keys()
+  return pick(self, { 1 })
+end
+
+--- The values of pairs.
+function Dataset:values()
+  if self._node.columns == 2 then return pick(self, { 2 }) end
+  return derive(self, "map", { fn = builtin.rest, label = "values" })
+end
+
+--- Values and keys change places.
+function Dataset:swap()
+  if self._node.columns == 2 then return pick(self, { 2, 1 }) end
+  return derive(self, "map", { fn = builtin.swap, label = "swap", columns = 2 })
+end
+
+--- The key stays, f sees the value.
+-- @param f function(value...) -> values
+-- @usage lb.from_pairs({ { "a", 1 } }):map_values(function(v) return v + 1 end):show()
+function Dataset:map_values(f, options)
+  check.func("map_values", "f", f)
+  options = check.options("map_values", options, on_error)
+  return derive(self, "map_values", { fn = f, on_error = options.on_error })
+end
+
+--- As flat_map for the value; each result is a pair with the key.
+-- @param f function(value..., emit)
+function Dataset:flat_map_values(f, options)
+  check.func("flat_map_values", "f", f)
+  options = check.options("flat_map_values", options, on_error)
+  return derive(self, "flat_map_values", { fn = f, on_error = options.on_error })
+end
+
+-- Native helpers on text. They never enter Lua.
+
+--- The words of each line: runs of bytes other than blanks.
+function Dataset:words()
+  return derive(self, "words", { columns = 1 })
+end
+
+--- The fields of each line, as columns.
+-- @param sep separator, a plain string; nil: runs of blanks, as in awk
+function Dataset:fields(sep)
+  if sep ~= nil and check.string("fields", "sep", sep) == "" then
+    check.misuse("bad argument 'sep' to fields (it must not be empty)")
+  end
+  return derive(self, "fields", { sep = sep })
+end
+
+--- The n-th field of each line.
+-- @param n 1 is the first
+-- @param sep as for `fields`
+-- @usage lb.text("access.log"):field(7):value_counts():show()
+function Dataset:field(n, sep)
+  n = check.integer("field", "n", n, 1)
+  if sep ~= nil and check.string("field", "sep", sep) == "" then
+    check.misuse("bad argument 'sep' to field (it must not be empty)")
+  end
+  return derive(self, "field", { n = n, sep = sep, columns = 1 })
+end
+
+--- The lines in which string.find finds a Lua pattern.
+function Dataset:grep(pattern)
+  check.string("grep", "pattern", pattern)
+  local ok, message = pcall(string.find, "", pattern)
+  if not ok then check.misuse("bad argument 'pattern' to grep (%s)", tostring(message)) end
+  return derive(self, "grep", { pattern = pattern, columns = self._node.columns })
+end
+
+--- string.lower of each line.
+function Dataset:lower()
+  return derive(self, "lower", { columns = self._node.columns })
+end
+
+-- All records.
+
+--- The records of this dataset, then those of the others.
+function Dataset:union(...)
+  local inputs = { self._node }
+  for i = 1, select("#", ...) do
+    inputs[i + 1] = check_dataset("union", ("other[%d]"):format(i), (select(i, ...)))
+  end
+  local columns = inputs[1].columns
+  for _, input in ipairs(inputs) do
+    if input.columns ~= columns then columns = nil end
+  end
+  if #inputs == 1 then return self end
+  return derive(self, "union", { inputs = inputs, columns = columns })
+end
+
+--- The records that both have, each once.
+function Dataset:intersection(other, options)
+  local node = check_dataset("intersection", "other", other)
+  options = check.options("intersection", options, by_key)
+  return derive(self, "intersection", {
+    inputs = { self._node, node }, partitions = options.partitions, columns = self._node.columns,
+  })
+end
+
+--- The records of this dataset that the other has not.
+function Dataset:subtract(other, options)
+  local node = check_dataset("subtract", "other", other)
+  options = check.options("subtract", options, by_key)
+  return derive(self, "subtract", {
+    inputs = { self._node, node }, partitions = options.partitions, columns = self._node.columns,
+  })
+end
+
+--- Each record once.
+function Dataset:distinct(options)
+  options = check.options("distinct", options, by_key)
+  return derive(self, "distinct", { partitions = options.partitions, columns = self._node.columns })
+end
+
+--- Each record with each of the other dataset, which is kept in memory or on disk meanwhile.
+function Dataset:cartesian(other)
+  local node = check_dataset("cartesian", "other", other)
+  local a, b = self._node.columns, node.columns
+  return derive(self, "cartesian", { inputs = { self._node, node }, columns = a and b and a + b })
+end
+
+--- The records with their position, from 0, as last column.
+function Dataset:zip_with_index()
+  local columns = self._node.columns
+  return derive(self, "zip_with_index", { columns = columns and columns + 1 })
+end
+
+--- A random part of the records; the same one for the same seed and input.
+-- @param fraction from 0 to 1
+-- @param seed integer (default 0)
+function Dataset:sample(fraction, seed)
+  check.number("sample", "fraction", fraction)
+  if not (fraction >= 0 and fraction <= 1) then
+    check.bad("sample", "fraction", "number from 0 to 1", fraction)
+  end
+  seed = seed == nil and 0 or check.integer("sample", "seed", seed)
+  return derive(self, "sample", { fraction = fraction + 0.0, seed = seed, columns = self._node.columns })
+end
+
+--- The first n records.
+function Dataset:limit(n)
+  n = check.integer("limit", "n", n, 0)
+  return derive(self, "limit", { n = n, columns = self._node.columns })
+end
+
+--- Spreads the records evenly over n partitions.
+function Dataset:repartition(n)
+  n = check.integer("repartition", "n", n, 1)
+  return derive(self, "repartition", { n = n, columns = self._node.columns })
+end
+
+--- Brings the records into at most n partitions; with 1 they keep their order.
+function Dataset:coalesce(n)
+  n = check.integer("coalesce", "n", n, 1)
+  return derive(self, "coalesce", { n = n, columns = self._node.columns })
+end
+
+--- Brings the records into n partitions by f(key, n), an integer that is taken modulo n; without f by the
+-- key's hash, and each partition in order of keys.
+function Dataset:partition_by(n, f)
+  n = check.integer("partition_by", "n", n, 1)
+  check.optional_func("partition_by", "f", f)
+  return derive(self, "partition_by", { n = n, fn = f, columns = self._node.columns })
+end
+
+--- The lines that a shell command writes when it reads the records as lines; it is run once for each piece of the input.
+function Dataset:pipe(command)
+  check.string("pipe", "command", command)
+  return derive(self, "pipe", { command = command, columns = 1 })
+end
+
+local sort_options = { desc = "boolean", on_error = { "fail", "skip" } }
+
+--- Sorts by f's result, or by the records themselves. Records with equal keys keep their order.
+-- @param f function(record...) -> key; may be left out
+-- @param options `{desc = true}` for descending order
+-- @usage lb.text("names.txt"):sort_by(function(line) return #line end, { desc = true }):show()
+function Dataset:sort_by(f, options)
+  if type(f) == "table" and options == nil then f, options = nil, f end
+  check.optional_func("sort_by", "f", f)
+  options = check.options("sort_by", options, sort_options)
+  return derive(self, "sort_by", {
+    fn = f, descending = options.desc, on_error = options.on_error, columns = self._node.columns,
+  })
+end
+
+--- Sorts pairs by their keys.
+-- @param options `{desc = true}` for descending order
+function Dataset:sort_by_key(options)
+  options = check.options("sort_by_key", options, { desc = "boolean" })
+  return derive(self, "sort_by_key", { descending = options.desc, columns = self._node.columns })
+end
+
+-- By key.
+
+--- One pair per key, its values brought together two by two; they are combined before they travel.
+-- @param f function(a, b) -> value, associative and commutative
+-- @usage ds:reduce_by_key(function(a, b) return a + b end)
+function Dataset:reduce_by_key(f, options)
+  check.func("reduce_by_key", "f", f)
+  options = check.options("reduce_by_key", options, by_key)
+  return derive(self, "reduce_by_key", { fn = f, partitions = options.partitions, columns = 2 })
+end
+
+--- As reduce_by_key, and `f(zero, value)` of what comes out, once for each key.
+function Dataset:fold_by_key(zero, f, options)
+  check.func("fold_by_key", "f", f)
+  options = check.options("fold_by_key", options, by_key)
+  local reduced = derive(self, "reduce_by_key", {
+    fn = f, partitions = options.partitions, columns = 2, label = "fold_by_key",
+  })
+  return derive(reduced, "map_values", { fn = builtin.apply_zero(zero, f), label = "fold_by_key", columns = 2 })
+end
+
+--- One pair per key: its values taken into a state by seq, states brought together by comb.
+-- @param zero state to begin with; a table is copied for each key
+-- @param seq function(state, value) -> state
+-- @param comb function(state, state) -> state
+function Dataset:aggregate_by_key(zero, seq, comb, options)
+  check.func("aggregate_by_key", "seq", seq)
+  check.func("aggregate_by_key", "comb", comb)
+  options = check.options("aggregate_by_key", options, by_key)
+  return derive(self, "combine_by_key", {
+    create = builtin.create_from_zero(zero, seq), merge_value = seq, merge_combiners = comb,
+    label = "aggregate_by_key", partitions = options.partitions, columns = 2,
+  })
+end
+
+--- As aggregate_by_key, the state being made from the first value.
+-- @param create function(value) -> state
+-- @param merge_value function(state, value) -> state
+-- @param merge_combiners function(state, state) -> state
+function Dataset:combine_by_key(create, merge_value, merge_combiners, options)
+  check.func("combine_by_key", "create", create)
+  check.func("combine_by_key", "merge_value", merge_value)
+  check.func("combine_by_key", "merge_combiners", merge_combiners)
+  options = check.options("combine_by_key", options, by_key)
+  return derive(self, "combine_by_key", {
+    create = create, merge_value = merge_value, merge_combiners = merge_combiners,
+    partitions = options.partitions, columns = 2,
+  })
+end
+
+--- Pairs of a key and the list of its values, in input order.
+function Dataset:group_by_key(options)
+  options = check.options("group_by_key", options, by_key)
+  return derive(self, "group_by_key", { partitions = options.partitions, columns = 2 })
+end
+
+--- Pairs of a record and how often it occurs. A record of several columns becomes a list.
+-- @usage lb.text("book.txt"):words():value_counts():show()
+function Dataset:value_counts(options)
+  options = check.options("value_counts", options, by_key)
+  return derive(self, "value_counts", { partitions = options.partitions, columns = 2 })
+end
+
+--- Calls f for each key with an iterator over its values, which may be more than fit in memory.
+-- @param f function(key, values, emit)
+-- @param options `{sort_values = true}`: values come in their order; otherwise in input order
+-- @usage ds:reduce_groups(function(key, values, emit) emit(key, values()) end)
+function Dataset:reduce_groups(f, options)
+  check.func("reduce_groups", "f", f)
+  options = check.options("reduce_groups", options, {
+    sort_values = "boolean", partitions = "integer", on_error = { "fail", "skip" },
+  })
+  return derive(self, "groups", {
+    fn = f, sort_values = options.sort_values, partitions = options.partitions, on_error = options.on_error,
+    label = "reduce_groups",
+  })
+end
+
+--- The pairs whose key the other dataset has not.
+function Dataset:subtract_by_key(other, options)
+  local node = check_dataset("subtract_by_key", "other", other)
+  options = check.options("subtract_by_key", options, by_key)
+  return derive(self, "subtract_by_key", {
+    inputs = { self._node, node }, partitions = options.partitions, columns = self._node.columns,
+  })
+end
+
+-- Keeping.
+
+--- Keeps the records, in memory or on disk, from the first action that computes them.
+-- @return this dataset
+function Dataset:cache()
+  if not (self._node.cache and not self._node.cache.off) then
+    self._node = {
+      op = "cache", label = "cache", inputs = { self._node }, cache = {}, columns = self._node.columns,
+    }
+  end
+  return self
+end
+
+--- Forgets the records that `cache` kept.
+-- @return this dataset
+function Dataset:uncache()
+  local cache = self._node.cache
+  if cache then
+    cache.store, cache.off = nil, true
+    self._node = self._node.inputs[1]
+  end
+  return self
+end
+
+function meta.__index(_, name)
+  local verb = Dataset[name]
+  if verb then return verb end
+  local actions = require "luabatch.action"
+  if actions[name] then
+    Dataset[name] = actions[name]
+    return actions[name]
+  end
+  local names = {}
+  for _, methods in ipairs { Dataset, actions } do
+    for known in pairs(methods) do names[#names + 1] = known end
+  end
+  table.sort(names)
+  check.misuse("a dataset has no verb '%s'%s", tostring(name),
+    require("luabatch.suggest").hint(tostring(name), names))
+end
+
+function meta.__tostring(self)
+  return "dataset (" .. self._node.op .. ")"
+end
+
+meta.__name = "dataset"
+
+return dataset

@@ -1,0 +1,160 @@
+--- Values, tables and plans as text for people.
+-- @module luabatch.display
+local core = require "luabatch.core"
+
+local display = {}
+
+-- Characters of a UTF-8 text, as an estimate of its width.
+local function width(text)
+  local _, continuation = text:gsub("[\128-\191]", "")
+  return #text - continuation
+end
+
+local LONGEST_CELL = 60
+
+local function cell(value)
+  local text = core.format(value, "text")
+  text = text:gsub("[%c]", function(c)
+    return c == "\t" and "\\t" or c == "\n" and "\\n" or c == "\r" and "\\r" or ("\\%d"):format(c:byte())
+  end)
+  if width(text) > LONGEST_CELL then
+    local cut = text:sub(1, LONGEST_CELL - 3):gsub("[\192-\255][\128-\191]*$", "")
+    text = cut .. "..."
+  end
+  return text
+end
+
+local titles = {
+  [1] = { "value" },
+  [2] = { "key", "value" },
+}
+
+--- Records as a table with columns of equal width; numbers stand to the right.
+-- @param rows list of `{n = columns, ...}`
+-- @param more whether there are more records than these
+-- @return string
+function display.grid(rows, more)
+  if #rows == 0 then return "(no records)" end
+  local n = 1
+  for _, row in ipairs(rows) do n = math.max(n, row.n) end
+  local names = titles[n]
+  if not names then
+    names = { "key" }
+    for i = 2, n do names[i] = "value " .. (i - 1) end
+  end
+  local cells, widths, right = {}, {}, {}
+  for j = 1, n do
+    widths[j], right[j] = width(names[j]), true
+  end
+  for i, row in ipairs(rows) do
+    cells[i] = {}
+    for j = 1, n do
+      local value = row[j]
+      cells[i][j] = cell(value)
+      widths[j] = math.max(widths[j], width(cells[i][j]))
+      if value ~= nil and type(value) ~= "number" then right[j] = false end
+    end
+  end
+  local lines = {}
+  local function add(texts)
+    local parts = {}
+    for j = 1, n do
+      local space = (" "):rep(widths[j] - width(texts[j]))
+      parts[j] = right[j] and space .. texts[j] or texts[j] .. space
+    end
+    lines[#lines + 1] = (table.concat(parts, "  "):gsub("%s+$", ""))
+  end
+  add(names)
+  local rule = {}
+  for j = 1, n do rule[j] = ("-"):rep(widths[j]) end
+  lines[2] = table.concat(rule, "  ")
+  for i = 1, #rows do add(cells[i]) end
+  if more then lines[#lines + 1] = "..." end
+  return table.concat(lines, "\n")
+end
+
+--- How a dataset is computed.
+-- @param node logical node
+-- @param mode "logical", "optimised", "stages" or "all"
+-- @return string
+function display.plan(node, mode)
+  local plan, rules = require "luabatch.plan", require "luabatch.rules"
+  local parts = {}
+  local function part(name, title, make)
+    if mode == name or mode == "all" then parts[#parts + 1] = title .. "\n" .. make() end
+  end
+  part("logical", "logical plan", function() return plan.tree(node) end)
+  part("optimised", "optimised plan", function() return plan.tree(rules.optimise(node)) end)
+  part("stages", "stages", function()
+    local description = plan.build(node, function(b, stream)
+      return b:add { op = "store", inputs = { stream }, result = true }
+    end)
+    return (core.describe(description):gsub("\n+$", ""))
+  end)
+  return table.concat(parts, "\n")
+end
+
+-- One record, of columns 1..n, as a line.
+local function line(record, n, format)
+  if format == "json" and n > 1 then
+    -- Written by column: an array with nils inside stays whole.
+    local parts = {}
+    for i = 1, n do parts[i] = core.format(record[i], "json") end
+    return "[" .. table.concat(parts, ",") .. "]"
+  end
+  local separator = format == "csv" and "," or format == "lua" and ", " or "\t"
+  local parts = {}
+  for i = 1, n do parts[i] = core.format(record[i], format) end
+  return table.concat(parts, separator)
+end
+
+-- Whether a table is a list: keys 1 to #t and no others.
+local function is_list(t)
+  local n = #t
+  for key in pairs(t) do
+    if math.type(key) ~= "integer" or key < 1 or key > n then return false end
+  end
+  return true
+end
+
+--- A table as records: the elements of a list, lists among them being several columns; otherwise pairs in
+-- order of keys.
+-- @return list of `{n = columns, ...}`
+function display.records(t)
+  local records = {}
+  if is_list(t) then
+    for i = 1, #t do
+      local element = t[i]
+      if type(element) == "table" and #element > 0 and is_list(element) then
+        records[i] = { n = #element, (table.unpack or unpack)(element) } -- luacheck: globals unpack
+      else
+        records[i] = { n = 1, element }
+      end
+    end
+    return records
+  end
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return core.compare(a, b) < 0 end)
+  for i, key in ipairs(keys) do records[i] = { n = 2, key, t[key] } end
+  return records
+end
+
+--- What a chunk returned, as lines: a table by its records, anything else as it is.
+-- @param value the value
+-- @param format "text", "json", "csv" or "lua"
+-- @param write function(text) called for each line
+function display.value(value, format, write)
+  local kind = type(value)
+  if kind == "table" and not (getmetatable(value) and getmetatable(value).__tostring) then
+    for _, record in ipairs(display.records(value)) do
+      write(line(record, record.n, format) .. "\n")
+    end
+  elseif kind == "function" or kind == "userdata" or kind == "thread" or kind == "table" then
+    write(tostring(value) .. "\n")
+  else
+    write(core.format(value, format) .. "\n")
+  end
+end
+
+return display

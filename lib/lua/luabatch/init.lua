@@ -1,0 +1,52 @@
+--- luabatch: batch jobs over large data, in Lua, on all cores.
+--
+--     local lb = require "luabatch"
+--     lb.text("book.txt"):words():value_counts():show(10)
+--
+-- This module is the way in: sources make datasets, datasets have verbs and actions. Its parts are loaded
+-- when they are first used, for workers require it too and need little of it.
+-- @module luabatch
+local core = require "luabatch.core"
+
+local lb = {}
+
+--- The version of the library.
+lb.version = core.version
+
+--- Options of the job, from its defaults and the command line: `lb.options.date`.
+lb.options = core.options()
+
+--- A counter that functions on all threads may add to.
+--
+--     local bad = lb.counter "bad_lines"
+--     ds:foreach(function(line) if line == "" then bad:add(1) end end)
+--     print(bad:value())
+-- Only committed work counts, and once.
+-- @param name its name; one name is one counter
+-- @return counter with the methods `add(n)` and `value()`
+function lb.counter(name)
+  if type(name) ~= "string" then require("luabatch.check").bad("counter", "name", "string", name) end
+  return core.counter(name)
+end
+
+-- Where each function that is loaded on first use lives.
+local homes = {
+  text = "source", files = "source", range = "source", from = "source", from_pairs = "source",
+  read = "source", stdin = "source", job = "job",
+}
+
+return setmetatable(lb, {
+  __index = function(_, name)
+    local home = homes[name]
+    if home then
+      local value = require("luabatch." .. home)[name]
+      rawset(lb, name, value)
+      return value
+    end
+    local names = { "counter", "options", "version" }
+    for known in pairs(homes) do names[#names + 1] = known end
+    table.sort(names)
+    require("luabatch.check").misuse("luabatch has no function '%s'%s", tostring(name),
+      require("luabatch.suggest").hint(tostring(name), names))
+  end,
+})

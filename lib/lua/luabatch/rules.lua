@@ -1,0 +1,195 @@
+--- Optimiser rules: small functions from a logical node to an equivalent, cheaper one.
+--
+-- A rule gets a node whose inputs are optimised already and returns it, or another node that means the
+-- same. Nodes are never changed, for datasets share them.
+-- @module luabatch.rules
+local core = require "luabatch.core"
+
+local rules = {}
+
+-- A copy of a node with some fields changed.
+local function with(node, changes)
+  local copy = {}
+  for k, v in pairs(node) do copy[k] = v end
+  for k, v in pairs(changes) do copy[k] = v end
+  return copy
+end
+
+-- Stripped bytecode of a function without the two line numbers that string.dump keeps, or nil for
+-- functions that have none or capture something. In Lua 5.4's format 31 bytes of head, the number of upvalues and
+-- the (empty) source name stand before them; each number ends at the byte with its high bit set.
+local function code_of(f)
+  if type(f) ~= "function" or debug.getupvalue(f, 1) ~= nil then return nil end
+  local ok, dump = pcall(string.dump, f, true)
+  if not ok or dump:sub(1, 5) ~= "\27Lua\84" then return nil end
+  return dump:match("^" .. ("."):rep(33) .. "[\0-\127]*[\128-\255][\0-\127]*[\128-\255](.*)$")
+end
+
+local identity_code = code_of(function(value) return value end)
+
+--- Whether a function is known to give back its first argument and nothing else.
+function rules.is_identity(f)
+  local code = code_of(f)
+  return code ~= nil and code == identity_code
+end
+
+--- A text source cut into words at once, or to one field: the scan finds them as it reads.
+function rules.fuse_text(node)
+  local input = node.inputs and node.inputs[1]
+  if not input or input.op ~= "text" or input.mode then return node end
+  if node.op == "words" then
+    return { op = "text", paths = input.paths, mode = "words", columns = 1 }
+  elseif node.op == "field" then
+    return { op = "text", paths = input.paths, mode = "field", n = node.n, sep = node.sep, columns = 1 }
+  end
+  return node
+end
+
+--- A choice of columns of a choice of columns is one choice.
+function rules.merge_projects(node)
+  local input = node.inputs and node.inputs[1]
+  if node.op ~= "project" or input.op ~= "project" then return node end
+  local picks = {}
+  for i, column in ipairs(node.picks) do
+    picks[i] = input.picks[column]
+    if not picks[i] then return node end
+  end
+  return with(node, { picks = picks, inputs = input.inputs })
+end
+
+--- A choice of all columns in their order is no choice.
+function rules.drop_project(node)
+  if node.op ~= "project" or node.inputs[1].columns ~= #node.picks then return node end
+  for i, column in ipairs(node.picks) do
+    if i ~= column then return node end
+  end
+  return node.inputs[1]
+end
+
+--- The first n of the first m are the first min(n, m).
+function rules.merge_limits(node)
+  local input = node.inputs and node.inputs[1]
+  if node.op ~= "limit" or input.op ~= "limit" then return node end
+  return with(node, { n = math.min(node.n, input.n), inputs = input.inputs })
+end
+
+-- More records than this are sorted rather than kept in a heap.
+local LARGEST_TOP = 10000
+
+--- The first few of a sorted dataset need no sort.
+function rules.limit_of_sort(node)
+  local input = node.inputs and node.inputs[1]
+  if node.op ~= "limit" or node.n > LARGEST_TOP then return node end
+  if input.op ~= "sort_by" and input.op ~= "sort_by_key" then return node end
+  local by = input.fn
+  if input.op == "sort_by_key" then by = "first" end
+  return {
+    op = "top", n = node.n, fn = by, descending = input.descending, on_error = input.on_error,
+    label = input.label, inputs = input.inputs, columns = node.columns,
+  }
+end
+
+--- Distinct records of distinct records are they themselves.
+function rules.merge_distincts(node)
+  if node.op == "distinct" and node.inputs[1].op == "distinct" then return node.inputs[1] end
+  return node
+end
+
+--- Unions of unions are one union.
+function rules.flatten_unions(node)
+  if node.op ~= "union" then return node end
+  local inputs, changed = {}, false
+  for _, input in ipairs(node.inputs) do
+    if input.op == "union" then
+      changed = true
+      for _, inner in ipairs(input.inputs) do inputs[#inputs + 1] = inner end
+    else
+      inputs[#inputs + 1] = input
+    end
+  end
+  return changed and with(node, { inputs = inputs }) or node
+end
+
+--- A new distribution over partitions makes an earlier one needless.
+function rules.merge_repartitions(node)
+  local input = node.inputs and node.inputs[1]
+  if node.op ~= "repartition" or input.op ~= "coalesce" then return node end
+  return with(node, { inputs = input.inputs })
+end
+
+--- A key that is the first column itself needs no Lua.
+function rules.native_keys(node)
+  if not rules.is_identity(node.fn) then return node end
+  local columns = node.inputs[1].columns
+  if node.op == "sort_by" then
+    return with(node, { op = "sort_by_key" })
+  elseif node.op == "top" then
+    return with(node, { fn = "first" })
+  elseif node.op == "key_by" and columns then
+    local picks = { 1 }
+    for i = 1, columns do picks[i + 1] = i end
+    return { op = "project", picks = picks, inputs = node.inputs, columns = columns + 1 }
+  end
+  return node
+end
+
+--- A job step that adds up, or counts, is an aggregate: nothing is sorted and no group is walked in Lua.
+-- A sum only when the job has a combiner that sums too, for then the user allowed any order of adding.
+function rules.native_reducer(node)
+  if node.op ~= "groups" or not node.is_step or node.partitioner or node.init or node.final then
+    return node
+  end
+  local kernel = core.kernel_group(node.fn)
+  local combiner = node.combiner and core.kernel_group(node.combiner)
+  if kernel == "sum" and combiner == "sum" then
+    return {
+      op = "sum_by_key", inputs = node.inputs, partitions = node.partitions, label = node.label, columns = 2,
+    }
+  elseif kernel == "count" and not node.combiner then
+    return {
+      op = "count_groups", inputs = node.inputs, partitions = node.partitions, label = node.label,
+      columns = 2,
+    }
+  end
+  return node
+end
+
+-- In the order in which they are tried on each node.
+local all = {
+  rules.fuse_text, rules.merge_projects, rules.drop_project, rules.merge_limits, rules.limit_of_sort,
+  rules.native_keys, rules.merge_distincts, rules.flatten_unions, rules.merge_repartitions,
+  rules.native_reducer,
+}
+
+--- Applies all rules to a graph, inputs first, until nothing changes.
+-- @param node the last node
+-- @return the last node of an equivalent graph; nodes used twice stay shared
+function rules.optimise(node)
+  local done = {}
+
+  local function visit(old)
+    if done[old] then return done[old] end
+    local new = old
+    -- What a cache holds already was computed; what is below it is not looked at any more.
+    if old.inputs and not (old.cache and old.cache.store) then
+      local inputs, changed = {}, false
+      for i, input in ipairs(old.inputs) do
+        inputs[i] = visit(input)
+        changed = changed or inputs[i] ~= input
+      end
+      if changed then new = with(old, { inputs = inputs }) end
+    end
+    local i = 1
+    while i <= #all do
+      local next_node = all[i](new)
+      i = next_node == new and i + 1 or 1
+      new = next_node
+    end
+    done[old] = new
+    return new
+  end
+
+  return visit(node)
+end
+
+return rules

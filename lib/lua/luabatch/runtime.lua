@@ -1,0 +1,127 @@
+--- Running plans: the settings of this process, and what is told about each run.
+-- @module luabatch.runtime
+local core = require "luabatch.core"
+local check = require "luabatch.check"
+
+local runtime = {}
+
+--- Settings, from the command line or the environment; nil: the engine's default.
+-- `threads`, `memory` (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node,
+-- description)` before and `on_run(action, info)` after each run; `busy(flag)` around the engine's work.
+runtime.settings = {}
+
+local units = { [""] = 1, B = 1, K = 1024, M = 1024 ^ 2, G = 1024 ^ 3, T = 1024 ^ 4 }
+
+--- Reads a size such as "2G", "1.5G", "64K", "128MiB" or "1000000".
+-- @return bytes, or nil
+function runtime.parse_size(text)
+  local number, unit = tostring(text):upper():match("^%s*(%d*%.?%d+)%s*([KMGT]?)I?B?%s*$")
+  local value = tonumber(number)
+  if not value or value <= 0 then return nil end
+  return math.tointeger(math.floor(value * units[unit]))
+end
+
+--- Reads a setting from text.
+-- @return value, or nil and what was expected
+function runtime.parse_setting(name, text)
+  if name == "threads" then
+    local n = math.tointeger(tonumber(text))
+    if n and n >= 1 and n <= 1024 then return n end
+    return nil, "a number of threads from 1 to 1024"
+  elseif name == "memory" then
+    local bytes = runtime.parse_size(text)
+    if bytes then return bytes end
+    return nil, "a size such as 512M or 2G"
+  end
+  return text
+end
+
+-- A library user's settings come from the environment too; the program reads it before.
+local function setting(name)
+  local value = runtime.settings[name]
+  if value == nil then
+    local variable = "LUABATCH_" .. name:upper()
+    local text = os.getenv(variable)
+    if text and text ~= "" then
+      local message
+      value, message = runtime.parse_setting(name, text)
+      if value == nil then
+        error(("%s: %s expected, got '%s'"):format(variable, message, text), 0)
+      end
+      runtime.settings[name] = value
+    end
+  end
+  return value
+end
+
+--- Raised under --check instead of running the first plan that an action of a script makes.
+runtime.checked = setmetatable({}, { __tostring = function() return "checked" end })
+
+local stdout = io.stdout
+
+--- Runs a plan whose records end in one sink.
+-- @param action name of the action, for messages
+-- @param node logical node
+-- @param make_sink see plan.build
+-- @return result of the sink (`n`, `store`), info
+function runtime.run(action, node, make_sink)
+  local plan = require "luabatch.plan"
+  local description, sink, caches = plan.build(node, make_sink)
+  local settings = runtime.settings
+  if settings.on_plan then settings.on_plan(action, node, description) end
+  if settings.check then error(runtime.checked, 0) end
+  -- What the script printed stands before what the engine writes.
+  stdout:flush()
+  local options = {
+    threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
+  }
+  local busy = settings.busy or function() end
+  busy(true)
+  local ok, results, info = pcall(core.execute, description, options)
+  busy(false)
+  if not ok then error(results, 0) end
+  for _, kept in ipairs(caches) do
+    if not kept.cache.off then kept.cache.store = results[kept.sink].store end
+  end
+  if settings.on_run then settings.on_run(action, info) end
+  return results[sink], info
+end
+
+--- Whether a path for output is free to be written in a mode.
+-- @return false when mode is "ignore" and the path exists
+function runtime.wanted(path, mode)
+  return not (mode == "ignore" and core.output_exists(path))
+end
+
+local compressions = { gz = "gzip", zst = "zstd", lz4 = "lz4", bz2 = "bzip2" }
+-- After these a directory has a part for each partition.
+local partitioned = { repartition = true, coalesce = true, partition_by = true }
+local extensions = { gzip = ".gz", zstd = ".zst", lz4 = ".lz4", bzip2 = ".bz2" }
+
+--- Makes the sink that writes records.
+-- @param path as for save_text
+-- @param format "text", "json", "csv", "lua" or "native"
+-- @param options mode, compression
+-- @return function for plan.build
+function runtime.write_sink(path, format, options)
+  local compression = options.compression or compressions[path:match("%.(%w+)$") or ""]
+  local extension = (format == "native" and ".lbb" or format == "text" and ".txt" or "." .. format)
+    .. (extensions[compression] or "")
+  return function(builder, stream, node)
+    return builder:add {
+      op = "write", inputs = { stream }, result = true, label = "write " .. path,
+      path = path, format = format, mode = options.mode or "error", compression = compression,
+      extension = extension, part_per_morsel = partitioned[node.op],
+    }
+  end
+end
+
+--- Checks that a path can be one for output.
+function runtime.check_path(verb, path)
+  if check.string(verb, "path", path) == "" then
+    check.misuse("bad argument 'path' to %s (it must not be empty)", verb)
+  end
+  return path
+end
+
+return runtime

@@ -1,0 +1,114 @@
+--- Sources: where datasets begin.
+-- @module luabatch
+local core = require "luabatch.core"
+local check = require "luabatch.check"
+local dataset = require "luabatch.dataset"
+
+local source = {}
+
+-- A path or a list of paths as a list.
+local function path_list(verb, path)
+  if type(path) == "string" then return { path } end
+  if type(path) ~= "table" or #path == 0 then
+    check.bad(verb, "path", "string or list of strings", path)
+  end
+  local paths = {}
+  for i, one in ipairs(path) do
+    if type(one) ~= "string" then
+      check.bad(verb, ("path[%d]"):format(i), "string", one)
+    end
+    paths[i] = one
+  end
+  return paths
+end
+
+--- The lines of text files, without their newlines.
+-- @param path a file, a directory, a glob, or a list of those; "-" is standard input. Files named .gz, .zst,
+--   .lz4 and .bz2 are decompressed.
+-- @return dataset of strings
+-- @usage print(lb.text("logs/*.gz"):grep("ERROR"):count())
+function source.text(path, options)
+  check.options("text", options, {})
+  return dataset.new { op = "text", paths = path_list("text", path), columns = 1 }
+end
+
+--- The lines of standard input.
+-- @return dataset of strings
+-- @usage print(lb.stdin():count())
+function source.stdin(options)
+  check.options("stdin", options, {})
+  return dataset.new { op = "text", paths = { "-" }, columns = 1 }
+end
+
+--- Whole files.
+-- @param path as for `text`
+-- @return dataset of pairs: path, content
+-- @usage lb.files("texts/"):map(function(path, content) return path, #content end):show()
+function source.files(path, options)
+  check.options("files", options, {})
+  return dataset.new { op = "files", paths = path_list("files", path), columns = 2 }
+end
+
+--- Records written by `dataset:save`.
+-- @param path as for `text`
+-- @return dataset
+-- @usage local counts = lb.read("counts.lbb")
+function source.read(path, options)
+  check.options("read", options, {})
+  return dataset.new { op = "read", paths = path_list("read", path) }
+end
+
+--- Integers from first to last, last included; `range(n)` begins at 1.
+-- @param first first integer (or the last, when it is the only argument)
+-- @param last last integer
+-- @param step distance, not 0 (default 1)
+-- @return dataset of integers
+-- @usage print(lb.range(100):sum())
+function source.range(first, last, step)
+  first = check.integer("range", last == nil and "n" or "first", first)
+  if last == nil then first, last = 1, first end
+  last = check.integer("range", "last", last)
+  step = step == nil and 1 or check.integer("range", "step", step)
+  if step == 0 then check.misuse("bad argument 'step' to range (it must not be 0)") end
+  return dataset.new { op = "range", first = first, last = last, step = step, columns = 1 }
+end
+
+-- Values must be ones that can be records; the path to what cannot is in the message.
+local function check_values(verb, list)
+  if type(list) ~= "table" then check.bad(verb, "list", "table", list) end
+  local ok, message = pcall(core.encode, list)
+  if not ok then
+    check.misuse("bad argument 'list' to %s (%s)", verb, tostring(message))
+  end
+end
+
+--- The elements of a list, one record each.
+-- @param list values: nil, booleans, numbers, strings and tables of these
+-- @return dataset of values
+-- @usage lb.from({ 3, 1, 2 }):sort_by():show()
+function source.from(list)
+  check_values("from", list)
+  local rows = {}
+  for i = 1, #list do rows[i] = { list[i] } end
+  return dataset.new { op = "list", rows = rows, columns = 1 }
+end
+
+--- Pairs (or longer tuples) from a list of lists.
+-- @param list `{ {key, value}, ... }`
+-- @return dataset of pairs
+-- @usage lb.from_pairs({ {"a", 1}, {"b", 2} }):map_values(function(v) return v * 2 end):show()
+function source.from_pairs(list)
+  check_values("from_pairs", list)
+  local rows, columns = {}, nil
+  for i = 1, #list do
+    local pair = list[i]
+    if type(pair) ~= "table" or #pair == 0 then
+      check.bad("from_pairs", ("list[%d]"):format(i), "list of a key and values", pair)
+    end
+    rows[i] = { (table.unpack or unpack)(pair, 1, #pair) } -- luacheck: globals unpack
+    if i == 1 then columns = #pair elseif columns ~= #pair then columns = nil end
+  end
+  return dataset.new { op = "list", rows = rows, columns = columns or (#list == 0 and 2 or nil) }
+end
+
+return source

@@ -1,0 +1,317 @@
+-- The program: how it takes scripts and options, what it prints, and its exit statuses.
+local cli = require "tests.cli.support"
+local run, shell, file = cli.run, cli.shell, cli.file
+
+local WORDS = [[
+local lb = require "luabatch"
+return lb.job {
+  options = { min = 1, upper = false },
+  mapper = function(_, line, emit)
+    for w in line:gmatch("%a+") do
+      if #w >= lb.options.min then emit(lb.options.upper and w:upper() or w:lower(), 1) end
+    end
+  end,
+  combiner = function(word, counts, emit) local n = 0 for c in counts do n = n + c end emit(word, n) end,
+  reducer = function(word, counts, emit) local n = 0 for c in counts do n = n + c end emit(word, n) end,
+}
+]]
+
+local function sorted_lines(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  table.sort(lines)
+  return lines
+end
+
+describe("scripts", function()
+  after_each(cli.clean)
+
+  it("run as with lua, with arg", function()
+    local script = file("print(arg[0] ~= nil, arg[1], arg[2], #arg, ...)\n")
+    local status, out, err = run(script, "a", "--threads")
+    assert.same({ 0, "true\ta\t--threads\t2\ta\t--threads\n", "" }, { status, out, err })
+  end)
+
+  it("may begin with #! and come from standard input", function()
+    assert.same({ 0, "5\n", "" }, { run(file("#!/usr/bin/env luabatch\nprint(2 + 3)\n")) })
+    assert.same({ 0, "x\n", "" }, { shell "echo 'print(arg[1])' | luabatch - x" })
+    assert.same({ 0, "y\n", "" }, { shell "echo 'print(\"y\")' | luabatch" })
+  end)
+
+  it("return a dataset, which is printed", function()
+    local script = file("local lb = require 'luabatch' return lb.from_pairs{{'a', 1}, {'b', {x = 2}}}")
+    assert.same({ 0, 'a\t1\nb\t{"x":2}\n', "" }, { run(script) })
+    assert.same({ 0, '["a",1]\n["b",{"x":2}]\n', "" }, { run("--output-format", "json", script) })
+    assert.same({ 0, 'a,1\nb,"{""x"":2}"\n', "" }, { run("--output-format=csv", script) })
+    assert.same({ 0, '"a", 1\n"b", {x=2}\n', "" }, { run("--output-format=lua", script) })
+  end)
+
+  it("may exit by themselves", function()
+    assert.equal(3, (run("-e", "os.exit(3)")))
+    assert.equal(0, (run("-e", "os.exit(true)")))
+  end)
+
+  it("print before what the engine writes", function()
+    local _, out = run(file("print('head') return require('luabatch').range(2)"))
+    assert.equal("head\n1\n2\n", out)
+  end)
+end)
+
+describe("-e", function()
+  after_each(cli.clean)
+
+  it("shows what an expression gives", function()
+    assert.same({ 0, "3\n", "" }, { run("-e", "1 + 2") })
+    assert.same({ 0, "1\ta\tnil\ttrue\n", "" }, { run("-e", "1, 'a', nil, true") })
+    assert.same({ 0, "1\n2\n", "" }, { run("-e", "{1, 2}") })
+    assert.same({ 0, "a\t1\nb\t2\n", "" }, { run("-e", "{b = 2, a = 1}") })
+    assert.same({ 0, "x\t1\ny\t2\n", "" }, { run("-e", "{{'x', 1}, {'y', 2}}") })
+    assert.same({ 0, "1\n2\n3\n", "" }, { run("-e", "lb.range(3)") })
+    assert.same({ 0, "1\n", "" }, { run("-e", "return 1") })
+    assert.same({ 0, "hi\n", "" }, { run("-e", "local a = 'hi' print(a)") })
+    assert.same({ 0, "nil\n", "" }, { run("-e", "nil") })
+    assert.same({ 0, "[1,2]\n", "" }, { run("--output-format=json", "-e", "{{1, 2}}") })
+  end)
+
+  it("runs the example of the manual", function()
+    local text = file("b a b c\nb a\n")
+    assert.same({ 0, "b\t3\na\t2\nc\t1\n", "" },
+      { run("-e", "lb.text(arg[1]):words():value_counts():top(5, function(w, n) return n end)", text) })
+  end)
+
+  it("takes -l before", function()
+    assert.same({ 0, "table\n", "" }, { run("-l", "luabatch", "-e", "type(luabatch)") })
+    local status, _, err = run("-l", "no_such_module", "-e", "1")
+    assert.equal(1, status)
+    assert.truthy(err:find("module 'no_such_module' not found", 1, true))
+  end)
+end)
+
+describe("jobs", function()
+  after_each(cli.clean)
+
+  it("read the inputs named, or standard input", function()
+    local job = file(WORDS, ".lua")
+    local a, b = file("A b a\n"), file("b c")
+    local status, out, err = run(job, a, b)
+    assert.same({ 0, "" }, { status, err })
+    assert.same({ "a\t2", "b\t2", "c\t1" }, sorted_lines(out))
+    status, out = shell(("printf 'x y x' | luabatch '%s'"):format(job))
+    assert.equal(0, status)
+    assert.same({ "x\t2", "y\t1" }, sorted_lines(out))
+    status, out = shell(("printf 'x' | luabatch '%s' '%s' -"):format(job, b))
+    assert.equal(0, status)
+    assert.same({ "b\t1", "c\t1", "x\t1" }, sorted_lines(out))
+  end)
+
+  it("have options of their own", function()
+    local job, a = file(WORDS, ".lua"), file("A bb ccc\n")
+    assert.same({ "BB\t1", "CCC\t1" }, sorted_lines(select(2, run(job, "--min=2", "--upper", a))))
+    assert.same({ "ccc\t1" }, sorted_lines(select(2, run(job, a, "--min", "3"))))
+    local status, _, err = run(job, "--mim=2", a)
+    assert.equal(2, status)
+    assert.equal("luabatch: unknown option --mim; did you mean '--min'?\n", err)
+    status, _, err = run(job, "--min=two", a)
+    assert.equal(2, status)
+    assert.equal("luabatch: option --min of the job: a number expected, got 'two'\n", err)
+    local _, out = run(job, "--help")
+    assert.truthy(out:find("--min=1", 1, true))
+  end)
+
+  it("take options of the program too", function()
+    local job, a, output = file(WORDS, ".lua"), file("z\n"), cli.path ".tsv"
+    assert.equal(0, (run(job, a, "--threads", "1", "--output=" .. output)))
+    assert.equal("z\t1\n", cli.read(output))
+  end)
+
+  it("without their input exit with 2", function()
+    local status, out, err = run(file(WORDS), "/nonexistent/input")
+    assert.equal(2, status)
+    assert.equal("", out)
+    assert.truthy(err:find("^luabatch: .*/nonexistent/input"))
+  end)
+end)
+
+describe("options", function()
+  after_each(cli.clean)
+
+  it("--version, --help, no arguments on a terminal", function()
+    local status, out = run("--version")
+    assert.equal(0, status)
+    assert.truthy(out:find("^luabatch %d+%.%d+%.%d+\n$"))
+    status, out = run("--help")
+    assert.equal(0, status)
+    assert.truthy(out:find("--memory SIZE", 1, true))
+  end)
+
+  it("unknown ones are answered with the nearest", function()
+    assert.same({ 2, "", "luabatch: unknown option --treads; did you mean '--threads'?\n" }, { run("--treads=2", "-e", "1") })
+    assert.same({ 2, "", "luabatch: unknown option -z\n" }, { run("-z") })
+    assert.same({ 2, "", "luabatch: option --threads: a number of threads from 1 to 1024 expected, got 'x'\n" },
+      { run("--threads", "x", "-e", "1") })
+    assert.same({ 2, "", "luabatch: option --memory: a size such as 512M or 2G expected, got 'much'\n" },
+      { run("--memory=much", "-e", "1") })
+    assert.same({ 2, "", "luabatch: option --threads wants a value\n" }, { run("--threads") })
+    assert.same({ 2, "", "luabatch: option --quiet takes no value\n" }, { run("--quiet=yes") })
+    local status, _, err = run("--output-format=jsn", "-e", "1")
+    assert.equal(2, status)
+    assert.truthy(err:find("did you mean 'json'?", 1, true))
+  end)
+
+  it("come from the environment, and the command line wins", function()
+    assert.same({ 0, "[1,2]\n", "" }, { shell "LUABATCH_OUTPUT_FORMAT=json luabatch -e '{{1, 2}}'" })
+    assert.same({ 0, "1\t2\n", "" },
+      { shell "LUABATCH_OUTPUT_FORMAT=json luabatch --output-format=text -e '{{1, 2}}'" })
+    local status, _, err = shell "LUABATCH_THREADS=many luabatch -e 1"
+    assert.equal(2, status)
+    assert.truthy(err:find("LUABATCH_THREADS", 1, true))
+  end)
+
+  it("--output writes a file or a directory, and replaces it", function()
+    local path = cli.path()
+    assert.same({ 0, "", "" }, { run("--output", path, "-e", "lb.range(3)") })
+    assert.equal("1\n2\n3\n", cli.read(path))
+    assert.same({ 0, "", "" }, { run("--output", path, "-e", "lb.range(2)") })
+    assert.equal("1\n2\n", cli.read(path))
+    assert.same({ 0, "", "" }, { run("--output", path, "-e", "{'x'}") })
+    assert.equal("x\n", cli.read(path))
+    local dir = cli.path "/"
+    assert.equal(0, (run("--output", dir, "-e", "lb.range(2)")))
+    assert.equal("", cli.read(dir .. "_SUCCESS"))
+  end)
+
+  it("--check plans and runs nothing", function()
+    local marker = cli.path()
+    local status, out = run("--check", "-e",
+      ("lb.range(3):foreach(function() io.open('%s', 'w') end) print('not reached')"):format(marker))
+    assert.equal(0, status)
+    assert.truthy(out:find("plan of foreach", 1, true))
+    assert.is_nil(out:find("not reached", 1, true))
+    assert.is_nil(io.open(marker))
+    status, out = run("--check", file(WORDS, ".lua"), file("x"))
+    assert.equal(0, status)
+    assert.truthy(out:find("mapper of step 1", 1, true))
+    assert.equal(2, (run("--check", file(WORDS, ".lua"), "/nonexistent")))
+    assert.equal(3, (run("--check", file("return )"))))
+  end)
+
+  it("--stats and --explain go to standard error", function()
+    local status, out, err = run("--stats", "-e",
+      "local c = lb.counter 'seen' return lb.range(3):map(function(n) c:add(1) return n end)")
+    assert.same({ 0, "1\n2\n3\n" }, { status, out })
+    assert.truthy(err:find("peak memory", 1, true))
+    assert.truthy(err:find("counter seen: 3", 1, true))
+    status, out, err = run("--stats=json", "-e", "lb.range(3):count()")
+    assert.same({ 0, "3\n" }, { status, out })
+    assert.truthy(err:find('"action":"count"', 1, true))
+    status, out, err = run("--explain", "-e", "lb.range(3):count()")
+    assert.same({ 0, "3\n" }, { status, out })
+    assert.truthy(err:find("logical plan", 1, true))
+  end)
+end)
+
+describe("exit statuses", function()
+  after_each(cli.clean)
+
+  it("1: the job raised", function()
+    local script = file("local lb = require 'luabatch'\n\nerror('out of cheese')\n", ".lua")
+    local status, out, err = run(script)
+    assert.same({ 1, "" }, { status, out })
+    assert.truthy(err:find("luabatch: " .. script .. ":3: out of cheese\n", 1, true))
+    assert.truthy(err:find("stack traceback", 1, true))
+    assert.is_nil(err:find("%[luabatch%]"))
+  end)
+
+  it("1: a function raised, with line, step and record", function()
+    local script = file([[
+return require "luabatch".job {
+  mapper = function(_, line, emit)
+    local amount = tonumber(line)
+    emit("sum", amount + 1)
+  end,
+}
+]], ".lua")
+    local input = file("1\n2\nx\n4\n", ".csv")
+    local status, out, err = run(script, input)
+    assert.same({ 1, "" }, { status, out })
+    assert.truthy(err:find(("luabatch: %s:4: attempt to perform arithmetic on a nil value (local 'amount')\n"):format(script), 1, true),
+      err)
+    assert.truthy(err:find("\n  in mapper of step 1\n", 1, true), err)
+    assert.truthy(err:find(("\n  record %s:3 (byte 4): x\n"):format(input), 1, true), err)
+    status, out, err = run("--errors=json", script, input)
+    assert.same({ 1, "" }, { status, out })
+    assert.truthy(err:find('"in":"mapper of step 1"', 1, true), err)
+    assert.truthy(err:find('"line":4', 1, true), err)
+    local _, n = err:gsub("\n", "")
+    assert.equal(1, n)
+  end)
+
+  it("1: a reducer raised, with its key", function()
+    local status, _, err = run("-e", [[
+      lb.from_pairs{{"a", 1}, {"b", 2}}:reduce_groups(function(key, values, emit)
+        if key == "b" then error("no b please") end
+      end)]])
+    assert.equal(1, status)
+    assert.truthy(err:find("no b please", 1, true))
+    assert.truthy(err:find("reduce_groups", 1, true))
+    assert.truthy(err:find('"?b"?'), err)
+  end)
+
+  it("2: wrong usage or a missing file", function()
+    local status, _, err = run("/nonexistent.lua")
+    assert.equal(2, status)
+    assert.equal("luabatch: cannot open /nonexistent.lua: No such file or directory\n", err)
+    assert.equal(2, (run("-e", "lb.text('/nonexistent/x'):count()")))
+    local path = file("old\n")
+    status, _, err = run("-e", ("lb.range(1):save_text('%s')"):format(path))
+    assert.equal(2, status)
+    assert.truthy(err:find(path, 1, true))
+    assert.equal("old\n", cli.read(path))
+  end)
+
+  it("3: the script does not compile", function()
+    local script = file("local x = = 1\n", ".lua")
+    local status, _, err = run(script)
+    assert.equal(3, status)
+    assert.truthy(err:find("luabatch: " .. script .. ":1: unexpected symbol near '='", 1, true))
+    assert.equal(3, (run("-e", "1 +")))
+  end)
+
+  it("4: bad input data", function()
+    local path = cli.path ".gz"
+    os.execute(("seq 100000 | gzip | head -c 1000 > '%s'"):format(path))
+    local status, out, err = run("-e", "lb.text(arg[1])", path)
+    assert.equal(4, status)
+    assert.truthy(err:find("truncated", 1, true))
+    assert.truthy(err:find("byte 1000", 1, true), err)
+    assert.is_not_nil(out)
+  end)
+
+  it("5: a full device", function()
+    if not io.open("/dev/full", "w") then return end
+    for _, chunk in ipairs { "lb.range(100000)", "print(1)", "{1, 2}" } do
+      local status, _, err = shell(("luabatch -e %s > /dev/full"):format(cli.quote(chunk)))
+      assert.equal(5, status, chunk)
+      assert.truthy(err:find("No space left on device", 1, true), err)
+    end
+  end)
+
+  it("141: the reader is gone, silently", function()
+    for _, chunk in ipairs { "lb.range(10^8 // 1)", "for i = 1, math.huge do print(i) end" } do
+      local status, out, err = shell(("luabatch -e %s | head -n 2; exit ${PIPESTATUS[0]}"):format(cli.quote(chunk)))
+      assert.same({ 141, "1\n2\n", "" }, { status, out, err })
+    end
+  end)
+
+  it("130 and 143: interrupted, also in an endless loop", function()
+    for signal, want in pairs { INT = 130, TERM = 143 } do
+      local status = shell(([[
+        %s -e 'lb.range(10):map(function() while true do end end):count()' &
+        sleep 0.5
+        kill -%s $!
+        wait $!
+        exit $?]]):format(cli.quote(cli.program), signal))
+      assert.equal(want, status)
+    end
+  end)
+end)

@@ -1,0 +1,64 @@
+--- Runs the program as a user does. LUABATCH names it (default: the release build).
+local support = {}
+
+support.program = os.getenv("LUABATCH") or "build/release/luabatch"
+
+local files = {}
+
+--- A path where nothing is yet, removed by clean.
+function support.path(suffix)
+  local path = os.tmpname()
+  os.remove(path)
+  path = path .. (suffix or "")
+  files[#files + 1] = path
+  return path
+end
+
+--- A file with this content, removed by clean.
+function support.file(content, suffix)
+  local path = support.path(suffix)
+  local file = assert(io.open(path, "wb"))
+  file:write(content)
+  file:close()
+  return path
+end
+
+function support.read(path)
+  local file = assert(io.open(path, "rb"))
+  local content = file:read("a")
+  file:close()
+  return content
+end
+
+function support.clean()
+  for i = #files, 1, -1 do
+    os.execute("rm -rf '" .. files[i] .. "'")
+    files[i] = nil
+  end
+end
+
+--- A string as one word of the shell.
+function support.quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+--- Runs a line of shell in which `luabatch` is the program; `$status` may be set by the line, otherwise it is the last command's.
+-- @return status, standard output, standard error
+function support.shell(line)
+  local out, err, script = support.path(), support.path(), support.path ".sh"
+  local file = assert(io.open(script, "w"))
+  file:write("luabatch() { ", support.quote(support.program), " \"$@\"; }\n", line, "\n")
+  file:close()
+  local _, _, status = os.execute(("bash '%s' > '%s' 2> '%s' < /dev/null"):format(script, out, err))
+  return status, support.read(out), support.read(err)
+end
+
+--- Runs the program with arguments.
+-- @return status, standard output, standard error
+function support.run(...)
+  local words = { "luabatch" }
+  for _, word in ipairs { ... } do words[#words + 1] = support.quote(word) end
+  return support.shell(table.concat(words, " "))
+end
+
+return support

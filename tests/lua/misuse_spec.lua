@@ -1,0 +1,78 @@
+-- What is wrong is said at the caller's line, and names what is nearest.
+local lb = require "luabatch"
+local suggest = require "luabatch.suggest"
+
+-- The message of a call that must fail, which must stand at this file.
+local function message(f, ...)
+  local ok, err = pcall(f, ...)
+  assert.is_false(ok)
+  assert.truthy(tostring(err):find("misuse_spec.lua:%d+: "), tostring(err))
+  return (tostring(err):gsub("^.*misuse_spec.lua:%d+: ", ""))
+end
+
+describe("misuse", function()
+  local ds = lb.range(3)
+
+  it("names argument, verb, and what was wanted", function()
+    assert.equal("bad argument 'f' to map (function expected, got nil)", message(function() ds:map() end))
+    assert.equal("bad argument 'n' to limit (integer expected, got string)", message(function() ds:limit("x") end))
+    assert.equal("bad argument 'n' to limit (integer of at least 0 expected, got -1)", message(function() ds:limit(-1) end))
+    assert.equal("bad argument 'other' to subtract (dataset expected, got table)",
+      message(function() ds:subtract({}) end))
+    assert.equal("bad argument 'path' to text (string or list of strings expected, got nil)",
+      message(function() lb.text() end))
+    assert.equal("bad argument 'n' to range (integer expected, got 1.5)", message(function() lb.range(1.5) end))
+    assert.equal("bad argument 'fraction' to sample (number from 0 to 1 expected, got 2)",
+      message(function() ds:sample(2) end))
+    assert.truthy(message(function() ds:grep("[") end):find("bad argument 'pattern' to grep", 1, true))
+  end)
+
+  it("is at the line of the call", function()
+    local line = debug.getinfo(1, "l").currentline + 1
+    local _, err = pcall(function() ds:filter(1) end)
+    assert.truthy(tostring(err):find("misuse_spec.lua:" .. line .. ":", 1, true))
+  end)
+
+  it("names what cannot be a value", function()
+    local text = message(function() lb.from { { items = { 1, { callback = print } } } } end)
+    assert.truthy(text:find("items[2].callback is a function", 1, true), text)
+  end)
+
+  it("suggests verbs, functions and options", function()
+    assert.equal("a dataset has no verb 'grup_by_key'; did you mean 'group_by_key'?",
+      message(function() ds:grup_by_key() end))
+    assert.equal("a dataset has no verb 'colect'; did you mean 'collect'?", message(function() ds:colect() end))
+    assert.equal("luabatch has no function 'txt'; did you mean 'text'?", message(function() lb.txt() end))
+    assert.equal("sort_by has no option 'dsc'; did you mean 'desc'?",
+      message(function() ds:sort_by(nil, { dsc = true }) end))
+    assert.equal("bad option 'mode' of save_text ('error', 'overwrite', 'append', 'ignore' expected, got 'over')",
+      message(function() ds:save_text("x", { mode = "over" }) end))
+    assert.equal("a dataset has no verb 'qqqqqq'", message(function() ds:qqqqqq() end))
+  end)
+
+  it("finds the nearest name", function()
+    assert.equal("threads", suggest.nearest("treads", { "memory", "threads" }))
+    assert.equal("sort_by_key", suggest.nearest("sortbykey", { "sort_by", "sort_by_key" }))
+    assert.equal("value_counts", suggest.nearest("value_count", { "value_counts", "values" }))
+    assert.is_nil(suggest.nearest("zebra", { "map", "filter" }))
+  end)
+
+  it("functions that assign to what they capture are refused", function()
+    local n = 0
+    local ok, err = pcall(function() ds:foreach(function() n = n + 1 end) end)
+    assert.is_false(ok)
+    assert.truthy(tostring(err):find("'n'", 1, true))
+    assert.truthy(tostring(err):find("counter", 1, true))
+    assert.equal(0, n)
+  end)
+
+  it("an error in a function names its line, the verb and the record", function()
+    local line = debug.getinfo(1, "l").currentline + 1
+    local ok, err = pcall(function() lb.from({ 1, {}, 3 }):map(function(v) return v + 1 end):collect() end)
+    assert.is_false(ok)
+    assert.equal(1, err.status)
+    local text = tostring(err)
+    assert.truthy(text:find("misuse_spec.lua:" .. line .. ": attempt to perform arithmetic on a table value (local 'v')", 1, true), text)
+    assert.truthy(text:find("in map", 1, true), text)
+  end)
+end)

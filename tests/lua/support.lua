@@ -1,0 +1,102 @@
+--- What the specs share: random data, files that go away, runs with other settings.
+local runtime = require "luabatch.runtime"
+
+local support = {}
+
+--- The seed of this run; LB_SEED repeats one.
+support.seed = tonumber(os.getenv("LB_SEED")) or os.time()
+math.randomseed(support.seed)
+
+--- Calls f with other settings of the runtime (threads, memory).
+function support.with(settings, f)
+  local saved = {}
+  for name, value in pairs(settings) do
+    saved[name] = runtime.settings[name] or false
+    runtime.settings[name] = value
+  end
+  local ok, result = pcall(f)
+  for name, value in pairs(saved) do runtime.settings[name] = value or nil end
+  if not ok then error(result, 0) end
+  return result
+end
+
+local files = {}
+
+--- A file with this content, removed by support.clean.
+function support.file(content, suffix)
+  local path = os.tmpname()
+  if suffix then
+    os.remove(path)
+    path = path .. suffix
+  end
+  local file = assert(io.open(path, "wb"))
+  file:write(content)
+  file:close()
+  files[#files + 1] = path
+  return path
+end
+
+--- A path where nothing is yet, removed by support.clean.
+function support.path(suffix)
+  local path = os.tmpname()
+  os.remove(path)
+  path = path .. (suffix or "")
+  files[#files + 1] = path
+  return path
+end
+
+function support.clean()
+  for i = #files, 1, -1 do
+    if files[i]:sub(-1) == "/" then os.execute("rm -rf '" .. files[i] .. "'") else os.remove(files[i]) end
+    files[i] = nil
+  end
+end
+
+function support.read(path)
+  local file = assert(io.open(path, "rb"))
+  local content = file:read("a")
+  file:close()
+  return content
+end
+
+--- A random word of few letters, so that words repeat.
+function support.word(letters)
+  local bytes = {}
+  for i = 1, math.random(1, 4) do bytes[i] = string.char(96 + math.random(letters or 5)) end
+  return table.concat(bytes)
+end
+
+--- A list of n values that make() gives.
+function support.list(n, make)
+  local list = {}
+  for i = 1, n do list[i] = make(i) end
+  return list
+end
+
+--- Random pairs `{key, value}` with few keys.
+function support.pairs(n, keys)
+  return support.list(n, function() return { "k" .. math.random(keys or 20), math.random(-100, 100) } end)
+end
+
+--- A list sorted by the order of values.
+function support.sorted(list, desc)
+  local core = require "luabatch.core"
+  local copy = { table.unpack(list) }
+  table.sort(copy, function(a, b)
+    if desc then a, b = b, a end
+    return core.compare(a, b) < 0
+  end)
+  return copy
+end
+
+--- `{ {k, v}, ... }` as a table, which must not have a key twice.
+function support.map(list)
+  local map = {}
+  for _, pair in ipairs(list) do
+    assert(map[pair[1]] == nil, "a key came twice")
+    map[pair[1]] = pair[2]
+  end
+  return map
+end
+
+return support

@@ -1,0 +1,110 @@
+-- Text: lines as io.lines gives them, and the native helpers against the Lua functions that they stand for.
+local lb = require "luabatch"
+local support = require "tests.lua.support"
+-- busted gives specs an environment of its own, which cannot travel: functions capture what they use.
+local select = select
+
+local function random_line()
+  local bytes = {}
+  for i = 1, math.random(0, 60) do
+    local kind = math.random(6)
+    bytes[i] = kind == 1 and " " or kind == 2 and "\t" or kind == 3 and string.char(math.random(128, 255))
+      or string.char(math.random(65, 122))
+  end
+  return table.concat(bytes)
+end
+
+describe("text (seed " .. support.seed .. ")", function()
+  after_each(support.clean)
+
+  it("gives lines: CRLF is one newline, a last line without newline counts", function()
+    assert.same({ "a", "", "b", "c\rd", "e" }, lb.text(support.file "a\n\r\nb\r\nc\rd\ne"):collect())
+    assert.same({ "a" }, lb.text(support.file "a\n"):collect())
+    assert.same({}, lb.text(support.file ""):collect())
+    assert.same({ "" }, lb.text(support.file "\n"):collect())
+    assert.same({ "a\0b" }, lb.text(support.file "a\0b"):collect())
+  end)
+
+  it("reads long lines and many lines in order", function()
+    local lines = support.list(5000, random_line)
+    lines[77] = ("x"):rep(3000000)
+    local path = support.file(table.concat(lines, "\n") .. "\n")
+    local got = lb.text(path):collect()
+    assert.equal(#lines, #got)
+    for i, line in ipairs(lines) do
+      if line ~= got[i] then error("line " .. i .. " differs") end
+    end
+  end)
+
+  it("reads lists of files, globs and directories", function()
+    local dir = support.path "/"
+    assert(os.execute("mkdir '" .. dir .. "'"))
+    for _, name in ipairs { "b.txt", "a.txt", "_no", ".no" } do
+      local file = assert(io.open(dir .. name, "w"))
+      file:write(name, "\n")
+      file:close()
+    end
+    assert.same({ "a.txt", "b.txt" }, lb.text(dir):collect())
+    assert.same({ "a.txt", "b.txt" }, lb.text(dir .. "*.txt"):collect())
+    assert.same({ "b.txt", "a.txt", "b.txt" }, lb.text({ dir .. "b.txt", dir .. "?.txt" }):collect())
+    assert.same({ { dir .. "a.txt", "a.txt\n" } }, lb.files(dir .. "a.txt"):collect())
+  end)
+
+  it("reads compressed files", function()
+    local plain = support.file(("line of text\n"):rep(1000))
+    for command, extension in pairs { gzip = ".gz", bzip2 = ".bz2" } do
+      local path = support.path(extension)
+      assert(os.execute(("%s -c '%s' > '%s' && %s -c '%s' >> '%s'"):format(command, plain, path, command, plain, path)))
+      assert.equal(2000, lb.text(path):count())
+    end
+  end)
+
+  it("a truncated file is an error", function()
+    local plain, path = support.file(("some line\n"):rep(10000)), support.path ".gz"
+    assert(os.execute(("gzip -c '%s' | head -c 200 > '%s'"):format(plain, path)))
+    local ok, err = pcall(function() return lb.text(path):count() end)
+    assert.is_false(ok)
+    assert.equal(4, err.status)
+    assert.truthy(tostring(err):find("truncated", 1, true))
+  end)
+
+  it("no match is an error with status 2", function()
+    local ok, err = pcall(function() return lb.text("/nonexistent/*.txt"):count() end)
+    assert.is_false(ok)
+    assert.equal(2, err.status)
+  end)
+
+  it("words, field, fields, grep, lower mean the Lua function", function()
+    local lines = support.list(800, random_line)
+    -- Read back, for a line may end in "\r".
+    local path = support.file(table.concat(lines, "\n") .. "\n")
+    lines = {}
+    for line in io.lines(path) do lines[#lines + 1] = line:gsub("\r$", "") end
+    local words, thirds, fields, found, lower, tabbed = {}, {}, {}, {}, {}, {}
+    for i, line in ipairs(lines) do
+      local list = {}
+      for word in line:gmatch("%S+") do
+        words[#words + 1] = word
+        list[#list + 1] = word
+      end
+      thirds[i] = list[3] or false
+      fields[i] = list
+      if line:find("[a-c]%u") then found[#found + 1] = line end
+      lower[i] = line:lower()
+      tabbed[i] = (line .. "\t"):match("^[^\t]*\t([^\t]*)\t") or false
+    end
+    local function present(v) return v or false end
+    for _, ds in ipairs { lb.text(path), lb.text(path):filter(function() return true end) } do
+      assert.same(words, ds:words():collect())
+      assert.same(thirds, ds:field(3):map(present):collect())
+      assert.same(tabbed, ds:field(2, "\t"):map(present):collect())
+      assert.same(found, ds:grep("[a-c]%u"):collect())
+      assert.same(lower, ds:lower():collect())
+      assert.same(fields, ds:fields():map(function(...)
+        local list = {}
+        for i = 1, select("#", ...) do list[i] = (select(i, ...)) end
+        return list
+      end):collect())
+    end
+  end)
+end)
