@@ -1,0 +1,116 @@
+# luabatch: see README.md for the two commands a newcomer needs.
+# MODE picks the build: release (default), debug (tiny limits), asan, ubsan, tsan.
+MODE   ?= release
+BUILD  ?= build
+OUT    := $(BUILD)/$(MODE)
+PREFIX ?= /usr/local
+CC     := gcc
+CXX    := g++
+PYTHON ?= python3
+
+LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
+LUA_A      := $(shell pkg-config --variable=libdir lua5.4 2>/dev/null)/liblua5.4.a
+LIBS       := -luv -llz4 -lzstd -lz -lbz2 -lxxhash -lstdc++ -lm -ldl -lpthread
+
+VERSION  := 0.1.0
+WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
+CPPFLAGS := -D_GNU_SOURCE -Isrc -Iinclude -DLB_VERSION='"$(VERSION)"'
+CFLAGS_release := -O2 -g -fno-plt
+CFLAGS_debug   := -O1 -g -DLB_TINY -DLB_DEBUG
+CFLAGS_asan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_ubsan   := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=undefined -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=thread
+CFLAGS   := -std=c11 -fPIC -fno-strict-aliasing -fno-math-errno $(CFLAGS_$(MODE))
+CXXFLAGS := -std=c++17 -fPIC -Wall -Wextra -Werror $(CFLAGS_$(MODE))
+LDFLAGS  := $(filter -fsanitize%,$(CFLAGS_$(MODE)))
+
+CORE_C   := $(sort $(wildcard src/core/*/*.c))
+CORE_CC  := $(sort $(wildcard src/core/*/*.cc))
+BIND_C   := $(sort $(wildcard src/lua_bindings/*.c))
+OBJ      := $(patsubst src/%,$(OUT)/obj/%.o,$(CORE_C) $(CORE_CC) $(BIND_C))
+MAIN_OBJ := $(OUT)/obj/main.c.o $(OUT)/obj/embedded.c.o
+LUA_LIB  := $(sort $(wildcard lib/lua/*/*.lua))
+
+# Rooms in the order of the include rule; a room's tests link it and those before it.
+ROOMS_base   := base
+ROOMS_column := base column
+ROOMS_io     := base column io
+ROOMS_algo   := base column io algo
+ROOMS_ops    := base column io algo ops
+ROOMS_exec   := base column io algo ops exec
+ROOMS_plan   := base column io algo ops exec plan
+room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(OUT)/obj/%.o,$(wildcard src/core/$(r)/*.c) $(wildcard src/core/$(r)/*.cc)))
+TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
+TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
+
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format bench install clean
+build: $(OUT)/luabatch
+debug asan ubsan tsan:
+	+$(MAKE) MODE=$@ build
+
+$(OUT)/luabatch: $(OBJ) $(MAIN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $^ -Wl,--export-dynamic -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive $(LIBS)
+
+# The Lua library goes into the program, which is therefore one file.
+$(OUT)/obj/embedded.c: scripts/embed_lua.sh $(LUA_LIB)
+	@mkdir -p $(@D)
+	scripts/embed_lua.sh lib/lua > $@.tmp && mv $@.tmp $@
+$(OUT)/obj/embedded.c.o: $(OUT)/obj/embedded.c
+	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -c -o $@ $<
+# The engine as a module for any Lua 5.4: LUA_PATH='lib/lua/?.lua;lib/lua/?/init.lua' LUA_CPATH='$(OUT)/lua/?.so'.
+module: $(OUT)/lua/luabatch/core.so
+$(OUT)/lua/luabatch/core.so: $(OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS)
+
+$(OUT)/obj/%.c.o: src/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(OUT)/obj/%.cc.o: src/%.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+.SECONDEXPANSION:
+c-tests: $(TEST_BINS)
+$(OUT)/tests/%: tests/c/%.c $$(call room_objs,$$(firstword $$(subst /, ,$$*)))
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) $(LDFLAGS) -MMD -MP -MT $@ -MF $@.d -o $@ \
+	    $(filter %.c %.o,$^) -lcmocka $(LIBS)
+# The bindings' tests have Lua, whole, as the program does.
+$(OUT)/tests/lua_bindings/%: tests/c/lua_bindings/%.c $(OBJ)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) $(LDFLAGS) -MMD -MP -MT $@ -MF $@.d -o $@ \
+	    $(filter %.c %.o,$^) -Wl,--export-dynamic -Wl,--whole-archive $(LUA_A) \
+	    -Wl,--no-whole-archive -lcmocka $(LIBS)
+
+# scripts/test says what runs in which build; test-all runs everything in every build.
+test:
+	scripts/test
+test-all:
+	scripts/test --all
+lint:
+	scripts/lint
+format:
+	clang-format -i $$(find src include tests bench -name '*.[ch]' -o -name '*.cc')
+
+# make bench [SCALE=0.01] [RUNS=1] [WORKLOADS="sort group"]; BENCH_DATA says where the inputs lie.
+bench: build
+	bench/setup
+	LUABATCH=$(abspath $(OUT))/luabatch bench/run --scale $(or $(SCALE),1) --runs $(or $(RUNS),3) $(WORKLOADS)
+
+# The program, the module for lua5.4 and the C header. DESTDIR is for packagers.
+bindir := $(DESTDIR)$(PREFIX)/bin
+luadir := $(DESTDIR)$(PREFIX)/share/lua/5.4/luabatch
+libdir := $(DESTDIR)$(PREFIX)/lib/lua/5.4/luabatch
+incdir := $(DESTDIR)$(PREFIX)/include
+install: build module
+	install -d $(bindir) $(luadir) $(libdir) $(incdir)
+	install -m 755 $(OUT)/luabatch $(bindir)
+	install -m 644 lib/lua/luabatch/*.lua $(luadir)
+	install -m 755 $(OUT)/lua/luabatch/core.so $(libdir)
+	install -m 644 include/luabatch.h $(incdir)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(OUT) -name '*.d' 2>/dev/null)
