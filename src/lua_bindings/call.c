@@ -126,8 +126,8 @@ static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
         if (lb_format_encoded(LB_FORMAT_LUA, place->key, place->key_size, &detail, NULL) == LB_OK) {
             bool is_cut = detail.size > MAX_KEY_BYTES;
             int size = is_cut ? MAX_KEY_BYTES : (int)detail.size;
-            lb_status status = lb_buf_printf(text, NULL, "\n  key %.*s%s", size, detail.data,
-                                             is_cut ? "..." : "");
+            lb_status status =
+                lb_buf_printf(text, NULL, "\n  key %.*s%s", size, detail.data, is_cut ? "..." : "");
             if (status == LB_OK && place->position > 0)
                 status = lb_buf_printf(text, NULL, ", value %llu of its group",
                                        (unsigned long long)place->position);
@@ -137,8 +137,8 @@ static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
         if (lb_batch_locate(place->batch, place->row, &detail, NULL) == LB_OK && detail.size > 0) {
             bool is_cut = detail.size > MAX_RECORD_BYTES;
             int size = is_cut ? MAX_RECORD_BYTES : (int)detail.size;
-            lb_status status = lb_buf_printf(text, NULL, "\n  %.*s%s", size, detail.data,
-                                             is_cut ? "..." : "");
+            lb_status status =
+                lb_buf_printf(text, NULL, "\n  %.*s%s", size, detail.data, is_cut ? "..." : "");
             (void)status;
         }
     }
@@ -149,13 +149,13 @@ static lb_status memory_error(const struct lb_lua_worker *lua, const struct lb_l
                               struct lb_error *err)
 {
     const struct lb_run *run = lua->worker->run;
-    return lb_error_set(err, LB_ERR_RESOURCE,
-                        "%s: the Lua heap of a worker needs more than %.1f MiB (the memory limit is "
-                        "%.1f MiB for all of %u threads; see --memory)",
-                        place != NULL && place->label != NULL ? place->label : "Lua",
-                        (double)lua->heap_bytes / 1048576,
-                        (double)run->options.memory_bytes / 1048576,
-                        (unsigned)run->options.n_threads);
+    return lb_error_set(
+        err, LB_ERR_RESOURCE,
+        "%s: the Lua heap of a worker needs more than %.1f MiB (the memory limit is "
+        "%.1f MiB for all of %u threads; see --memory)",
+        place != NULL && place->label != NULL ? place->label : "Lua",
+        (double)lua->heap_bytes / 1048576, (double)run->options.memory_bytes / 1048576,
+        (unsigned)run->options.n_threads);
 }
 
 /* The error of a failed call: its Lua error value is on top. */
@@ -169,7 +169,8 @@ static lb_status tell(struct lb_lua_worker_private *p, int lua_status,
         return memory_error(&p->public, place, err);
     }
     if (!failure->is_set) { /* the handler itself failed: out of stack, most likely */
-        const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "stack overflow";
+        const char *message =
+            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "stack overflow";
         snprintf(failure->message, sizeof failure->message, "%s", message);
         failure->traceback[0] = '\0';
     }
@@ -217,8 +218,8 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
         return memory_error(lua, place, err);
     }
     lua_Debug ar;
-    struct lb_lua_frame frame = {.outer = p->frame,
-                                 .boundary = lua_getstack(L, 0, &ar) ? (const void *)ar.i_ci : NULL};
+    struct lb_lua_frame frame = {
+        .outer = p->frame, .boundary = lua_getstack(L, 0, &ar) ? (const void *)ar.i_ci : NULL};
     lua_State *before = p->running;
     p->running = L;
     p->frame = &frame;
@@ -236,8 +237,8 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
         lb_lua_tune_collector(p);
         return LB_OK;
     }
-    lb_status failed = may_start ? fail(p, status, place, err)
-                                 : lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+    lb_status failed =
+        may_start ? fail(p, status, place, err) : lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
     lua_settop(L, base - 1);
     return failed;
 }

@@ -40,8 +40,8 @@ static uint32_t find_or_add(const char *name, size_t size)
             return i;
     if (n_counters == capacity) {
         uint32_t more = capacity > 0 ? capacity * 2 : 16;
-        struct counter *grown = lb_realloc(counters, capacity * sizeof *counters,
-                                           more * sizeof *counters);
+        struct counter *grown =
+            lb_realloc(counters, capacity * sizeof *counters, more * sizeof *counters);
         if (grown == NULL)
             return UINT32_MAX;
         counters = grown;
@@ -138,10 +138,8 @@ static int l_counter_tostring(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"add", l_counter_add},
-                                   {"value", l_counter_value},
-                                   {"name", l_counter_name},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"add", l_counter_add}, {"value", l_counter_value}, {"name", l_counter_name}, {NULL, NULL}};
 
 void lb_lua_push_counter(lua_State *L, const char *name, size_t size)
 {

@@ -14,9 +14,7 @@ enum { FLUSH_BYTES = 1 << 20 };
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 
 /* The Lua types that land in a column without being encoded. */
-enum {
-    SCALARS = 1u << LUA_TNIL | 1u << LUA_TBOOLEAN | 1u << LUA_TNUMBER | 1u << LUA_TSTRING
-};
+enum { SCALARS = 1u << LUA_TNIL | 1u << LUA_TBOOLEAN | 1u << LUA_TNUMBER | 1u << LUA_TSTRING };
 
 void lb_emitter_init(struct lb_emitter *e, struct lb_lua_worker *lua, struct lb_op_local *next)
 {
@@ -74,8 +72,8 @@ static void flush_from_lua(struct lb_emitter *e, lua_State *L)
         lb_emitter_throw(e, status);
 }
 
-/* The two appends that matter most; they do what lb_builder_int and lb_builder_string do in the usual
- * case. */
+/* The two appends that matter most; they do what lb_builder_int and lb_builder_string do in the
+ * usual case. */
 
 static inline void end_value(struct lb_builder *b)
 {

@@ -11,6 +11,7 @@
 #include "core/plan/plan.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/machine.h"
+#include "lua_bindings/ops.h"
 #include "lua_bindings/store.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker_private.h"
@@ -115,8 +116,8 @@ static lb_status add_handles(lua_State *L, int stores, struct execution *x)
 {
     lua_pushnil(L);
     while (lua_next(L, stores) != 0) {
-        lb_status status = lb_plan_add_handle(x->plan, lua_tointeger(L, -2), lb_lua_to_store(L, -1),
-                                              &x->err);
+        lb_status status =
+            lb_plan_add_handle(x->plan, lua_tointeger(L, -2), lb_lua_to_store(L, -1), &x->err);
         lua_pop(L, 1);
         if (status != LB_OK) {
             lua_pop(L, 1);
@@ -207,6 +208,7 @@ int lb_lua_execute(lua_State *L)
     if (open_plan(L, x) != LB_OK || lb_lua_host_init(L, &x->host, &x->err) != LB_OK)
         return fail(L, x);
     options.host = x->host;
+    (void)lb_lua_take_skipped(NULL); /* those of a run that failed */
     if (lb_run_new(&options, &x->run, &x->err) != LB_OK ||
         lb_plan_execute(x->plan, x->run, &x->err) != LB_OK ||
         lb_plan_describe(x->plan, true, &x->bytes, &x->err) != LB_OK)
@@ -221,6 +223,13 @@ int lb_lua_execute(lua_State *L)
     close_plan(x); /* operators count what they spilled when they close */
     lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->spilled_bytes));
     lua_setfield(L, -2, "spilled_bytes");
+    uint64_t skipped = lb_lua_take_skipped(&x->err);
+    lua_pushinteger(L, (lua_Integer)skipped);
+    lua_setfield(L, -2, "skipped");
+    if (skipped > 0) {
+        lua_pushstring(L, x->err.message);
+        lua_setfield(L, -2, "first_skipped");
+    }
     close_run(x);
     lb_buf_fini(&x->bytes);
     return 2;

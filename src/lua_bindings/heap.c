@@ -50,14 +50,14 @@ struct slot {
 
 /* The head of a page. */
 struct page {
-    struct slot *free;       /* objects given back */
-    char *fresh;             /* objects never used start here... */
-    char *end;               /* ...and end here */
+    struct slot *free; /* objects given back */
+    char *fresh;       /* objects never used start here... */
+    char *end;         /* ...and end here */
     uint32_t n_used;
-    uint32_t class;          /* size = (class + 1) * GRAIN_BYTES */
-    struct page *previous;   /* in the class's list of pages with room, or the list of empty ones */
+    uint32_t class;        /* size = (class + 1) * GRAIN_BYTES */
+    struct page *previous; /* in the class's list of pages with room, or the list of empty ones */
     struct page *next;
-    bool is_listed;          /* has room, so it stands in its class's list */
+    bool is_listed; /* has room, so it stands in its class's list */
 };
 _Static_assert(sizeof(struct page) <= PAGE_HEAD_BYTES, "page head");
 
@@ -77,11 +77,11 @@ struct lb_lua_heap {
     size_t minimum_bytes;
     size_t *reserved_bytes;
     /* state */
-    size_t held_bytes;                /* regions and large blocks */
-    struct page *roomy[N_CLASSES];    /* pages with room; the first is allocated from */
-    struct page *empty;               /* pages of no class */
+    size_t held_bytes;             /* regions and large blocks */
+    struct page *roomy[N_CLASSES]; /* pages with room; the first is allocated from */
+    struct page *empty;            /* pages of no class */
     struct region *regions;
-    char *stranded;                   /* see INVARIANT */
+    char *stranded; /* see INVARIANT */
 };
 
 static size_t round_up(size_t size, size_t step)
@@ -194,7 +194,7 @@ static bool add_page(struct lb_lua_heap *heap, uint32_t class)
         return false;
     struct page *page = heap->empty;
     list_remove(&heap->empty, page);
-    size_t size = ((size_t)class + 1) * GRAIN_BYTES;
+    size_t size = ((size_t) class + 1) * GRAIN_BYTES;
     page->free = NULL;
     page->fresh = (char *)page + PAGE_HEAD_BYTES;
     page->end = page->fresh + (PAGE_BYTES - PAGE_HEAD_BYTES) / size * size;
@@ -218,14 +218,16 @@ static void *small_alloc(struct lb_lua_heap *heap, size_t size)
         }
         struct slot *slot = page->free;
         if (__builtin_expect(slot != NULL, 1)) {
-            UNPOISON(slot, size);
+            UNPOISON(slot, sizeof *slot);
             page->free = slot->next;
             page->n_used++;
+            POISON(slot, sizeof *slot);
+            UNPOISON(slot, size);
             return slot;
         }
         if (page->fresh < page->end) {
             void *block = page->fresh;
-            page->fresh += ((size_t)class + 1) * GRAIN_BYTES;
+            page->fresh += ((size_t) class + 1) * GRAIN_BYTES;
             page->n_used++;
             UNPOISON(block, size);
             return block;

@@ -60,18 +60,25 @@ static const struct spelling reduce_spellings[] = {
 };
 
 static const struct spelling group_spellings[] = {
-    {"sum", "return function(k, v, emit) local n = 0 for x in v do n = n + x end emit(k, n) end", 0},
-    {"sum", "return function(k, v, emit) local n = 0 for x in v do n = x + n end emit(k, n) end", 0},
+    {"sum", "return function(k, v, emit) local n = 0 for x in v do n = n + x end emit(k, n) end",
+     0},
+    {"sum", "return function(k, v, emit) local n = 0 for x in v do n = x + n end emit(k, n) end",
+     0},
     {"sum",
-     "return function(k, v, emit) local n = 0 for x in v do n = n + x end return emit(k, n) end", 0},
+     "return function(k, v, emit) local n = 0 for x in v do n = n + x end return emit(k, n) end",
+     0},
     {"sum",
-     "return function(k, v, emit) local n = 0 for x in v do n = x + n end return emit(k, n) end", 0},
+     "return function(k, v, emit) local n = 0 for x in v do n = x + n end return emit(k, n) end",
+     0},
     {"sum",
      "return function(k, v, emit, task) local n = 0 for x in v do n = n + x end emit(k, n) end", 0},
-    {"count", "return function(k, v, emit) local n = 0 for x in v do n = n + 1 end emit(k, n) end", 0},
-    {"count", "return function(k, v, emit) local n = 0 for x in v do n = 1 + n end emit(k, n) end", 0},
+    {"count", "return function(k, v, emit) local n = 0 for x in v do n = n + 1 end emit(k, n) end",
+     0},
+    {"count", "return function(k, v, emit) local n = 0 for x in v do n = 1 + n end emit(k, n) end",
+     0},
     {"count",
-     "return function(k, v, emit) local n = 0 for x in v do n = n + 1 end return emit(k, n) end", 0},
+     "return function(k, v, emit) local n = 0 for x in v do n = n + 1 end return emit(k, n) end",
+     0},
     {"count",
      "return function(k, v, emit, task) local n = 0 for x in v do n = n + 1 end emit(k, n) end", 0},
 };
@@ -173,8 +180,8 @@ static const char *check_captured(lua_State *L, int index, const struct spelling
     if (spelling->needs != NEEDS_FUNCTION_CAPTURED)
         raw_field(L, spelling->meaning);
     const char *meaning = meaning_of_c(L, -1);
-    bool agrees = meaning != NULL && (spelling->meaning == NULL ||
-                                      strcmp(spelling->meaning, meaning) == 0);
+    bool agrees =
+        meaning != NULL && (spelling->meaning == NULL || strcmp(spelling->meaning, meaning) == 0);
     return agrees ? meaning : NULL;
 }
 

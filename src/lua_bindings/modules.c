@@ -26,10 +26,17 @@ bool lb_lua_is_copyable_preload(lua_State *L, int index)
 
 static bool is_standard(const char *name)
 {
-    static const char *const names[] = {LUA_GNAME,      LUA_COLIBNAME,   LUA_TABLIBNAME,
-                                        LUA_IOLIBNAME,  LUA_OSLIBNAME,   LUA_STRLIBNAME,
-                                        LUA_UTF8LIBNAME, LUA_MATHLIBNAME, LUA_DBLIBNAME,
-                                        LUA_LOADLIBNAME, NULL};
+    static const char *const names[] = {LUA_GNAME,
+                                        LUA_COLIBNAME,
+                                        LUA_TABLIBNAME,
+                                        LUA_IOLIBNAME,
+                                        LUA_OSLIBNAME,
+                                        LUA_STRLIBNAME,
+                                        LUA_UTF8LIBNAME,
+                                        LUA_MATHLIBNAME,
+                                        LUA_DBLIBNAME,
+                                        LUA_LOADLIBNAME,
+                                        NULL};
     for (int i = 0; names[i] != NULL; i++)
         if (strcmp(name, names[i]) == 0)
             return true;
@@ -66,8 +73,8 @@ bool lb_lua_is_loadable(lua_State *L, int index)
             lua_rawget(L, -2);
             is_there = lb_lua_is_copyable_preload(L, -1);
         }
-        is_there = is_there || is_found(L, package, name, "path") ||
-                   is_found(L, package, name, "cpath");
+        is_there =
+            is_there || is_found(L, package, name, "path") || is_found(L, package, name, "cpath");
     }
     lua_settop(L, top);
     return is_there;

@@ -7,10 +7,9 @@ void lb_lua_register_ops(void)
 {
     /* ORDER lua operators */
     static const struct lb_op_class *const ops[] = {
-        &lb_lua_op_map,        &lb_lua_op_flat_map,        &lb_lua_op_filter,
-        &lb_lua_op_foreach,    &lb_lua_op_map_values,      &lb_lua_op_flat_map_values,
-        &lb_lua_op_key_by,     &lb_lua_op_partition,       &lb_lua_op_mapper,
-        &lb_lua_op_map_partitions, &lb_lua_op_fold,        &lb_lua_op_groups,
+        &lb_lua_op_map,        &lb_lua_op_flat_map,        &lb_lua_op_filter, &lb_lua_op_foreach,
+        &lb_lua_op_map_values, &lb_lua_op_flat_map_values, &lb_lua_op_key_by, &lb_lua_op_partition,
+        &lb_lua_op_mapper,     &lb_lua_op_map_partitions,  &lb_lua_op_fold,   &lb_lua_op_groups,
         &lb_lua_op_combine,
     };
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)

@@ -1,24 +1,41 @@
-/* The operators that call Lua, by plan name (registered by lb_lua_register_ops). `fn` and other functions are shipped bytes
- * (ship.h). All take label from the node; on_error?: "fail" (default) | "skip".
+/* The operators that call Lua, by plan name (registered by lb_lua_register_ops).
+ *
+ * `fn` and other functions are shipped bytes (ship.h). All take label from the node, and on_error:
+ * "fail" (default) or "skip", which counts and leaves out the records whose function fails; what
+ * such a record had emitted before stays. map_partitions, init, final and merges of states always
+ * fail.
  *
  *  transforms
- *   lua.map, lua.flat_map, lua.filter, lua.foreach     fn
- *   lua.map_values, lua.flat_map_values                fn    the key stays, f sees the values
- *   lua.key_by           fn     the result of f goes in front of the record as a new first column
- *   lua.partition        fn, n  likewise, but f(key, n) must give an integer
- *   lua.map_partitions   fn     f(iterator, emit, index), index = morsel + 1, in a coroutine
- *   lua.mapper           fn, init?, final?     fn(key, value..., emit, task); a record of one column has key nil
- *   lua.combine          fn, init?, final?     combiner: groups what passes within memory_bytes and calls f(key, values, emit, task)
- *   lua.fold             create, step   one record per morsel that had any: state = step(state, record...) from
- *                        state = create(record...); for reduce, fold, aggregate, sum...
+ *   lua.map               fn           the values it returns are the record; none: one nil
+ *   lua.flat_map          fn           f(record..., emit); a returned list is emitted too
+ *   lua.filter            fn
+ *   lua.foreach           fn           records go on unchanged
+ *   lua.map_values        fn           the key stays, f sees and gives the values
+ *   lua.flat_map_values   fn           likewise
+ *   lua.key_by            fn           its result goes in front of the record as a new column
+ *   lua.partition         fn, n        likewise, but f(key, n) must give an integer
+ *   lua.map_partitions    fn           f(iterator, emit, index), index = morsel + 1, in a
+ *                                      coroutine; on_error is not looked at
+ *   lua.mapper            fn, init?, final?      f(key, value..., emit, task); a record of one
+ *                                      column has key nil
+ *   lua.combine           fn, init?, final?      combiner: f(key, values, emit, task) for the
+ *                                      groups of a morsel, or of as much of it as memory allows
+ *   lua.fold              create, step one record per morsel that had any: state = step(state,
+ *                                      record...) from state = create(record...)
  *  sources
- *   lua.groups           inputs = {sort}, fn, init?, final?   f(key, values, emit, task); values() gives the next value(s) of the group or nil;
- *                        it streams, and need not be read to its end
+ *   lua.groups            inputs = {sort}, fn, init?, final?     f(key, values, emit, task); it
+ *                                      streams, and need not be read to its end
  *  aggregates
- *   lua.reduce           fn, kernel?: f(a, b); with kernel (ship.h) the C aggregate runs as long as all values are numbers
- *   lua.combine_by_key   create, merge_value, merge_combiners
+ *   lua.reduce            fn, kernel?, commutative?      f(a, b); with kernel (ship.h) the C
+ *                                      aggregate runs for keys whose values are all numbers
+ *   lua.combine_by_key    create, merge_value, merge_combiners, commutative?
  *
- * `task` is a table private to one task (one morsel): index (1-based), attempt (1), input (path or nil). */
+ * iterator() and values() give the values of the next record, and no value at all at the end. In a
+ * for loop a record whose first value is nil is an error, as the loop would end there unnoticed.
+ *
+ * `task` is a table private to one task (one morsel): index (1-based), attempt (1), input (path or
+ * nil). commutative = true allows states to be merged in any order; else they are merged in input
+ * order, which needs a flush at the end of every morsel. */
 #ifndef LB_LUA_OPS_H
 #define LB_LUA_OPS_H
 
@@ -28,8 +45,9 @@
 
 void lb_lua_register_ops(void);
 
-/* Takes the number of records that on_error = "skip" left out since the last call, in all operators of the process. When it
- * is not 0, *first (may be NULL) tells of the first one. Call it when no run is under way. */
+/* Takes the number of records that on_error = "skip" left out since the last call, in all
+ * operators of the process. When it is not 0, *first (may be NULL) tells of the first one. Call it
+ * when no run is under way. */
 uint64_t lb_lua_take_skipped(struct lb_error *first);
 
 /* The classes, for ops.c. ORDER lua operators */

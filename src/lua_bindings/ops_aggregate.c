@@ -1,19 +1,23 @@
 /* Aggregates whose states are Lua values: lua.reduce and lua.combine_by_key.
  *
- * IDEA    A Lua function folds values into states that lie in a Lua table, `states`; a table entry's state is the number of
- *         its slot there. When the function is known to mean what a kernel of the core does, entries
- *         start as the kernel's and no Lua runs at all. A value that is not a number turns its entry into a Lua
- *         state from then on. Entries that only ever see numbers never turn, so what becomes of them does not depend
- *         on what else is in their batch.
+ * IDEA    A Lua function folds values into states that lie in a Lua table, `states`; a table
+ *         entry's state is the number of its slot there. When the function is known to mean what a
+ *         kernel of the core does, entries start as the kernel's and no Lua runs at all. A value
+ *         that is not a number turns its entry into a Lua state from then on. Entries that only
+ *         ever see numbers never turn, so what becomes of them does not depend on what else is in
+ *         their batch.
  * STATES  of an entry: state_kind 0: new; LUA_STATE: slot in `states`; else the kernel's.
- *         of the final merge: `running` is a partial as bytes until a second one comes; then a kernel's or a value in LB_SLOT_OWN.
- * FORMAT  of a partial: 'k' and the kernel's partial, or 'v' and the state as a codec value, or '-': on_error = "skip" has left
- *         no record; when that is so of all partials the result is nil.
- * ORDER   A Lua function may be associative without being commutative: partials are then kept in input order
- *         (is_ordered), unless the parameter `commutative` is true.
- * MEMORY  held_bytes says how much the Lua heap has grown since the states began: what states refer to cannot be known
- *         more exactly, and it must be flushed before the heap's limit. When it has doubled garbage is
- *         collected first, so at most half of the figure is garbage. */
+ *         of the final merge: `running` is a partial as bytes until a second one comes; then a
+ *         kernel's or a value in LB_SLOT_OWN.
+ * FORMAT  of a partial: 'k' and the kernel's partial, or 'v' and the state as a codec value, or
+ *         '-': on_error = "skip" has left no record; when that is so of all partials the result is
+ *         nil.
+ * ORDER   A Lua function may be associative without being commutative: partials are then kept in
+ *         input order (is_ordered), unless the parameter `commutative` is true.
+ * MEMORY  held_bytes says how much the Lua heap has grown since the states began: what states
+ *         refer to cannot be known more exactly, and it must be flushed before the heap's limit.
+ *         When it has doubled garbage is collected first, so at most half of the figure is
+ *         garbage. */
 #include <lauxlib.h>
 
 #include "core/algo/aggregate.h"
@@ -35,27 +39,27 @@ enum running { RUNNING_NOTHING, RUNNING_BYTES, RUNNING_KERNEL, RUNNING_LUA };
 
 struct folder {
     struct lb_aggregate *aggregate;
-    bool reduces;                  /* lua.reduce */
+    bool reduces; /* lua.reduce */
     bool is_ordered;
-    struct lb_aggregate kernel;    /* class NULL: none */
+    struct lb_aggregate kernel; /* class NULL: none */
     /* Lua's side, made when first needed */
     bool has_task;
     struct lb_lua_task task;
-    lua_Integer n_states;          /* slots in use; 0: the table is not there */
-    size_t heap_before;            /* bytes of the Lua heap when states began */
-    size_t collect_at;             /* collect garbage when it has grown by so much */
+    lua_Integer n_states; /* slots in use; 0: the table is not there */
+    size_t heap_before;   /* bytes of the Lua heap when states began */
+    size_t collect_at;    /* collect garbage when it has grown by so much */
     /* update, for the body */
     const struct lb_batch *batch;
     struct lb_group_entry **found;
-    uint32_t next;                 /* of the selected rows, the first that is not folded yet */
-    uint32_t end;                  /* up to here the body folds */
+    uint32_t next; /* of the selected rows, the first that is not folded yet */
+    uint32_t end;  /* up to here the body folds */
     /* rows of a batch that go to the kernel one after another; made when a batch is mixed */
     struct lb_group_entry **kernel_found;
     uint32_t *kernel_select;
     /* final merge */
     enum running running;
-    struct lb_buf partial;         /* RUNNING_BYTES: it */
-    const char *incoming;          /* for the body: another partial */
+    struct lb_buf partial; /* RUNNING_BYTES: it */
+    const char *incoming;  /* for the body: another partial */
     size_t incoming_size;
     struct lb_buf scratch;
 };
@@ -82,7 +86,8 @@ static lb_status open_kernel(struct folder *f, struct lb_error *err)
     if (name.tag == 's' && name.size < sizeof text)
         memcpy(text, name.data, name.size);
     f->kernel.class = lb_aggregate_find(text);
-    if (f->kernel.class == NULL) /* "last", say: known by its bytecode, but nothing in the core does it */
+    if (f->kernel.class ==
+        NULL) /* "last", say: known by its bytecode, but nothing in the core does it */
         return LB_OK;
     f->kernel.params = f->aggregate->params;
     f->kernel.worker = f->aggregate->worker;
@@ -103,11 +108,11 @@ static lb_status open_folder(struct lb_aggregate *self, bool reduces, struct lb_
     if (reduces)
         LB_TRY(open_kernel(f, err));
     struct lb_value commutative;
-    f->is_ordered = !lb_value_field(&self->params, "commutative", &commutative) ||
-                    commutative.tag != 't';
+    f->is_ordered =
+        !lb_value_field(&self->params, "commutative", &commutative) || commutative.tag != 't';
     if (f->kernel.class != NULL)
-        f->is_ordered = f->kernel.class->is_ordered != NULL &&
-                        f->kernel.class->is_ordered(&f->kernel);
+        f->is_ordered =
+            f->kernel.class->is_ordered != NULL && f->kernel.class->is_ordered(&f->kernel);
     return LB_OK;
 }
 
@@ -146,7 +151,8 @@ static bool folder_is_ordered(const struct lb_aggregate *self)
 static lb_status ready_lua(struct folder *f, struct lb_error *err)
 {
     static const struct lb_lua_functions reduce = {{"fn"}, 1};
-    static const struct lb_lua_functions combine = {{"create", "merge_value", "merge_combiners"}, 3};
+    static const struct lb_lua_functions combine = {{"create", "merge_value", "merge_combiners"},
+                                                    3};
     if (f->has_task)
         return LB_OK;
     const struct lb_value *params = &f->aggregate->params;
@@ -178,7 +184,8 @@ static void push_states(struct folder *f, lua_State *L)
     lb_lua_task_set(&f->task, L, SLOT_STATES);
 }
 
-/* The entry becomes a Lua state: the value on top, which is popped. `states` is the table's position. */
+/* The entry becomes a Lua state: the value on top, which is popped. `states` is the table's
+ * position. */
 static void new_state(struct folder *f, lua_State *L, int states, struct lb_group_entry *entry)
 {
     lua_rawseti(L, states, f->n_states + 1);
@@ -307,7 +314,7 @@ static lb_status update_mixed(struct folder *f, struct lb_error *err)
     while (f->next < n) {
         bool kernels = is_kernels(f, f->next);
         uint32_t end = f->next + 1;
-        /* A row of Lua's may turn the entry of a later row: then only what is Lua's now is surely so. */
+        /* Rows of Lua's may turn entries: what comes after them is judged when they have run. */
         while (end < n && is_kernels(f, end) == kernels)
             end++;
         if (kernels) {

@@ -1,15 +1,18 @@
-/* Lua functions of groups: the reducer on top of a sort (lua.groups), and the combiner below one (lua.combine).
+/* Lua functions of groups: the reducer on top of a sort (lua.groups), and the combiner below one
+ * (lua.combine).
  *
- * IDEA    Rows come out of a sorter group by group. For each group the function is called with an iterator that
- *         pulls the sorter's cursor, so a group need not fit into memory. The reader is always one row
- *         ahead: a row belongs to the group of the row before it or it begins the next one.
- *         The combiner sorts what passes it in a sorter of its own and then does the same.
- * STATES  of the reader: row = NULL: range at its end; in_group: row is the next value of the group whose
- *         function runs; else row is the first of the next group.
- * ORDER   A combiner's groups never span two morsels, so that values reach the reducer in input order whatever the
- *         threads, and a function that is associative but not commutative keeps its meaning.
- * MEMORY  The combiner holds up to half of a worker's share, then combines and starts over. When that
- *         leaves more than 70 % of the records it stops: what follows passes unchanged.
+ * IDEA    Rows come out of a sorter group by group. For each group the function is called with an
+ *         iterator that pulls the sorter's cursor, so a group need not fit into memory. The reader
+ *         is always one row ahead: a row belongs to the group of the row before it or it begins
+ *         the next one. The combiner sorts what passes it in a sorter of its own and then does the
+ *         same.
+ * STATES  of the reader: row = NULL: range at its end; in_group: row is the next value of the
+ *         group whose function runs; else row is the first of the next group.
+ * ORDER   A combiner's groups never span two morsels, so that values reach the reducer in input
+ *         order whatever the threads, and a function that is associative but not commutative keeps
+ *         its meaning.
+ * MEMORY  The combiner holds up to half of a worker's share, then combines and starts over. When
+ *         that leaves more than 70 % of the records it stops: what follows passes unchanged.
  * FORMAT  of the combiner's rows: as ops/sort.h says. */
 #include <lauxlib.h>
 
@@ -37,14 +40,15 @@ enum {
 
 struct reader {
     struct lb_lua_task task;
-    struct reader **box;          /* Lua's, kept alive in LB_SLOT_OWN: how iterators find us; holds NULL when we are gone */
+    struct reader **box; /* in Lua's memory, kept alive in LB_SLOT_OWN: how iterators find us; holds
+                          * NULL when we are gone */
     struct lb_sort_cursor *cursor;
     const struct lb_sort_row *row;
     bool in_group;
-    lua_Integer group;            /* number of the current group; an iterator belongs to one */
-    uint32_t n_unreleased;        /* rows and bytes read since the cursor's last release */
+    lua_Integer group;     /* number of the current group; an iterator belongs to one */
+    uint32_t n_unreleased; /* rows and bytes read since the cursor's last release */
     size_t unreleased_bytes;
-    struct lb_buf key;            /* of the current group, encoded, for messages */
+    struct lb_buf key; /* of the current group, encoded, for messages */
 };
 
 static int l_reader_box(lua_State *L)
@@ -316,13 +320,13 @@ const struct lb_op_class lb_lua_op_groups = {
 struct combiner {
     struct reader reader;
     struct lb_op_local *next;
-    struct lb_sorter *sorter;       /* of the records held; NULL: none */
+    struct lb_sorter *sorter; /* of the records held; NULL: none */
     struct lb_sort_writer *writer;
     uint64_t n_held;
     size_t held_bytes;
-    size_t limit_bytes;             /* combine when that much is held */
-    bool passes;                    /* combining does not pay: records go on as they come */
-    struct lb_buf key;              /* of one row */
+    size_t limit_bytes; /* combine when that much is held */
+    bool passes;        /* combining does not pay: records go on as they come */
+    struct lb_buf key;  /* of one row */
     struct lb_buf payload;
 };
 
@@ -404,7 +408,8 @@ static lb_status hold(struct combiner *c, const struct lb_batch *batch, uint32_t
     uint32_t key_size = (uint32_t)c->key.size;
     uint32_t payload_size = (uint32_t)c->payload.size;
     struct lb_sort_row *out = NULL;
-    LB_TRY(lb_sort_writer_add(c->writer, 0, c->n_held, key_size, key_size, payload_size, &out, err));
+    LB_TRY(
+        lb_sort_writer_add(c->writer, 0, c->n_held, key_size, key_size, payload_size, &out, err));
     memcpy(out->bytes, c->key.data, key_size);
     memcpy(out->bytes + key_size, c->payload.data, payload_size);
     c->n_held++;

@@ -1,9 +1,10 @@
-/* The operators that call a Lua function for each record: map and its kin, filter, foreach, key_by, partition.
+/* The operators that call a Lua function for each record: map and its kin, filter, foreach,
+ * key_by, partition.
  *
- * IDEA   All share one state and one push: a body (see task.h) runs over the batch; then what it made goes
- *        on. There are three ways to go on: records that were emitted (map...), the same batch with a
- *        selection (filter, foreach: they copy nothing), or the same columns with one more in front
- *        (key_by, partition). */
+ * IDEA   All share one state and one push: a body (see task.h) runs over the batch; then what it
+ *        made goes on. There are three ways to go on: records that were emitted (map...), the same
+ *        batch with a selection (filter, foreach: they copy nothing), or the same columns with one
+ *        more in front (key_by, partition). */
 #include <lauxlib.h>
 
 #include "core/base/sys.h"
@@ -14,12 +15,12 @@ struct caller {
     struct lb_lua_task task;
     const struct lb_batch *batch; /* being pushed */
     /* filter, foreach, key_by, partition */
-    uint32_t *select;             /* rows of batch that go on; LB_BATCH_ROWS, made when first needed */
+    uint32_t *select; /* rows of batch that go on; LB_BATCH_ROWS, made when first needed */
     uint32_t select_capacity;
     uint32_t n_selected;
     /* key_by, partition */
-    struct lb_builder keys;       /* the new column 0, with nil in rows that do not count */
-    struct lb_column *columns;    /* LB_MAX_COLUMNS */
+    struct lb_builder keys;    /* the new column 0, with nil in rows that do not count */
+    struct lb_column *columns; /* LB_MAX_COLUMNS */
     int64_t n_partitions;
 };
 
@@ -34,8 +35,8 @@ static lb_status attach(struct lb_op_local *local, struct lb_error *err)
     local->state = c;
     lb_builder_init(&c->keys);
     LB_TRY(lb_param_int(op, "n", 1, &c->n_partitions, err));
-    return lb_lua_task_init(&c->task, local->worker, &op->params, op->label, &functions, local->next,
-                            err);
+    return lb_lua_task_init(&c->task, local->worker, &op->params, op->label, &functions,
+                            local->next, err);
 }
 
 static void detach(struct lb_op_local *local)
@@ -126,7 +127,8 @@ static int l_map_values(lua_State *L)
     return 0;
 }
 
-/* What a function of flat_map returned, at position 4: nil, or a list that is emitted element by element. */
+/* What a function of flat_map returned, at position 4: nil, or a list that is emitted element by
+ * element. */
 static void emit_list(struct caller *c, lua_State *L)
 {
     struct lb_emitter *e = &c->task.emitter;
@@ -225,8 +227,8 @@ static lb_status ready_select(struct caller *c, const struct lb_batch *batch, st
     if (batch->n_selected <= c->select_capacity)
         return LB_OK;
     uint32_t capacity = batch->n_selected > LB_BATCH_ROWS ? batch->n_selected : LB_BATCH_ROWS;
-    uint32_t *grown = lb_realloc(c->select, c->select_capacity * sizeof *grown,
-                                 capacity * sizeof *grown);
+    uint32_t *grown =
+        lb_realloc(c->select, c->select_capacity * sizeof *grown, capacity * sizeof *grown);
     if (grown == NULL)
         return lb_error_memory(err, c->task.label, capacity * sizeof *grown);
     c->select = grown;
@@ -234,7 +236,8 @@ static lb_status ready_select(struct caller *c, const struct lb_batch *batch, st
     return LB_OK;
 }
 
-/* Keeps the rows for which the function gives a true value; all of them when that does not matter. */
+/* Keeps the rows for which the function gives a true value; all of them when that does not matter.
+ * */
 static void filter(lua_State *L, bool any)
 {
     struct caller *c = enter(L);
@@ -353,8 +356,9 @@ static lb_status push_keyed(struct lb_op_local *local, const struct lb_batch *ba
 {
     struct caller *c = local->state;
     if (batch->n_columns >= LB_MAX_COLUMNS)
-        return lb_error_set(err, LB_ERR_USER, "%s: a record has no room for a key: it has %d values",
-                            c->task.label, LB_MAX_COLUMNS);
+        return lb_error_set(err, LB_ERR_USER,
+                            "%s: a record has no room for a key: it has %d values", c->task.label,
+                            LB_MAX_COLUMNS);
     if (c->columns == NULL)
         c->columns = lb_alloc(LB_MAX_COLUMNS * sizeof *c->columns);
     if (c->columns == NULL)
@@ -389,10 +393,10 @@ static lb_status push_partition(struct lb_op_local *local, const struct lb_batch
     return push_keyed(local, batch, l_partition, err);
 }
 
-#define CALLER(class_name, attach_function, push_function)                                         \
-    {                                                                                              \
-        .name = class_name, .kind = LB_OP_TRANSFORM, .attach = attach_function, .begin = begin,    \
-        .push = push_function, .detach = detach                                                    \
+#define CALLER(class_name, attach_function, push_function)                                      \
+    {                                                                                           \
+        .name = class_name, .kind = LB_OP_TRANSFORM, .attach = attach_function, .begin = begin, \
+        .push = push_function, .detach = detach                                                 \
     }
 
 const struct lb_op_class lb_lua_op_map = CALLER("lua.map", attach, push_map);

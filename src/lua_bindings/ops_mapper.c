@@ -8,7 +8,8 @@
 
 /* lua.mapper
  *
- * CALLS  of the user's functions, per morsel: init(task), fn(key, value..., emit, task)*, final(emit, task). */
+ * CALLS  of the user's functions, per morsel: init(task), fn(key, value..., emit, task)*,
+ *        final(emit, task). */
 
 enum { SLOT_INIT = LB_SLOT_FUNCTION + 1, SLOT_FINAL };
 
@@ -97,13 +98,15 @@ const struct lb_op_class lb_lua_op_mapper = {
 
 /* lua.map_partitions
  *
- * IDEA   f(iterator, emit, index) runs in a coroutine, one for each morsel. A batch lives only as long as its
- *        push, so iterator yields when the batch is used up, and the next push resumes it.
- * STATES WAITING (not started, or iterator has yielded) -> DONE (f has returned); what follows of the
- *        morsel is then ignored.
- * END    At the end of the morsel iterator returns no value at all, which tells it from a record whose
- *        first value is nil. A for loop cannot see the difference and would drop the rest of the input
- *        without a word, so there such a record is an error. A for loop calls with two arguments. */
+ * IDEA   f(iterator, emit, index) runs in a coroutine, one for each morsel. A batch lives only as
+ *        long as its push, so iterator yields when the batch is used up, and the next push resumes
+ *        it.
+ * STATES WAITING (not started, or iterator has yielded) -> DONE (f has returned); what follows of
+ *        the morsel is then ignored.
+ * END    At the end of the morsel iterator returns no value at all, which tells it from a record
+ *        whose first value is nil. A for loop cannot see the difference and would drop the rest of
+ *        the input without a word, so there such a record is an error. A for loop calls with two
+ *        arguments. */
 
 enum { SLOT_ITERATOR = LB_SLOT_FUNCTION + 1 };
 
@@ -167,7 +170,8 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     if (p == NULL || p->coroutine == NULL)
         return luaL_error(L, "iterator called outside its partition");
     if (L != p->coroutine)
-        return luaL_error(L, "iterator called in another coroutine than the function it was given to");
+        return luaL_error(L,
+                          "iterator called in another coroutine than the function it was given to");
     p->is_waiting = false;
     if (p->batch == NULL)
         return 0;
@@ -180,8 +184,9 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     p->task.emitter.parent_row = row;
     luaL_checkstack(L, (int)p->batch->n_columns, "a record");
     if (n_args == 2 && !lb_column_is_valid(&p->batch->columns[0], row))
-        return luaL_error(L, "a for loop would end at this record, whose first value is nil: call the "
-                             "iterator yourself; select('#', iterator()) is 0 at the end");
+        return luaL_error(L,
+                          "a for loop would end at this record, whose first value is nil: call the "
+                          "iterator yourself; select('#', iterator()) is 0 at the end");
     return lb_lua_push_record(L, p->batch, 0, row);
 }
 
@@ -203,7 +208,8 @@ static void make_coroutine(struct partitions *p, lua_State *L)
     p->is_begun = true;
 }
 
-/* Raises the coroutine's error in L; its stack, which explains a message, is not seen from there. */
+/* Raises the coroutine's error in L; its stack, which explains a message, is not seen from there.
+ * */
 static int rethrow(struct partitions *p, lua_State *L)
 {
     lua_State *co = p->coroutine;

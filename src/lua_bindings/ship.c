@@ -175,10 +175,11 @@ static lb_status on_use(void *state, enum lb_bytecode_use use, int upvalue, cons
         if (!is_globals)
             return LB_OK;
         locate(s->L, visit->function, where);
-        return lb_error_set(err, LB_ERR_USER,
-                            "%s: the function at %s assigns to the global '%.*s': each worker would "
-                            "change its own copy; use lb.counter, or a local variable",
-                            s->what, where, (int)name_size, name != NULL ? name : "?");
+        return lb_error_set(
+            err, LB_ERR_USER,
+            "%s: the function at %s assigns to the global '%.*s': each worker would "
+            "change its own copy; use lb.counter, or a local variable",
+            s->what, where, (int)name_size, name != NULL ? name : "?");
     case LB_USE_WRITE: {
         const char *variable = lua_getupvalue(s->L, visit->function, upvalue + 1);
         if (variable != NULL)
@@ -362,7 +363,8 @@ static void ship_object(struct shipper *s, int index, const struct frame *frame)
     case LUA_TFUNCTION:
         if (!lua_iscfunction(L, index))
             break;
-        refuse(s, frame, "is a C function that belongs to no loaded module: it cannot travel to workers");
+        refuse(s, frame,
+               "is a C function that belongs to no loaded module: it cannot travel to workers");
         break;
     case LUA_TTHREAD:
         refuse(s, frame, "is a coroutine: it cannot travel to workers");
@@ -550,8 +552,8 @@ lb_status lb_lua_ship(lua_State *L, int index, const char *what, struct lb_buf *
     if (lua_pcall(L, 2, 0, 0) == LUA_OK)
         return LB_OK;
     if (s.status == LB_OK)
-        s.status = lb_error_set(err, LB_ERR_RESOURCE, "%s: not enough memory to pack the function",
-                                what);
+        s.status =
+            lb_error_set(err, LB_ERR_RESOURCE, "%s: not enough memory to pack the function", what);
     lua_pop(L, 1);
     out->size = before;
     return s.status;

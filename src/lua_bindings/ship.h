@@ -16,8 +16,8 @@
 lb_status lb_lua_ship(lua_State *L, int index, const char *what, struct lb_buf *out,
                       struct lb_error *err) LB_MUST_USE;
 /* Pushes the shipped function in this state. May raise: call it protected. */
-lb_status lb_lua_unship(lua_State *L, const char *data, size_t size, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_lua_unship(lua_State *L, const char *data, size_t size,
+                        struct lb_error *err) LB_MUST_USE;
 
 /* ORDER kernels: the meaning of a function that is known by its bytecode, or NULL.
  * Reduce functions f(a, b): "sum" (a+b, b+a), "max"/"min" (math.max/min itself or a function that calls just that),

@@ -8,8 +8,8 @@
 #include "lua_bindings/ops.h"
 #include "lua_bindings/ship.h"
 
-/* Skipped records of the process since the last lb_lua_take_skipped. Whoever makes n_skipped 1 writes the
- * message; it is read when no worker runs. */
+/* Skipped records of the process since the last lb_lua_take_skipped. Whoever makes n_skipped 1
+ * writes the message; it is read when no worker runs. */
 static _Atomic uint64_t n_skipped;
 static struct lb_error first_skipped;
 
@@ -30,7 +30,8 @@ static void skip(struct lb_lua_task *task, lua_State *L)
     struct lb_buf where = {0};
     if (place->batch != NULL && lb_batch_locate(place->batch, place->row, &where, NULL) != LB_OK)
         where.size = 0;
-    const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    const char *message =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
     lb_error_set(&first_skipped, LB_ERR_USER, "%s\n  in %s%s%.*s", message, place->label,
                  where.size > 0 ? "\n  " : "", where.size < 1000 ? (int)where.size : 1000,
                  where.size > 0 ? where.data : "");

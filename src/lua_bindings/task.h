@@ -1,12 +1,14 @@
-/* What every operator that calls Lua keeps per worker: its functions, its emitter, its error policy, and
- * the table `task` of the current morsel.
+/* What every operator that calls Lua keeps per worker: its functions, its emitter, its error
+ * policy, and the table `task` of the current morsel.
  *
  * CALLS   init; (begin, run ..., finish) per morsel or just run; fini.
- * IDEA    One protected call per batch: `run` calls a C function, the body, which loops over the rows and
- *         calls the user's function for each. The body finds its state at stack position 1 and Lua
- *         values in the task's slots. When something fails, `place` says which row was at work.
- * ERRORS  With on_error = "skip" each call of the user's function is protected by itself; a failed one is counted
- *         and left out (what it had emitted before stays). Errors of the engine are never skipped. */
+ * IDEA    One protected call per batch: `run` calls a C function, the body, which loops over the
+ *         rows and calls the user's function for each. The body finds its state at stack position
+ *         1 and Lua values in the task's slots. When something fails, `place` says which row was
+ *         at work.
+ * ERRORS  With on_error = "skip" each call of the user's function is protected by itself; a failed
+ *         one is counted and left out (what it had emitted before stays). Errors of the engine are
+ *         never skipped. */
 #ifndef LB_LUA_TASK_H
 #define LB_LUA_TASK_H
 
@@ -25,13 +27,13 @@ enum {
 struct lb_lua_task {
     /* configuration */
     struct lb_lua_worker *lua;
-    bool skips;                /* on_error = "skip" */
-    char *label;               /* for messages */
+    bool skips;  /* on_error = "skip" */
+    char *label; /* for messages */
     /* state */
     struct lb_lua_place place; /* where user code is */
     struct lb_emitter emitter;
     /* resources */
-    int slots;                 /* registry reference of the table of slots */
+    int slots; /* registry reference of the table of slots */
 };
 
 /* Names the functions among an operator's parameters. */
@@ -40,8 +42,8 @@ struct lb_lua_functions {
     unsigned n_required;  /* the first so many must be there */
 };
 
-/* Loads the functions into the worker's state. Usable only after LB_OK; a zeroed task may be given to
- * fini. next: where the emitter pushes; NULL for what does not emit. */
+/* Loads the functions into the worker's state. Usable only after LB_OK; a zeroed task may be given
+ * to fini. next: where the emitter pushes; NULL for what does not emit. */
 lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
                            const struct lb_value *params, const char *label,
                            const struct lb_lua_functions *functions, struct lb_op_local *next,
@@ -65,7 +67,8 @@ void lb_lua_task_set(const struct lb_lua_task *task, lua_State *L, int slot);
 /* lua_call by the error policy: false when the record is to be skipped (then nothing is pushed). */
 static inline bool lb_lua_task_call(struct lb_lua_task *task, lua_State *L, int n_args,
                                     int n_results);
-/* What the function in slot gave is refused with emitter.err's message: raises it, or counts a skipped record. */
+/* What the function in slot gave is refused with emitter.err's message: raises it, or counts a
+ * skipped record. */
 void lb_lua_task_refuse(struct lb_lua_task *task, lua_State *L, int slot);
 /* Pushes the columns of a row from `first` on; returns how many. */
 static inline int lb_lua_push_record(lua_State *L, const struct lb_batch *batch, uint32_t first,

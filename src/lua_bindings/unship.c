@@ -20,9 +20,9 @@ struct unshipper {
     struct lb_error *err;
     /* stack indices */
     int environment;
-    int objects;  /* table: number + 1 -> object */
-    int owners;   /* table: number of variable + 1 -> a function that captures it... */
-    int places;   /* ...and as which of its variables */
+    int objects; /* table: number + 1 -> object */
+    int owners;  /* table: number of variable + 1 -> a function that captures it... */
+    int places;  /* ...and as which of its variables */
     /* state */
     lua_Integer n_objects;
     lua_Integer n_upvalues;
@@ -97,7 +97,8 @@ static lb_status unship_module(struct unshipper *u)
     lua_getglobal(L, "require");
     lua_pushlstring(L, name.data, name.size);
     if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-        const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "unknown error";
+        const char *message =
+            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "unknown error";
         lb_error_set(u->err, LB_ERR_USER, "module '%.*s' cannot be loaded in a worker: %s",
                      (int)name.size, name.data, message);
         lua_pop(L, 1);
@@ -114,9 +115,10 @@ static lb_status unship_module(struct unshipper *u)
         lua_replace(L, -2);
     }
     if (n_keys > 0 && lua_isnil(L, -1))
-        return lb_error_set(u->err, LB_ERR_USER,
-                            "module '%.*s', loaded in a worker, lacks a field that it has in the job",
-                            (int)name.size, name.data);
+        return lb_error_set(
+            u->err, LB_ERR_USER,
+            "module '%.*s', loaded in a worker, lacks a field that it has in the job",
+            (int)name.size, name.data);
     return LB_OK;
 }
 

@@ -20,10 +20,10 @@ enum { STACK_SLOTS = 4, MAX_PATH_KEY = 60 };
 /* A table on the way from the root to the value being encoded. */
 struct frame {
     const struct frame *outer;
-    const void *table;   /* identity, for cycles */
-    const char *key;     /* where in this table we are: a string key, */
+    const void *table; /* identity, for cycles */
+    const char *key;   /* where in this table we are: a string key, */
     size_t key_size;
-    lua_Integer index;   /* or, with key NULL, a position (0: nowhere yet) */
+    lua_Integer index; /* or, with key NULL, a position (0: nowhere yet) */
 };
 
 struct encoder {
@@ -129,8 +129,9 @@ static lb_status encode_sparse(struct encoder *e, int index, struct frame *frame
         bool is_string = lua_type(L, -2) == LUA_TSTRING;
         lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
         if (key < 1) {
-            lb_status status = is_string ? refuse(e, frame->outer, "mixes list elements and string keys")
-                                         : refuse_key(e, frame->outer);
+            lb_status status = is_string
+                                   ? refuse(e, frame->outer, "mixes list elements and string keys")
+                                   : refuse_key(e, frame->outer);
             lua_pop(L, 2);
             return status;
         }
@@ -154,8 +155,8 @@ static lb_status encode_sparse(struct encoder *e, int index, struct frame *frame
 
 /* An entry of a map in the bytes written so far. */
 struct entry {
-    size_t at;       /* offset of the key's tag from the first entry */
-    size_t size;     /* key and value */
+    size_t at;   /* offset of the key's tag from the first entry */
+    size_t size; /* key and value */
 };
 
 static const char *entry_key(const char *base, const struct entry *entry, uint32_t *size)
@@ -363,8 +364,8 @@ lb_status lb_lua_encode(lua_State *L, int index, const char *what, struct lb_buf
     return encode(&e, lua_absindex(L, index), NULL, 0);
 }
 
-static lb_status append_table(lua_State *L, int index, const char *what,
-                              struct lb_builder *builder, struct lb_error *err)
+static lb_status append_table(lua_State *L, int index, const char *what, struct lb_builder *builder,
+                              struct lb_error *err)
 {
     struct lb_buf bytes = {0};
     lb_status status = lb_lua_encode(L, index, what, &bytes, err);

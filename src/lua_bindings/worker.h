@@ -10,7 +10,7 @@
 struct lb_lua_worker {
     lua_State *L;
     struct lb_worker *worker;
-    size_t heap_bytes;        /* what Lua holds now, as reserved in the budget */
+    size_t heap_bytes; /* what Lua holds now, as reserved in the budget */
     /* ... further fields private to worker.c, see there */
     struct lb_lua_worker_private *private;
 };
@@ -21,17 +21,17 @@ lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_error *
 void lb_lua_host_fini(struct lb_host *host);
 
 /* The worker's state, started when needed. */
-lb_status lb_lua_worker(struct lb_worker *worker, struct lb_lua_worker **lua, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_lua_worker(struct lb_worker *worker, struct lb_lua_worker **lua,
+                        struct lb_error *err) LB_MUST_USE;
 
 /* Where a call into user code is, for messages: filled before the call, read when it fails. */
 struct lb_lua_place {
     const char *label;            /* operator: "map", "mapper of step 1" */
     const struct lb_batch *batch; /* and row: the record, or NULL */
     uint32_t row;
-    const char *key;              /* encoded key of the group, or NULL */
+    const char *key; /* encoded key of the group, or NULL */
     size_t key_size;
-    uint64_t position;            /* 1-based number of the value in its group; 0 unknown */
+    uint64_t position; /* 1-based number of the value in its group; 0 unknown */
 };
 
 /* Calls function on the stack as lua_pcall does, with a traceback. On failure err has the message in

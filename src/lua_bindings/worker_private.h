@@ -18,7 +18,7 @@ struct lb_lua_frame {
  * Lua so that telling of an error needs no memory. */
 struct lb_lua_failure {
     bool is_set;
-    bool is_memory;        /* a "not enough memory" that came through a coroutine */
+    bool is_memory; /* a "not enough memory" that came through a coroutine */
     char message[4096];
     char traceback[2560];
 };
@@ -26,16 +26,17 @@ struct lb_lua_failure {
 struct lb_lua_worker_private {
     struct lb_lua_worker public;
     struct lb_lua_heap *heap;
-    pthread_t thread;             /* the worker's; set before anybody can interrupt */
-    lua_State *volatile running;  /* the thread of Lua that user code runs in; NULL: no user code runs.
+    pthread_t thread; /* the worker's; set before anybody can interrupt */
+    lua_State
+        *volatile running;    /* the thread of Lua that user code runs in; NULL: no user code runs.
                                    * Read by the signal handler on this same thread */
-    _Atomic bool interrupted;     /* set by worker_interrupt, never cleared */
-    bool has_thrown;              /* `thrown` is on its way to the nearest lb_lua_call */
-    bool has_small_heap;          /* the collector's settings, see worker.c */
+    _Atomic bool interrupted; /* set by worker_interrupt, never cleared */
+    bool has_thrown;          /* `thrown` is on its way to the nearest lb_lua_call */
+    bool has_small_heap;      /* the collector's settings, see worker.c */
     struct lb_error thrown;
     struct lb_lua_frame *frame;
     struct lb_lua_failure failure;
-    int64_t *pending;             /* counter.c: by counter number, added since the last commit */
+    int64_t *pending; /* counter.c: by counter number, added since the last commit */
     uint32_t n_pending;
 };
 

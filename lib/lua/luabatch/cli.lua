@@ -202,7 +202,7 @@ local function traceback()
   for line in debug.traceback("", 3):gmatch("[^\n]+") do
     if not line:find("%[luabatch%]") and not line:find("stack traceback:", 1, true)
       and not line:find("^%s*%[C%]") then
-      lines[#lines + 1] = "  " .. line:gsub("\t", "  ")
+      lines[#lines + 1] = "  " .. line:gsub("\t", "  "):gsub("in local 'chunk'$", "in main chunk")
     end
   end
   return #lines > 0 and "\n  stack traceback:\n" .. table.concat(lines, "\n") or ""
@@ -216,7 +216,11 @@ local function handler(err)
     local ok, status = pcall(function() return err.status end)
     if ok and math.type(status) == "integer" then return err end
   end
-  local message = kind == "string" and err or kind == "nil" and "the job raised nil" or tostring(err)
+  local message = err
+  if kind ~= "string" then
+    local ok, text = pcall(core.format, err, "lua")
+    message = "the job raised " .. (ok and text or tostring(err))
+  end
   if kind == "string" and err == "not enough memory" then return failure(RESOURCE, "%s", "out of memory") end
   return failure(1, "%s", message .. traceback())
 end
@@ -262,6 +266,10 @@ local function configure(options, program)
     end
   end
   function settings.on_run(action, info)
+    if (info.skipped or 0) > 0 and not options.quiet then
+      io.stderr:write(("luabatch: %s: %d records skipped, the first because: %s\n"):format(action, info.skipped,
+        info.first_skipped or "unknown"))
+    end
     if not options.stats then return end
     local seconds = program.clock() - started
     local counters = core.counters()
@@ -362,9 +370,11 @@ end
 -- Loads the script or the chunk. Gives a function, or nil and a failure.
 local function load_script(options, path)
   if options.chunk then
-    local chunk = load("return " .. options.chunk, "=(command line)", "t")
+    local chunk, unfinished = load("return " .. options.chunk, "=(command line)", "t")
     local message
     if not chunk then chunk, message = load(options.chunk, "=(command line)", "t") end
+    -- An expression that only lacks its end was meant as one.
+    if not chunk and unfinished:find("<eof>$") then message = unfinished end
     if not chunk then return nil, failure(COMPILE, "%s", message) end
     return chunk
   end

@@ -40,6 +40,7 @@ end
 
 local on_error = { on_error = { "fail", "skip" } }
 local by_key = { partitions = "integer" }
+local by_key_function = { partitions = "integer", on_error = on_error.on_error }
 
 -- One record after the other.
 
@@ -74,10 +75,9 @@ end
 --- Calls f once for each piece of the input.
 -- @param f function(iterator, emit, index): the iterator gives the records in order
 -- @usage ds:map_partitions(function(records, emit) local n = 0 for _ in records do n = n + 1 end emit(n) end)
-function Dataset:map_partitions(f, options)
+function Dataset:map_partitions(f)
   check.func("map_partitions", "f", f)
-  options = check.options("map_partitions", options, on_error)
-  return derive(self, "map_partitions", { fn = f, on_error = options.on_error })
+  return derive(self, "map_partitions", { fn = f })
 end
 
 --- Pairs of f's result and the record.
@@ -291,18 +291,22 @@ end
 -- @usage ds:reduce_by_key(function(a, b) return a + b end)
 function Dataset:reduce_by_key(f, options)
   check.func("reduce_by_key", "f", f)
-  options = check.options("reduce_by_key", options, by_key)
-  return derive(self, "reduce_by_key", { fn = f, partitions = options.partitions, columns = 2 })
+  options = check.options("reduce_by_key", options, by_key_function)
+  return derive(self, "reduce_by_key", {
+    fn = f, partitions = options.partitions, on_error = options.on_error, columns = 2,
+  })
 end
 
 --- As reduce_by_key, and `f(zero, value)` of what comes out, once for each key.
 function Dataset:fold_by_key(zero, f, options)
   check.func("fold_by_key", "f", f)
-  options = check.options("fold_by_key", options, by_key)
+  options = check.options("fold_by_key", options, by_key_function)
   local reduced = derive(self, "reduce_by_key", {
-    fn = f, partitions = options.partitions, columns = 2, label = "fold_by_key",
+    fn = f, partitions = options.partitions, on_error = options.on_error, columns = 2, label = "fold_by_key",
   })
-  return derive(reduced, "map_values", { fn = builtin.apply_zero(zero, f), label = "fold_by_key", columns = 2 })
+  return derive(reduced, "map_values", {
+    fn = builtin.apply_zero(zero, f), on_error = options.on_error, columns = 2, label = "fold_by_key",
+  })
 end
 
 --- One pair per key: its values taken into a state by seq, states brought together by comb.
@@ -312,10 +316,10 @@ end
 function Dataset:aggregate_by_key(zero, seq, comb, options)
   check.func("aggregate_by_key", "seq", seq)
   check.func("aggregate_by_key", "comb", comb)
-  options = check.options("aggregate_by_key", options, by_key)
+  options = check.options("aggregate_by_key", options, by_key_function)
   return derive(self, "combine_by_key", {
     create = builtin.create_from_zero(zero, seq), merge_value = seq, merge_combiners = comb,
-    label = "aggregate_by_key", partitions = options.partitions, columns = 2,
+    label = "aggregate_by_key", partitions = options.partitions, on_error = options.on_error, columns = 2,
   })
 end
 
@@ -327,10 +331,10 @@ function Dataset:combine_by_key(create, merge_value, merge_combiners, options)
   check.func("combine_by_key", "create", create)
   check.func("combine_by_key", "merge_value", merge_value)
   check.func("combine_by_key", "merge_combiners", merge_combiners)
-  options = check.options("combine_by_key", options, by_key)
+  options = check.options("combine_by_key", options, by_key_function)
   return derive(self, "combine_by_key", {
     create = create, merge_value = merge_value, merge_combiners = merge_combiners,
-    partitions = options.partitions, columns = 2,
+    partitions = options.partitions, on_error = options.on_error, columns = 2,
   })
 end
 
@@ -389,6 +393,7 @@ end
 function Dataset:uncache()
   local cache = self._node.cache
   if cache then
+    if cache.store then cache.store:close() end
     cache.store, cache.off = nil, true
     self._node = self._node.inputs[1]
   end

@@ -287,12 +287,13 @@ end
 function lower.reduce_by_key(b, node)
   return aggregated(b, node, b:input(node), {
     aggregate = "lua.reduce", fn = ship(node.fn, node.label), kernel = core.kernel_reduce(node.fn),
+    on_error = node.on_error,
   })
 end
 
 function lower.combine_by_key(b, node)
   return aggregated(b, node, b:input(node), {
-    aggregate = "lua.combine_by_key",
+    aggregate = "lua.combine_by_key", on_error = node.on_error,
     create = ship(node.create, node.label),
     merge_value = ship(node.merge_value, node.label),
     merge_combiners = ship(node.merge_combiners, node.label),
@@ -342,7 +343,7 @@ function lower.groups(b, node)
   local stream, n = b:input(node), node.partitions or PARTITIONS
   if node.combiner then
     stream = b:add {
-      op = "lua.combine", inputs = { stream }, label = node.combiner_label,
+      op = "lua.combine", inputs = { stream }, label = node.combiner_label, on_error = node.on_error,
       fn = ship(node.combiner, node.combiner_label),
     }
   end

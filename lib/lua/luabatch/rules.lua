@@ -136,7 +136,8 @@ end
 --- A job step that adds up, or counts, is an aggregate: nothing is sorted and no group is walked in Lua.
 -- A sum only when the job has a combiner that sums too, for then the user allowed any order of adding.
 function rules.native_reducer(node)
-  if node.op ~= "groups" or not node.is_step or node.partitioner or node.init or node.final then
+  if node.op ~= "groups" or not node.is_step or node.partitioner or node.init or node.final
+    or node.on_error == "skip" then
     return node
   end
   local kernel = core.kernel_group(node.fn)

@@ -6,8 +6,8 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-/* Asks for huge pages where memory spans whole ones: fewer page faults and address translations. Only a hint:
- * whether it is taken changes nothing but speed. memory may be NULL. */
+/* Asks for huge pages where memory spans whole ones: fewer page faults and address translations.
+ * Only a hint: whether it is taken changes nothing but speed. memory may be NULL. */
 static inline void lb_advise_huge(void *memory, size_t bytes)
 {
     const uintptr_t page = 2 * 1024 * 1024;

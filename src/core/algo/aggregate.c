@@ -132,8 +132,8 @@ const struct lb_aggregate_class lb_aggregate_count = {.name = "count",
                                                       .result = count_result};
 
 /* ---- first: the values of the first record ----
- * FORMAT of a partial: uint32 number of values, then the encoded values. An entry's state is the offset of
- * [uint32 size][partial] in `kept`. */
+ * FORMAT of a partial: uint32 number of values, then the encoded values. An entry's state is the
+ * offset of [uint32 size][partial] in `kept`. */
 
 enum { FIRST_FOUND = 1 };
 
@@ -232,6 +232,12 @@ static lb_status first_result(struct lb_aggregate *self, struct lb_buf *out, uin
                          err);
 }
 
+static bool first_is_ordered(const struct lb_aggregate *self)
+{
+    (void)self;
+    return true;
+}
+
 const struct lb_aggregate_class lb_aggregate_first = {
     .name = "first",
     .open = first_open,
@@ -242,4 +248,5 @@ const struct lb_aggregate_class lb_aggregate_first = {
     .held_bytes = first_held,
     .load = first_load,
     .merge = none_take, /* partials come by ascending sequence: the loaded one stays */
-    .result = first_result};
+    .result = first_result,
+    .is_ordered = first_is_ordered};

@@ -1,12 +1,14 @@
 /* The aggregate kernels of numbers: sum, min, max.
  *
- * STATES of an entry (state_kind): NEW; INT, the state is an integer; FLOAT, it is the bits of a double; for sums
- *        also SLOT, it is the number of a struct sum_slot: made only by the second value of a group that has a float.
+ * STATES of an entry (state_kind): NEW; INT, the state is an integer; FLOAT, it is the bits of a
+ *        double; for sums also SLOT, it is the number of a struct sum_slot: made only by the second
+ *        value of a group that has a float.
  * PARTIAL its first byte is the state_kind, then 8 bytes, or the slot.
- * ORDER  The result depends on the set of values alone. Where the Lua fold depends on their order, one of its
- *        possible results is fixed: NaN is passed over by min and max unless all are NaN; of equal numbers
- *        an integer wins over a float, and -0.0 is below 0.0. Integers are summed apart and wrap; when there
- *        is a float too, that wrapped sum is added to the sum of floats, which rounds once. */
+ * ORDER  The result depends on the set of values alone. Where the Lua fold depends on their order,
+ *        one of its possible results is fixed: NaN is passed over by min and max unless all are
+ *        NaN; of equal numbers an integer wins over a float, and -0.0 is below 0.0. Integers are
+ *        summed apart and wrap; when there is a float too, that wrapped sum is added to the sum of
+ *        floats, which rounds once. */
 #include <math.h>
 
 #include "core/algo/aggregate.h"
@@ -89,8 +91,8 @@ static lb_status put_number(struct lb_buf *out, const struct number *number, str
                             : lb_codec_put_int(out, number->i, err);
 }
 
-static lb_status put_partial(struct lb_buf *out, uint8_t state_kind, const void *state,
-                             size_t size, struct lb_error *err)
+static lb_status put_partial(struct lb_buf *out, uint8_t state_kind, const void *state, size_t size,
+                             struct lb_error *err)
 {
     LB_TRY(lb_buf_append_byte(out, (char)state_kind, err));
     return lb_buf_append(out, state, size, err);
@@ -168,8 +170,8 @@ static lb_status make_slot(struct sum_state *state, struct lb_group_entry *entry
 {
     if (state->n_slots == state->capacity) {
         size_t capacity = state->capacity == 0 ? 256 : 2 * state->capacity;
-        struct sum_slot *slots = lb_realloc(state->slots, state->capacity * sizeof *slots,
-                                            capacity * sizeof *slots);
+        struct sum_slot *slots =
+            lb_realloc(state->slots, state->capacity * sizeof *slots, capacity * sizeof *slots);
         if (slots == NULL)
             return lb_error_memory(err, "sums", capacity * sizeof *slots);
         lb_advise_huge(slots, capacity * sizeof *slots);

@@ -9,12 +9,27 @@
 #include <immintrin.h>
 #endif
 
+/* Most runs are short: so many bytes are looked up singly before the vectors start. */
+enum { NEAR = 8 };
+
 struct kernels {
     const char *(*skip)(const struct lb_byteset *set, const char *s, const char *end);
     const char *(*seek)(const struct lb_byteset *set, const char *s, const char *end);
     uint64_t (*mask)(const struct lb_byteset *set, const char *s, size_t size);
     const char *(*find)(const char *s, const char *end, const char *needle, size_t needle_size);
 };
+
+/* For a place where the first and the last byte are known to be right. */
+static inline bool is_rest_equal(const char *place, const char *needle, size_t needle_size)
+{
+    for (size_t i = 1; i < needle_size - 1; i++) {
+        if (i == 8)
+            return memcmp(place + i, needle + i, needle_size - i) == 0;
+        if (place[i] != needle[i])
+            return false;
+    }
+    return true;
+}
 
 /* ---- portable ---- */
 
@@ -164,12 +179,11 @@ AVX2 static const char *find_avx2(const char *s, const char *end, const char *ne
         const char *behind = s + needle_size - 1;
         __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)s);
         __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)behind);
-        __m256i both =
-            _mm256_and_si256(_mm256_cmpeq_epi8(a, first), _mm256_cmpeq_epi8(b, last));
+        __m256i both = _mm256_and_si256(_mm256_cmpeq_epi8(a, first), _mm256_cmpeq_epi8(b, last));
         uint32_t hits = (uint32_t)_mm256_movemask_epi8(both);
         for (; hits != 0; hits &= hits - 1) {
             const char *place = s + __builtin_ctz(hits);
-            if (memcmp(place + 1, needle + 1, needle_size - 1) == 0)
+            if (is_rest_equal(place, needle, needle_size))
                 return place;
         }
     }
@@ -252,11 +266,11 @@ AVX512 static const char *find_avx512(const char *s, const char *end, const char
         uint64_t valid = places >= 64 ? ~(uint64_t)0 : low_bits(places);
         __m512i a = _mm512_maskz_loadu_epi8(valid, s);
         __m512i b = _mm512_maskz_loadu_epi8(valid, s + needle_size - 1);
-        uint64_t hits = _mm512_mask_cmpeq_epi8_mask(
-            _mm512_mask_cmpeq_epi8_mask(valid, a, first), b, last);
+        uint64_t hits =
+            _mm512_mask_cmpeq_epi8_mask(_mm512_mask_cmpeq_epi8_mask(valid, a, first), b, last);
         for (; hits != 0; hits &= hits - 1) {
             const char *place = s + __builtin_ctzll(hits);
-            if (memcmp(place + 1, needle + 1, needle_size - 1) == 0)
+            if (is_rest_equal(place, needle, needle_size))
                 return place;
         }
         if (places <= 64)
@@ -323,14 +337,24 @@ const char *lb_byteset_skip(const struct lb_byteset *set, const char *s, const c
 {
     if (set->is_all)
         return end;
-    return kernels.skip(set, s, end);
+    const char *near = end - s > NEAR ? s + NEAR : end;
+    for (; s < near; s++) {
+        if (!set->member[(uint8_t)*s])
+            return s;
+    }
+    return s == end ? end : kernels.skip(set, s, end);
 }
 
 const char *lb_byteset_seek(const struct lb_byteset *set, const char *s, const char *end)
 {
     if (set->is_empty)
         return end;
-    return kernels.seek(set, s, end);
+    const char *near = end - s > NEAR ? s + NEAR : end;
+    for (; s < near; s++) {
+        if (set->member[(uint8_t)*s])
+            return s;
+    }
+    return s == end ? end : kernels.seek(set, s, end);
 }
 
 uint64_t lb_byteset_mask(const struct lb_byteset *set, const char *s, size_t size)

@@ -13,11 +13,11 @@
 /* Holds no pointers: it may be copied byte by byte. */
 struct lb_byteset {
     uint8_t member[256]; /* 1 for members */
-    uint8_t low[16];     /* [low half]: bit h set when byte (h << 4 | low half) is a member, h < 8 */
-    uint8_t high[16];    /* the same for high halves 8 to 15 */
-    int16_t only;        /* the one member, or -1 when there are more or none */
-    int16_t except;      /* the one byte that is no member, or -1 */
-    bool is_all;         /* every byte is a member */
+    uint8_t low[16];  /* [low half]: bit h set when byte (h << 4 | low half) is a member, h < 8 */
+    uint8_t high[16]; /* the same for high halves 8 to 15 */
+    int16_t only;     /* the one member, or -1 when there are more or none */
+    int16_t except;   /* the one byte that is no member, or -1 */
+    bool is_all;      /* every byte is a member */
     bool is_empty;
 };
 

@@ -59,7 +59,8 @@ void lb_float_sum_add(struct lb_float_sum *sum, double value)
     int32_t bin = (int32_t)(low / LB_FLOAT_SUM_BITS); /* of the lowest piece */
     unsigned __int128 wide = (unsigned __int128)mantissa << (low % LB_FLOAT_SUM_BITS);
     int64_t sign = bits >> 63 ? -1 : 1;
-    int32_t place = sum->top - bin; /* at least 1: 53 bits reach into the next bin or begin low in this one */
+    int32_t place = sum->top - bin; /* at least 1: 53 bits reach into the next bin or begin low in
+                                       this one */
     for (int piece = 0; piece < 3; piece++, place--) {
         int64_t part = (int64_t)((uint64_t)wide & PIECE_MASK) * sign;
         wide >>= LB_FLOAT_SUM_BITS;
@@ -91,8 +92,8 @@ void lb_float_sum_merge(struct lb_float_sum *sum, const struct lb_float_sum *oth
 static void add_shifted(uint64_t words[4], __int128 value, unsigned shift)
 {
     unsigned __int128 low = (unsigned __int128)value << shift;
-    unsigned __int128 high = (unsigned __int128)(shift > 0 ? value >> (128 - shift)
-                                                           : (value < 0 ? -1 : 0));
+    unsigned __int128 high =
+        (unsigned __int128)(shift > 0 ? value >> (128 - shift) : (value < 0 ? -1 : 0));
     const uint64_t parts[4] = {(uint64_t)low, (uint64_t)(low >> 64), (uint64_t)high,
                                (uint64_t)(high >> 64)};
     unsigned __int128 carry = 0;
@@ -108,8 +109,9 @@ static bool get_bit(const uint64_t words[4], int at)
     return words[at / 64] >> (at % 64) & 1;
 }
 
-/* Magnitude * 2^unit rounded to nearest even. All bits of value are at or above 2^-1074, so one that ends below
- * the normal numbers has few enough bits to be exact, and nothing is rounded twice. */
+/* Magnitude * 2^unit rounded to nearest even. All bits of value are at or above 2^-1074, so one
+ * that ends below the normal numbers has few enough bits to be exact, and nothing is rounded twice.
+ * */
 static double round_words(const uint64_t words[4], int unit)
 {
     int top = 255;

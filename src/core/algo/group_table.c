@@ -199,8 +199,8 @@ static inline lb_status find_string(struct lb_group_table *table, const struct l
         struct lb_group_entry *entry = &table->entries[slot];
         if (entry->hash == kept_hash(hash) && entry->a == words.a &&
             entry->kind == LB_KIND_STRING &&
-            (entry->b == words.b ||
-             (!is_inline && memcmp((const char *)(uintptr_t)entry->b, view->data, view->size) == 0))) {
+            (entry->b == words.b || (!is_inline && memcmp((const char *)(uintptr_t)entry->b,
+                                                          view->data, view->size) == 0))) {
             *found = entry;
             return LB_OK;
         }
@@ -223,13 +223,32 @@ static inline struct lb_group_entry *find_int(struct lb_group_table *table, stru
     for (;; slot = (slot + 1) & mask) {
         struct lb_group_entry *entry = &table->entries[slot];
         if (entry->a == words.a &&
-            (entry->kind == LB_KIND_INT || entry->kind == LB_KIND_INT_FLOAT))
+            (entry->kind == LB_KIND_INT || entry->kind == LB_KIND_INT_FLOAT)) {
+            /* The integer stands for the key if there is one: not the first seen, which would
+             * depend on how rows are spread over workers. */
+            if (kind == LB_KIND_INT)
+                entry->kind = LB_KIND_INT;
+            else if (entry->kind == LB_KIND_INT_FLOAT && words.b > entry->b)
+                entry->b = words.b; /* -0.0 before 0.0 */
             return entry;
+        }
         if (entry->kind == LB_KIND_EMPTY) {
             fill_entry(table, entry, hash, kind, words);
             return entry;
         }
     }
+}
+
+/* Equal keys may have different values within ({1} and {1.0}); the greatest encoding stands for the key, not the
+ * first seen. Such encodings have one size. */
+static void prefer_value(struct lb_view *kept, const struct lb_buf *other, size_t head_size)
+{
+    if (kept->size <= LB_VIEW_INLINE || kept->size != other->size)
+        return;
+    char *value = (char *)(uintptr_t)kept->data + head_size;
+    size_t size = kept->size - head_size;
+    if (memcmp(value, other->data + head_size, size) < 0)
+        memcpy(value, other->data + head_size, size);
 }
 
 /* table->scratch holds [uint32 key size][sort key][encoded value]. */
@@ -249,6 +268,7 @@ static lb_status find_value(struct lb_group_table *table, struct lb_group_entry 
             /* The key sizes differ in their first 4 bytes. */
             if (view.size >= key_size + 4 &&
                 memcmp(lb_view_data(&view), scratch->data, (size_t)key_size + 4) == 0) {
+                prefer_value(&view, scratch, (size_t)key_size + 4);
                 *found = entry;
                 return LB_OK;
             }
@@ -330,8 +350,8 @@ static lb_status find_any(struct lb_group_table *table, const struct lb_column *
         }
     }
     if (value.tag == 'i') {
-        *found = find_int(table, (struct words){.a = (uint64_t)value.i}, hash_int(value.i),
-                          LB_KIND_INT);
+        *found =
+            find_int(table, (struct words){.a = (uint64_t)value.i}, hash_int(value.i), LB_KIND_INT);
         return LB_OK;
     }
     if (value.tag == 'd')

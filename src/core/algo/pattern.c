@@ -545,8 +545,7 @@ static void place_program(struct pattern_program *program, size_t items_offset, 
 {
     program->items = (uint32_t)(items_offset + program->items * sizeof(struct pattern_item));
     if (program->first != 0)
-        program->first =
-            (uint32_t)(sets_offset + (program->first - 1) * sizeof(struct lb_byteset));
+        program->first = (uint32_t)(sets_offset + (program->first - 1) * sizeof(struct lb_byteset));
 }
 
 static void place_set(uint32_t *set, size_t sets_offset)

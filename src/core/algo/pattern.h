@@ -36,8 +36,8 @@ lb_status lb_pattern_new(const char *pattern, size_t size, struct lb_pattern **o
 void lb_pattern_delete(struct lb_pattern *pattern);
 /* Looks for the first match in subject[from, size). *found tells. Fails as Lua does ("pattern too complex"). */
 lb_status lb_pattern_find(const struct lb_pattern *pattern, const char *subject, size_t size,
-                          size_t from, struct lb_match *match, bool *found, struct lb_error *err)
-    LB_MUST_USE;
+                          size_t from, struct lb_match *match, bool *found,
+                          struct lb_error *err) LB_MUST_USE;
 /* As find, for gmatch: no match may end at `last_end` (NULL: none). */
 lb_status lb_pattern_next(const struct lb_pattern *pattern, const char *subject, size_t size,
                           size_t from, const char *last_end, struct lb_match *match, bool *found,

@@ -229,9 +229,7 @@ static const char *search(struct matcher *m, const struct pattern_program *progr
                 s = lb_byteset_seek(set_at(m, program->first), s, m->end);
             if (program->lead_run) {
                 const char *stop = skip(m, lead->set, s);
-                result = stop - s < lead->min
-                             ? NULL
-                             : run_behind_lead(m, program, items, s, stop);
+                result = stop - s < lead->min ? NULL : run_behind_lead(m, program, items, s, stop);
                 if (result == NULL || result == last_end) {
                     s = stop;
                     result = NULL;

@@ -12,10 +12,10 @@ enum { LB_PATTERN_DEPTH = 200 }; /* MAXCCALLS of Lua's matcher */
 
 /* "The rest" of an item is all items behind it. */
 enum pattern_op {
-    OP_MATCH,    /* end of the pattern: success */
-    OP_LITERAL,  /* the bytes text[0, size) */
-    OP_ONE,      /* one byte of set */
-    OP_RUN,      /* as many bytes of set as there are, at least `min`; fewer can never help the rest */
+    OP_MATCH,   /* end of the pattern: success */
+    OP_LITERAL, /* the bytes text[0, size) */
+    OP_ONE,     /* one byte of set */
+    OP_RUN, /* as many bytes of set as there are, at least `min`; fewer can never help the rest */
     OP_GREEDY,   /* as OP_RUN, but fewer are tried when the rest fails */
     OP_LAZY,     /* as few bytes of set as let the rest match */
     OP_OPTION,   /* one byte of set, or none when the rest fails */
@@ -34,11 +34,12 @@ struct pattern_item {
     uint8_t capture;
     uint8_t first_byte;
     uint8_t last_byte;
-    uint32_t size;   /* of text */
-    uint32_t text;   /* offset */
-    uint32_t set;    /* offset */
-    uint32_t follow; /* offset of the bytes the rest can start with; none: it may start anywhere. Always tried at the end of the subject. */
-    uint32_t stop;   /* OP_LAZY: offset of follow plus what is not in set */
+    uint32_t size; /* of text */
+    uint32_t text; /* offset */
+    uint32_t set;  /* offset */
+    uint32_t
+        follow; /* offset of the bytes the rest can start with; none: it may start anywhere. Always tried at the end of the subject. */
+    uint32_t stop; /* OP_LAZY: offset of follow plus what is not in set */
 };
 
 enum pattern_shape {
@@ -48,15 +49,17 @@ enum pattern_shape {
 };
 
 struct pattern_program {
-    uint32_t items;     /* offset */
-    uint32_t first;     /* offset of the set a match starts with; none: it may start anywhere */
-    uint32_t lead;      /* number of items (all OP_OPEN, OP_POSITION) in front of the first OP_RUN, when lead_run */
+    uint32_t items; /* offset */
+    uint32_t first; /* offset of the set a match starts with; none: it may start anywhere */
+    uint32_t
+        lead; /* number of items (all OP_OPEN, OP_POSITION) in front of the first OP_RUN, when lead_run */
     uint32_t min_bytes; /* no match is shorter */
     uint32_t n_captures;
-    uint8_t shape;      /* enum pattern_shape */
-    bool anchored;      /* only tried where the search starts */
-    bool lead_run;      /* starts with a run, and where its match fails it fails for all starts in the run */
-    bool is_deep;       /* LB_PATTERN_DEPTH can be reached: nothing is specialised, depth is counted */
+    uint8_t shape; /* enum pattern_shape */
+    bool anchored; /* only tried where the search starts */
+    bool
+        lead_run; /* starts with a run, and where its match fails it fails for all starts in the run */
+    bool is_deep; /* LB_PATTERN_DEPTH can be reached: nothing is specialised, depth is counted */
 };
 
 struct lb_pattern {

@@ -1,34 +1,36 @@
 /* Sorting of entries in memory.
  *
- * IDEA   Two phases take turns. First the cached 8-byte prefixes are sorted as plain numbers, without a look
- *        at any row: most significant digit first, out of place between two arrays, a digit being the
- *        up to 8 topmost bits in which the prefixes of the bucket differ at all; buckets of a few entries are
- *        sorted by insertion. Then runs of equal prefixes are looked for. Small ones are sorted by comparing
- *        whole keys. Large ones load the next 8 key bytes as new prefixes, and the phases begin again with
- *        that run; where all of a run agree, the bytes that all share are skipped at once, so that
- *        many equal long keys cost one look at each.
- * ORDER  All steps are stable. So when entries arrive by ascending sequence number (order->in_sequence),
- *        equal keys need nothing more; else runs of equal keys are sorted by sequence number, with the
- *        number as the prefix.
- * STACK  sort_words nests at most 64 / MIN_BITS deep; sort_ties nests once for each time a run is split by new
- *        prefixes, which hostile keys could do without end: after MAX_NESTING levels a merge sort by
- *        comparison takes over.
- * WHY NOT sort by comparing entries: 2.5 M random lines take 3 times as long. Digits of fixed bytes: text
- *        uses less than half of a byte's values and numbers agree in the first bits, so buckets get uneven.
- *        Reloading in every bucket at once: the rows are touched in small groups, with no time to prefetch. */
+ * IDEA   Two phases take turns. First the cached 8-byte prefixes are sorted as plain numbers,
+ *        without a look at any row: most significant digit first, out of place between two arrays,
+ *        a digit being the up to 8 topmost bits in which the prefixes of the bucket differ at all;
+ *        buckets of a few entries are sorted by insertion. Then runs of equal prefixes are looked
+ *        for. Small ones are sorted by comparing whole keys. Large ones load the next 8 key bytes
+ *        as new prefixes, and the phases begin again with that run; where all of a run agree, the
+ *        bytes that all share are skipped at once, so that many equal long keys cost one look at
+ *        each.
+ * ORDER  All steps are stable. So when entries arrive by ascending sequence number
+ *        (order->in_sequence), equal keys need nothing more; else runs of equal keys are sorted by
+ *        sequence number, with the number as the prefix.
+ * STACK  sort_words nests at most 64 / MIN_BITS deep; sort_ties nests once for each time a run is
+ *        split by new prefixes, which hostile keys could do without end: after MAX_NESTING levels a
+ *        merge sort by comparison takes over.
+ * WHY NOT digits of fixed bytes: text uses less than half of a byte's values and numbers agree in
+ *        the first bits, so buckets get uneven. Reloading in every bucket at once: the rows are
+ *        touched in small groups, with no time to prefetch. */
 #include "core/algo/sort_private.h"
 
 enum {
-    SMALL = 16,       /* so few entries are sorted by insertion */
-    MIN_BITS = 3,     /* bits of a digit */
+    SMALL = 16,   /* so few entries are sorted by insertion */
+    MIN_BITS = 3, /* bits of a digit */
     MAX_BITS = 8,
-    MAX_NESTING = 40, /* of sort_ties */
-    PREFETCH = 12,    /* entries ahead whose rows are called into the cache */
+    MAX_NESTING = 40,       /* of sort_ties */
+    PREFETCH = 12,          /* entries ahead whose rows are called into the cache */
     CHECK_ENTRIES = 1 << 16 /* entries moved between two looks at `stop` */
 };
 
 /* Depths that are no place in the key: what the prefixes are then. */
-static const size_t DEPTH_ENDED = SIZE_MAX - 1; /* the keys have ended: their sizes; ties by sequence */
+static const size_t DEPTH_ENDED = SIZE_MAX - 1; /* the keys have ended: their sizes; ties by
+                                                   sequence */
 static const size_t DEPTH_SEQUENCE = SIZE_MAX;  /* sequence numbers; ties stay as they are */
 
 struct sorting {
@@ -64,8 +66,8 @@ static void insert_words(struct lb_sort_entry *to, const struct lb_sort_entry *f
     }
 }
 
-/* Sorts entries by prefix. They are in `data`; the result is wanted in `other` when swap is set, else in
- * `data`. */
+/* Sorts entries by prefix. They are in `data`; the result is wanted in `other` when swap is set,
+ * else in `data`. */
 static void sort_words(struct sorting *sorting, struct lb_sort_entry *data,
                        struct lb_sort_entry *other, size_t n, bool swap)
 {
@@ -87,7 +89,8 @@ static void sort_words(struct sorting *sorting, struct lb_sort_entry *data,
             memcpy(other, data, n * sizeof *data);
         return;
     }
-    unsigned top = 64 - (unsigned)__builtin_clzll(any ^ all); /* bits up to the topmost that differs */
+    unsigned top = 64 - (unsigned)__builtin_clzll(any ^ all); /* bits up to the topmost that differs
+                                                                 */
     unsigned bits = 64 - (unsigned)__builtin_clzll(n) - 1;
     bits = bits > MAX_BITS ? MAX_BITS : bits < MIN_BITS ? MIN_BITS : bits;
     bits = bits > top ? top : bits;
@@ -125,8 +128,7 @@ static void insert_rows(const struct sorting *sorting, struct lb_sort_entry *ent
     for (size_t i = 1; i < n; i++) {
         struct lb_sort_entry entry = entries[i];
         size_t at = i;
-        for (; at > 0 &&
-               lb_sort_compare(entries[at - 1].row, entry.row, depth, descending) > 0;
+        for (; at > 0 && lb_sort_compare(entries[at - 1].row, entry.row, depth, descending) > 0;
              at--)
             entries[at] = entries[at - 1];
         entries[at] = entry;
@@ -150,7 +152,7 @@ static void merge_rows(struct sorting *sorting, struct lb_sort_entry *entries,
             size_t b = middle;
             for (size_t out = low; out < high; out++) {
                 bool take_b = b < high && (a == middle || lb_sort_compare(from[a].row, from[b].row,
-                                                                         depth, descending) > 0);
+                                                                          depth, descending) > 0);
                 to[out] = from[take_b ? b++ : a++];
             }
             if (check_stop(sorting, high - low))
@@ -210,9 +212,9 @@ static void sort_by_sequence(struct sorting *sorting, struct lb_sort_entry *entr
     sort_by_prefix(sorting, entries, scratch, n, DEPTH_SEQUENCE, 0);
 }
 
-/* Loads the prefixes at `depth` of keys that agree up to there. Keys that have ended there come first (last
- * when descending), sorted. Returns where the others are; *n becomes their number and *equal whether all of
- * them got the same prefix. */
+/* Loads the prefixes at `depth` of keys that agree up to there. Keys that have ended there come
+ * first (last when descending), sorted. Returns where the others are; *n becomes their number and
+ * *equal whether all of them got the same prefix. */
 static struct lb_sort_entry *load_prefixes(struct sorting *sorting, struct lb_sort_entry *entries,
                                            struct lb_sort_entry *scratch, size_t *n, size_t depth,
                                            bool *equal)

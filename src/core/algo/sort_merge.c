@@ -1,12 +1,13 @@
 /* Cursors: the rows of one range of some runs, in order.
  *
- * IDEA   A loser tree over the runs (Knuth, volume 3, 5.4.1): the leaves are the runs' next rows, each inner node
- *        keeps the loser of the match below it, and the winner of all is the next row; to go on, only the
- *        winner's path is played again: log2(k) comparisons. Most are decided by the nodes' cached
- *        prefixes: 8 key bytes behind those which all keys of these runs share. A cursor over one run has no tree.
- *        Rows of runs in memory are handed out where they lie; they lie in random order, so their cache
- *        lines are called for some rows ahead.
- * MEMORY One frame for each spilled run, and those whose rows were handed out since the last release. */
+ * IDEA   A loser tree over the runs (Knuth, volume 3, 5.4.1): the leaves are the runs' next rows,
+ *        each inner node keeps the loser of the match below it, and the winner of all is the next
+ *        row; to go on, only the winner's path is played again: log2(k) comparisons. Most are
+ *        decided by the nodes' cached prefixes: 8 key bytes behind those which all keys of these
+ *        runs share. A cursor over one run has no tree. Rows of runs in memory are handed out where
+ *        they lie; they lie in random order, so their cache lines are called for some rows ahead.
+ * MEMORY One frame for each spilled run, and those whose rows were handed out since the last
+ *        release. */
 #include "core/algo/sort_private.h"
 
 enum { PREFETCH = 16 };
@@ -24,7 +25,7 @@ struct source {
     uint32_t last;
     uint32_t first_sure; /* see lb_sort_run_frames */
     uint32_t last_sure;
-    bool check_high;     /* rows of this frame may be behind the range */
+    bool check_high; /* rows of this frame may be behind the range */
     struct lb_sort_chunk *buffer;
     const char *at; /* row's place in buffer */
     const char *limit;
@@ -40,14 +41,14 @@ struct lb_sort_cursor {
     struct lb_sorter *sorter;
     const struct lb_sort_bound *low; /* NULL: open */
     const struct lb_sort_bound *high;
-    size_t depth;      /* of the prefixes; keys agree before */
-    uint64_t flip;     /* all ones when descending */
+    size_t depth;  /* of the prefixes; keys agree before */
+    uint64_t flip; /* all ones when descending */
     /* state */
     struct source *sources;
     struct node *nodes; /* [0] the winner; NULL with one source */
     uint32_t n_sources;
     uint32_t capacity;
-    bool started;      /* the winner was handed out */
+    bool started; /* the winner was handed out */
     uint32_t until_check;
     const struct lb_sort_row *newest; /* handed out last */
     /* resources */
@@ -113,8 +114,8 @@ static lb_status next_frame(struct lb_sort_cursor *cursor, struct source *source
     const struct lb_sort_frame *frame = &source->run->frames[source->frame];
     struct lb_sort_chunk *buffer = NULL;
     LB_TRY(new_frame(cursor, frame->at.raw_size, &buffer, err));
-    lb_status status = lb_spill_read(source->run->file->spill, &frame->at, buffer->rows,
-                                     &cursor->scratch, err);
+    lb_status status =
+        lb_spill_read(source->run->file->spill, &frame->at, buffer->rows, &cursor->scratch, err);
     if (status != LB_OK) {
         recycle_frame(cursor, buffer);
         return status;

@@ -1,11 +1,10 @@
 /* What the files of the sorter share; nobody else includes this.
  *
- *   sort_entries.c  orders entries in memory
- *   sort_run.c      runs: sorted rows in memory or on disk, and where a range of one begins and ends
- *   sort_sample.c   bottom-k samples and the splitters made from them
- *   sort_merge.c    cursors: the loser tree over the runs of a range
- *   sort_writer.c   writers: collect rows, sort, spill
- *   sorter.c        the sorter itself: configuration, list of runs, prepare */
+ *   sort_entries.c  orders entries in memory sort_run.c      runs: sorted rows in memory or on
+ *   disk, and where a range of one begins and ends sort_sample.c   bottom-k samples and the
+ *   splitters made from them sort_merge.c    cursors: the loser tree over the runs of a range
+ *   sort_writer.c   writers: collect rows, sort, spill sorter.c        the sorter itself:
+ *   configuration, list of runs, prepare */
 #ifndef LB_ALGO_SORT_PRIVATE_H
 #define LB_ALGO_SORT_PRIVATE_H
 
@@ -17,8 +16,9 @@
 #include "core/io/spill.h"
 
 enum {
-    LB_SORT_SLACK = 8,       /* readable bytes behind the last row of any row memory: see key_word */
-    LB_SORT_COMMON = 64,     /* how much of a first key an index remembers */
+    LB_SORT_SLACK = 8,        /* readable bytes behind the last row of any row memory: see key_word
+                                */
+    LB_SORT_COMMON = 64,      /* how much of a first key an index remembers */
     LB_SORT_SAMPLE_KEY = 256, /* longest splitter; a longer key is cut */
 #ifdef LB_TINY
     LB_SORT_SAMPLES = 16,
@@ -44,8 +44,8 @@ static inline bool lb_sort_stopped(const struct lb_sorter_config *config)
 
 /* ---- sort_entries.c ---- */
 
-/* A row's place in the order: 8 bytes of its key as a number (complemented when descending), so that
- * most comparisons need not touch the row. */
+/* A row's place in the order: 8 bytes of its key as a number (complemented when descending), so
+ * that most comparisons need not touch the row. */
 struct lb_sort_entry {
     uint64_t prefix;
     struct lb_sort_row *row;
@@ -53,13 +53,13 @@ struct lb_sort_entry {
 
 struct lb_sort_order {
     bool descending;
-    bool in_sequence;       /* entries arrive by ascending sequence number */
-    uint32_t same_key_size; /* size of all keys, or UINT32_MAX when they differ */
+    bool in_sequence;        /* entries arrive by ascending sequence number */
+    uint32_t same_key_size;  /* size of all keys, or UINT32_MAX when they differ */
     const _Atomic int *stop; /* may be NULL */
 };
 
-/* Key bytes depth..depth+7 as a big-endian number, zeros behind the key's end; depth <= key_size. May read, but
- * never uses, up to LB_SORT_SLACK bytes behind the row. */
+/* Key bytes depth..depth+7 as a big-endian number, zeros behind the key's end; depth <= key_size.
+ * May read, but never uses, up to LB_SORT_SLACK bytes behind the row. */
 static inline uint64_t lb_sort_key_word(const struct lb_sort_row *row, size_t depth)
 {
     size_t rest = row->key_size - depth;
@@ -84,11 +84,11 @@ static inline int lb_sort_compare(const struct lb_sort_row *a, const struct lb_s
     return (a->sequence > b->sequence) - (a->sequence < b->sequence);
 }
 
-/* Sorts entries of one partition by (key, sequence). Their prefixes are those at `depth`, where all keys
- * agree in the bytes before; they are the same afterwards. scratch has room for n. */
+/* Sorts entries of one partition by (key, sequence). Their prefixes are those at `depth`, where all
+ * keys agree in the bytes before; they are the same afterwards. scratch has room for n. */
 lb_status lb_sort_entries(struct lb_sort_entry *entries, struct lb_sort_entry *scratch, size_t n,
-                          size_t depth, const struct lb_sort_order *order, struct lb_error *err)
-    LB_MUST_USE;
+                          size_t depth, const struct lb_sort_order *order,
+                          struct lb_error *err) LB_MUST_USE;
 
 /* ---- sort_run.c ---- */
 
@@ -131,13 +131,13 @@ struct lb_sort_run {
     char common[LB_SORT_COMMON];
     /* in memory: */
     struct lb_sort_entry *entries;
-    size_t capacity;         /* of entries */
-    size_t *slices;          /* partition p is entries[slices[p]] .. entries[slices[p + 1]] */
+    size_t capacity; /* of entries */
+    size_t *slices;  /* partition p is entries[slices[p]] .. entries[slices[p + 1]] */
     uint32_t n_partitions;
-    size_t prefix_depth;     /* of the entries' prefixes */
+    size_t prefix_depth; /* of the entries' prefixes */
     struct lb_sort_chunk *chunks;
     struct lb_budget *budget;
-    size_t reserved;         /* given back when the run goes */
+    size_t reserved; /* given back when the run goes */
     /* on disk: */
     struct lb_sort_file *file; /* NULL: in memory */
     struct lb_sort_frame *frames;
@@ -145,15 +145,16 @@ struct lb_sort_run {
     uint32_t frames_capacity;
 };
 
-struct lb_sort_run *lb_sort_run_new(void); /* NULL when out of memory */
+struct lb_sort_run *lb_sort_run_new(void);        /* NULL when out of memory */
 void lb_sort_run_delete(struct lb_sort_run *run); /* NULL allowed */
-/* Cuts the run's common bytes to those that the row's key begins with too; the first row sets them. */
+/* Cuts the run's common bytes to those that the row's key begins with too; the first row sets them.
+ * */
 void lb_sort_run_common(struct lb_sort_run *run, const struct lb_sort_row *row, bool first);
 
 /* Where a range begins or ends: at the first row not before the bound. */
 struct lb_sort_bound {
     uint32_t partition;
-    bool by_key;       /* else the partition alone counts */
+    bool by_key; /* else the partition alone counts */
     uint32_t key_size;
     uint64_t sequence; /* counts only with split_keys */
     char *key;
@@ -162,15 +163,15 @@ struct lb_sort_bound {
 /* True when the row comes before the bound. */
 bool lb_sort_before(const struct lb_sorter_config *config, const struct lb_sort_row *row,
                     const struct lb_sort_bound *bound);
-/* The entries, or the frames that may hold rows, of [low, high); NULL is open. *first_sure: from which frame
- * on no row needs a look at `low`; *last_sure: before which frame none needs a look at `high`. */
+/* The entries, or the frames that may hold rows, of [low, high); NULL is open. *first_sure: from
+ * which frame on no row needs a look at `low`; *last_sure: before which frame none needs a look at
+ * `high`. */
 void lb_sort_run_entries(const struct lb_sorter_config *config, const struct lb_sort_run *run,
                          const struct lb_sort_bound *low, const struct lb_sort_bound *high,
                          size_t *first, size_t *last);
 void lb_sort_run_frames(const struct lb_sorter_config *config, const struct lb_sort_run *run,
                         const struct lb_sort_bound *low, const struct lb_sort_bound *high,
-                        uint32_t *first, uint32_t *last, uint32_t *first_sure,
-                        uint32_t *last_sure);
+                        uint32_t *first, uint32_t *last, uint32_t *first_sure, uint32_t *last_sure);
 
 /* Makes a spilled run of rows that come in order.
  * CALLS init, (add)*, finish; fini also after failures. */
@@ -217,9 +218,8 @@ lb_status lb_sort_sample_add(struct lb_sort_sample *sample, uint64_t hash, uint6
 lb_status lb_sort_sample_merge(struct lb_sort_sample *sample, struct lb_sort_sample *from,
                                struct lb_error *err) LB_MUST_USE;
 /* At most n_ranges - 1 ascending bounds. */
-lb_status lb_sort_sample_split(struct lb_sort_sample *sample,
-                               const struct lb_sorter_config *config, uint32_t n_ranges,
-                               struct lb_sort_bound **bounds, uint32_t *n_bounds,
+lb_status lb_sort_sample_split(struct lb_sort_sample *sample, const struct lb_sorter_config *config,
+                               uint32_t n_ranges, struct lb_sort_bound **bounds, uint32_t *n_bounds,
                                struct lb_error *err) LB_MUST_USE;
 
 /* ---- sort_writer.c and sorter.c ---- */
@@ -234,17 +234,18 @@ struct lb_sorter {
     uint32_t fan_in;                /* spilled runs that one cursor may read */
     uint32_t prepare_fan_in;        /* the same for prepare, which has all of merge_bytes */
     _Atomic uint64_t spilled_bytes;
-    pthread_mutex_t lock;           /* guards the fields below until prepare */
+    pthread_mutex_t lock; /* guards the fields below until prepare */
     struct lb_sort_run *runs;
-    uint32_t n_spilled;             /* runs on disk */
+    uint32_t n_spilled; /* runs on disk */
     uint64_t n_rows;
     struct lb_sort_sample sample;
     /* set by prepare: */
-    struct lb_sort_bound *bounds;   /* between the ranges when n_partitions == 1 */
+    struct lb_sort_bound *bounds; /* between the ranges when n_partitions == 1 */
     uint32_t n_bounds;
 };
 
-/* The bytes of a key that ranges look at: equal ones are not parted, unless split_keys allows it. */
+/* The bytes of a key that ranges look at: equal ones are not parted, unless split_keys allows it.
+ * */
 static inline uint32_t lb_sort_range_size(const struct lb_sorter_config *config,
                                           const struct lb_sort_row *row)
 {

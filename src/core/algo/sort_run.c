@@ -1,12 +1,14 @@
 /* Runs: sorted rows, in memory or in a spill file, and where a range of them begins and ends.
  *
- * FORMAT  A spilled run is a list of frames; a frame is rows back to back, each a struct lb_sort_row padded with
- *         zeros to 8 bytes. A frame holds about frame_bytes, a larger row alone has a frame of its own, and a
- *         partition begins a new frame unless the last one is still small: so a merge of one partition reads
- *         little else, and the number of frames depends on the bytes, not on the number of partitions.
- * INDEX   Per frame the first row's partition, sequence number and first key bytes stay in memory: 120 bytes
- *         for a frame of 32 KiB or more. A range looks its first and last frame up by them; since the
- *         key is cut, the answer may be "perhaps", and then the cursor looks at the rows themselves. */
+ * FORMAT  A spilled run is a list of frames; a frame is rows back to back, each a struct
+ *         lb_sort_row padded with zeros to 8 bytes. A frame holds about frame_bytes, a larger row
+ *         alone has a frame of its own, and a partition begins a new frame unless the last one is
+ *         still small: so a merge of one partition reads little else, and the number of frames
+ *         depends on the bytes, not on the number of partitions.
+ * INDEX   Per frame the first row's partition, sequence number and first key bytes stay in memory:
+ *         about 100 bytes for a frame of 32 KiB or more. A range looks its first and last frame up by
+ *         them; since the key is cut, the answer may be "perhaps", and then the cursor looks at the
+ *         rows themselves. */
 #include "core/algo/sort_private.h"
 
 #include "core/algo/advise.h"
@@ -100,8 +102,8 @@ bool lb_sort_before(const struct lb_sorter_config *config, const struct lb_sort_
 {
     if (!bound->by_key)
         return row->partition < bound->partition;
-    int order = lb_key_compare(row->bytes, lb_sort_range_size(config, row), bound->key,
-                               bound->key_size);
+    int order =
+        lb_key_compare(row->bytes, lb_sort_range_size(config, row), bound->key, bound->key_size);
     if (order != 0)
         return config->descending ? order > 0 : order < 0;
     return config->split_keys && row->sequence < bound->sequence;
@@ -176,8 +178,7 @@ static uint32_t frames_before(const struct lb_sorter_config *config, const struc
 
 void lb_sort_run_frames(const struct lb_sorter_config *config, const struct lb_sort_run *run,
                         const struct lb_sort_bound *low, const struct lb_sort_bound *high,
-                        uint32_t *first, uint32_t *last, uint32_t *first_sure,
-                        uint32_t *last_sure)
+                        uint32_t *first, uint32_t *last, uint32_t *first_sure, uint32_t *last_sure)
 {
     *first = 0;
     *first_sure = 0;
@@ -236,9 +237,8 @@ static lb_status put_frame(struct lb_sort_run_writer *writer, const void *rows, 
     struct lb_sort_run *run = writer->run;
     if (run->n_frames == run->frames_capacity) {
         uint32_t capacity = run->frames_capacity == 0 ? 16 : run->frames_capacity * 2;
-        struct lb_sort_frame *frames =
-            lb_realloc(run->frames, run->frames_capacity * sizeof *frames,
-                       capacity * sizeof *frames);
+        struct lb_sort_frame *frames = lb_realloc(
+            run->frames, run->frames_capacity * sizeof *frames, capacity * sizeof *frames);
         if (frames == NULL)
             return lb_error_memory(err, "the index of a sorted run", capacity * sizeof *frames);
         run->frames = frames;
@@ -281,9 +281,9 @@ lb_status lb_sort_run_writer_add(struct lb_sort_run_writer *writer, const struct
     size_t bytes = lb_sort_row_bytes(row);
     lb_sort_run_common(writer->run, row, writer->run->n_rows == 0);
     writer->run->n_rows++;
-    if (writer->used > 0 && (writer->used + bytes > writer->frame_bytes ||
-                             (row->partition != writer->head.last_partition &&
-                              writer->used >= PARTITION_FRAME_BYTES)))
+    if (writer->used > 0 &&
+        (writer->used + bytes > writer->frame_bytes ||
+         (row->partition != writer->head.last_partition && writer->used >= PARTITION_FRAME_BYTES)))
         LB_TRY(flush_frame(writer, err));
     if (writer->used == 0)
         begin_frame(writer, row);

@@ -1,10 +1,12 @@
 /* Samples of the rows and the splitters made from them.
  *
- * IDEA   Each row has a hash, made of its sequence number and its first key bytes; the sample is the LB_SORT_SAMPLES rows
- *        with the smallest ones. That set depends on the rows alone: not on which writer got which row,
- *        nor on what was spilled when; and the sample of all is found in the samples of the parts. The
- *        splitters are its quantiles. A range's share strays from 1/n by about sqrt(n / LB_SORT_SAMPLES) of it.
- * COST   A row costs one hash and one compare; n rows bring about LB_SORT_SAMPLES * ln(n / LB_SORT_SAMPLES) copies. */
+ * IDEA   Each row has a hash, made of its sequence number and its first key bytes; the sample is
+ *        the LB_SORT_SAMPLES rows with the smallest ones. That set depends on the rows alone: not
+ *        on which writer got which row, nor on what was spilled when; and the sample of all is
+ *        found in the samples of the parts. The splitters are its quantiles. A range's share strays
+ *        from 1/n by about sqrt(n / LB_SORT_SAMPLES) of it.
+ * COST   A row costs one hash and one compare; n rows bring about LB_SORT_SAMPLES * ln(n /
+ *        LB_SORT_SAMPLES) copies. */
 #include "core/algo/sort_private.h"
 
 #include <stdlib.h>
@@ -111,9 +113,8 @@ lb_status lb_sort_sample_merge(struct lb_sort_sample *sample, struct lb_sort_sam
     return LB_OK;
 }
 
-lb_status lb_sort_sample_split(struct lb_sort_sample *sample,
-                               const struct lb_sorter_config *config, uint32_t n_ranges,
-                               struct lb_sort_bound **bounds, uint32_t *n_bounds,
+lb_status lb_sort_sample_split(struct lb_sort_sample *sample, const struct lb_sorter_config *config,
+                               uint32_t n_ranges, struct lb_sort_bound **bounds, uint32_t *n_bounds,
                                struct lb_error *err)
 {
     *bounds = NULL;
@@ -133,18 +134,15 @@ lb_status lb_sort_sample_split(struct lb_sort_sample *sample,
     for (uint32_t i = 1; i < n_ranges; i++) {
         struct lb_sort_sampled *item = &sample->items[sample->n * i / n_ranges];
         const struct lb_sort_bound *last = n > 0 ? &made[n - 1] : NULL;
-        /* A cut key stands before all keys that it was cut from; which of them has which sequence number does not
-         * matter then. */
-        uint64_t sequence = config->split_keys && item->key_size < LB_SORT_SAMPLE_KEY
-                                ? item->sequence
-                                : 0;
+        /* A cut key stands before all keys that it was cut from; which of them has which sequence
+         * number does not matter then. */
+        uint64_t sequence =
+            config->split_keys && item->key_size < LB_SORT_SAMPLE_KEY ? item->sequence : 0;
         if (last != NULL && last->sequence == sequence && last->key_size == item->key_size &&
             memcmp(last->key, item->key, item->key_size) == 0)
             continue;
-        made[n++] = (struct lb_sort_bound){.by_key = true,
-                                           .key_size = item->key_size,
-                                           .key = item->key,
-                                           .sequence = sequence};
+        made[n++] = (struct lb_sort_bound){
+            .by_key = true, .key_size = item->key_size, .key = item->key, .sequence = sequence};
     }
     struct lb_sort_bound *fitted = lb_realloc(made, bytes, n * sizeof *made);
     if (fitted == NULL) {

@@ -1,14 +1,16 @@
 /* Writers: collect rows, sort them, spill them.
  *
- * IDEA   Rows lie back to back in chunks; an entry per row holds its prefix and address. A row's prefix is
- *        loaded when the next row comes: by then the caller has filled it in, and it is still in the cache. As
- *        long as all keys begin with one byte (the type tag, nearly always) the prefix begins behind it.
- * STATES collecting (rows in chunks, none sorted) -> [spill: sorted, written, chunks empty again]* ->
- *        finish: what is left is sorted and stays in memory as a run of its own.
- * MEMORY Chunks, entries, as much scratch again for sorting, and partition numbers; reserved before they are
- *        allocated, and kept for the next rows after a spill. When the next piece would go beyond
- *        writer_bytes, or the budget refuses it, the rows are spilled. A quarter of writer_bytes
- *        is held in any case: else a full budget, or a large charge, would make a run of every few rows. */
+ * IDEA   Rows lie back to back in chunks; an entry per row holds its prefix and address. A row's
+ *        prefix is loaded when the next row comes: by then the caller has filled it in, and it is
+ *        still in the cache. As long as all keys begin with one byte (the type tag, nearly always)
+ *        the prefix begins behind it.
+ * STATES collecting (rows in chunks, none sorted) -> [spill: sorted, written, chunks empty again]*
+ *        -> finish: what is left is sorted and stays in memory as a run of its own.
+ * MEMORY Chunks, entries, as much scratch again for sorting, and partition numbers; reserved before
+ *        they are allocated, and kept for the next rows after a spill. When the next piece would go
+ *        beyond writer_bytes, or the budget refuses it, the rows are spilled. A quarter of
+ *        writer_bytes is held in any case: else a full budget, or a large charge, would make a run
+ *        of every few rows. */
 #include "core/algo/sort_private.h"
 
 #include "core/algo/advise.h"
@@ -25,21 +27,21 @@ enum {
 struct lb_sort_writer {
     /* configuration */
     struct lb_sorter *sorter;
-    uint64_t flip;          /* all ones when descending */
+    uint64_t flip; /* all ones when descending */
     bool has_partitions;
     bool has_sample;
     size_t max_chunk_bytes;
-    size_t entry_bytes;     /* of entry, scratch and partition number */
-    size_t extra_bytes;     /* charged from outside */
+    size_t entry_bytes; /* of entry, scratch and partition number */
+    size_t extra_bytes; /* charged from outside */
     /* state of the rows held */
-    size_t n;               /* entries */
-    bool pending;           /* the last entry has no prefix yet */
-    size_t depth;           /* of the prefixes: 1 while all keys begin with first_byte, else 0 */
+    size_t n;     /* entries */
+    bool pending; /* the last entry has no prefix yet */
+    size_t depth; /* of the prefixes: 1 while all keys begin with first_byte, else 0 */
     unsigned char first_byte;
     uint32_t same_key_size; /* UINT32_MAX: they differ */
     bool in_sequence;
     uint64_t last_sequence;
-    char *at;               /* free part of the newest chunk */
+    char *at; /* free part of the newest chunk */
     char *end;
     /* resources */
     struct lb_sort_chunk *chunks; /* with rows, newest first */
@@ -50,9 +52,9 @@ struct lb_sort_writer {
     uint16_t *partitions;          /* of each entry; NULL when there is one partition */
     size_t capacity;               /* of entries and partitions */
     size_t scratch_capacity;
-    size_t *slices;                /* number of rows of each partition; when sorted, their starts */
-    size_t reserved;               /* bytes reserved in the budget */
-    struct lb_sort_file *file;     /* made by the first spill */
+    size_t *slices;            /* number of rows of each partition; when sorted, their starts */
+    size_t reserved;           /* bytes reserved in the budget */
+    struct lb_sort_file *file; /* made by the first spill */
     struct lb_sort_run *runs;
     struct lb_sort_sample sample;
 };
@@ -101,8 +103,7 @@ lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **o
     writer->flip = config->descending ? ~(uint64_t)0 : 0;
     writer->has_partitions = config->n_partitions > 1;
     writer->has_sample = !writer->has_partitions && config->n_ranges > 1;
-    writer->max_chunk_bytes =
-        clamp(config->writer_bytes / 16, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
+    writer->max_chunk_bytes = clamp(config->writer_bytes / 16, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
     writer->next_chunk_bytes = clamp(writer->max_chunk_bytes, MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
     writer->entry_bytes = 2 * sizeof(struct lb_sort_entry) +
                           (writer->has_partitions ? sizeof *writer->partitions : 0);
@@ -353,11 +354,12 @@ static lb_status add_entries(struct lb_sort_writer *writer, bool *full, struct l
     size_t bytes = (capacity - old) * writer->entry_bytes;
     lb_status status = LB_OK;
     struct lb_sort_entry *entries = writer->entries;
-    /* Both arrays must end with one capacity, so the smaller one is grown first and cut again when the other
-     * cannot follow; its place then holds fewer bytes than it could, which is harmless. */
+    /* Both arrays must end with one capacity, so the smaller one is grown first and cut again when
+     * the other cannot follow; its place then holds fewer bytes than it could, which is harmless.
+     * */
     if (writer->has_partitions) {
-        uint16_t *partitions = lb_realloc(writer->partitions, old * sizeof *partitions,
-                                          capacity * sizeof *partitions);
+        uint16_t *partitions =
+            lb_realloc(writer->partitions, old * sizeof *partitions, capacity * sizeof *partitions);
         if (partitions == NULL) {
             release(writer, bytes);
             return lb_error_memory(err, "sorting", capacity * sizeof *partitions);
@@ -450,9 +452,8 @@ lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, 
                             "a record of %zu bytes is too large to sort or group (4 GiB at most)",
                             bytes);
     LB_TRY(settle(writer, err));
-    if (__builtin_expect((size_t)(writer->end - writer->at) < bytes ||
-                             writer->n == writer->capacity,
-                         0))
+    if (__builtin_expect(
+            (size_t)(writer->end - writer->at) < bytes || writer->n == writer->capacity, 0))
         LB_TRY(make_room(writer, bytes, err));
     struct lb_sort_row *row = (struct lb_sort_row *)(void *)writer->at;
     writer->at += bytes;

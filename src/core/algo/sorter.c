@@ -1,9 +1,10 @@
 /* The sorter itself: configuration, the list of runs, and what happens between writing and merging.
  *
- * IDEA   prepare makes ranges of the sample's quantiles, and merges spilled runs, smallest first, until a cursor can
- *        read all that are left with its share of merge_bytes. It merges no more runs than needed for that.
- * FRAMES A cursor holds one frame of each spilled run. Frames of 1/64 of a cursor's memory allow it to read about 60
- *        runs at once, and are large enough (32 KiB and more) for a disk. */
+ * IDEA   prepare makes ranges of the sample's quantiles, and merges spilled runs, smallest first,
+ *        until a cursor can read all that are left with its share of merge_bytes. It merges no more
+ *        runs than needed for that. FRAMES A cursor holds one frame of each spilled run. Frames of
+ *        1/64 of a cursor's memory allow it to read about 60 runs at once, and are large enough (32
+ *        KiB and more) for a disk. */
 #include "core/algo/sort_private.h"
 
 enum {
@@ -161,8 +162,8 @@ static lb_status copy_range(struct lb_sorter *sorter, const struct lb_sort_run *
     return status;
 }
 
-/* Merges runs into a new one. Within a range all rows have one partition, which is why the merge itself never
- * compares partitions. */
+/* Merges runs into a new one. Within a range all rows have one partition, which is why the merge
+ * itself never compares partitions. */
 static lb_status merge_runs(struct lb_sorter *sorter, const struct lb_sort_run *runs,
                             struct lb_sort_run **merged, struct lb_error *err)
 {
@@ -228,6 +229,5 @@ uint64_t lb_sorter_n_rows(const struct lb_sorter *sorter)
 
 uint64_t lb_sorter_spilled_bytes(const struct lb_sorter *sorter)
 {
-    return atomic_load_explicit(&((struct lb_sorter *)sorter)->spilled_bytes,
-                                memory_order_relaxed);
+    return atomic_load_explicit(&((struct lb_sorter *)sorter)->spilled_bytes, memory_order_relaxed);
 }

@@ -1,18 +1,19 @@
 /* The external sorter: one machine under sort_by, grouping, aggregation, distinct and repartition.
  *
- * CALLS  new; per worker: writer_new, (writer_add)*, writer_finish [parallel];
- *        prepare [one thread]; then per range 0..n_ranges-1, in any order, in parallel:
- *        cursor_new, (cursor_next)*, cursor_delete; at the end delete.
+ * CALLS  new; per worker: writer_new, (writer_add)*, writer_finish [parallel]; prepare [one
+ *        thread]; then per range 0..n_ranges-1, in any order, in parallel: cursor_new,
+ *        (cursor_next)*, cursor_delete; at the end delete.
  * IDEA   A row is a partition number, a memcmp-able key, a sequence number and a payload; rows come
  *        out by (partition, key, sequence), so equal keys in input order: stable. With `descending`
- *        keys compare the other way round, sequence still ascending. Grouping is sorting with the hash
- *        of the key as the partition.
- * MEMORY Each writer holds at most config.writer_bytes of rows, entries and scratch (reserved in the
- *        budget); then it sorts what it has and spills it as one run of checksummed frames.
- *        A merge reads fan_in runs at most, one frame each; more runs are merged beforehand.
- * RANGES With n_partitions > 1, range p is partition p. With one partition prepare splits by keys into
- *        config.n_ranges ranges of about equal size; the splitters are taken from the bottom-k sample of rows by hash of
- *        their sequence number, so they do not depend on threads or memory. */
+ *        keys compare the other way round, sequence still ascending. Grouping is sorting with the
+ *        hash of the key as the partition.
+ * MEMORY Each writer holds at most config.writer_bytes of rows, entries and scratch (reserved in
+ *        the budget); then it sorts what it has and spills it as one run of checksummed frames. A
+ *        merge reads fan_in runs at most, one frame each; more runs are merged beforehand.
+ * RANGES With n_partitions > 1, range p is partition p. With one partition prepare splits by keys
+ *        into config.n_ranges ranges of about equal size; the splitters are taken from the bottom-k
+ *        sample of rows by hash of their sequence number, so they do not depend on threads or
+ *        memory. */
 #ifndef LB_ALGO_SORTER_H
 #define LB_ALGO_SORTER_H
 
@@ -27,20 +28,21 @@ struct lb_sorter_config {
     uint32_t n_partitions; /* 1..65535 */
     uint32_t n_ranges;     /* wanted ranges when n_partitions == 1 */
     bool descending;
-    bool split_keys;       /* rows with equal keys may fall into two ranges (plain sorting); else a group's
-                              rows (equal first group_size bytes) always are in one range */
-    size_t writer_bytes;   /* memory of one writer */
-    size_t merge_bytes;    /* memory of all frames of all merges that run at once */
-    uint32_t n_workers;    /* merges that run at once */
-    const char *tmp_dir;   /* for spill files */
+    bool split_keys;     /* rows with equal keys may fall into two ranges (plain sorting); else a
+                              group's rows (equal first group_size bytes) always are in one range */
+    size_t writer_bytes; /* memory of one writer */
+    size_t merge_bytes;  /* memory of all frames of all merges that run at once */
+    uint32_t n_workers;  /* merges that run at once */
+    const char *tmp_dir; /* for spill files */
     struct lb_budget *budget;
     const _Atomic int *stop; /* non-zero: give up soon with LB_ERR_CANCELLED; may be NULL */
 };
 
 /* A row as stored: this head, then key_size key bytes, then payload_size payload bytes. */
 struct lb_sort_row {
-    uint32_t key_size;     /* all key bytes */
-    uint32_t group_size;   /* the first bytes of the key that name its group; the rest orders within it */
+    uint32_t key_size;   /* all key bytes */
+    uint32_t group_size; /* the first bytes of the key that name its group; the rest orders within
+                              it */
     uint32_t payload_size;
     uint32_t partition;
     uint64_t sequence;
@@ -59,8 +61,8 @@ void lb_sorter_delete(struct lb_sorter *sorter);
 /* Thread-safe; the writer then belongs to one thread. */
 lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **writer,
                              struct lb_error *err) LB_MUST_USE;
-/* Room for a row whose key and payload sizes are known; the caller fills ->bytes (key, then payload) at
- * once. Head fields are set from the arguments. May spill first. */
+/* Room for a row whose key and payload sizes are known; the caller fills ->bytes (key, then
+ * payload) at once. Head fields are set from the arguments. May spill first. */
 lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, uint64_t sequence,
                              uint32_t key_size, uint32_t group_size, uint32_t payload_size,
                              struct lb_sort_row **row, struct lb_error *err) LB_MUST_USE;
@@ -75,14 +77,16 @@ lb_status lb_sorter_prepare(struct lb_sorter *sorter, struct lb_error *err) LB_M
 uint32_t lb_sorter_n_ranges(const struct lb_sorter *sorter);
 uint64_t lb_sorter_n_rows(const struct lb_sorter *sorter);
 uint64_t lb_sorter_spilled_bytes(const struct lb_sorter *sorter); /* written to disk so far */
-/* The number of rows of a range as far as known without reading (an estimate only with spilled runs). */
+/* The number of rows of a range as far as known without reading (an estimate only with spilled
+ * runs). */
 
 lb_status lb_sort_cursor_new(struct lb_sorter *sorter, uint32_t range,
                              struct lb_sort_cursor **cursor, struct lb_error *err) LB_MUST_USE;
 /* *row is NULL at the end. A row stays valid until lb_sort_cursor_release. */
 lb_status lb_sort_cursor_next(struct lb_sort_cursor *cursor, const struct lb_sort_row **row,
                               struct lb_error *err) LB_MUST_USE;
-/* Rows handed out before, except the newest, are no longer needed: frames may go. Call per batch. */
+/* Rows handed out before, except the newest, are no longer needed: frames may go. Call per batch.
+ * */
 void lb_sort_cursor_release(struct lb_sort_cursor *cursor);
 void lb_sort_cursor_delete(struct lb_sort_cursor *cursor);
 

@@ -37,9 +37,12 @@ static lb_status status_of_errno(int errno_value)
     case ENOTDIR:
     case EACCES:
     case EISDIR:
-    case EEXIST: return LB_ERR_USAGE;
-    case EPIPE: return LB_ERR_PIPE;
-    default: return LB_ERR_RESOURCE;
+    case EEXIST:
+        return LB_ERR_USAGE;
+    case EPIPE:
+        return LB_ERR_PIPE;
+    default:
+        return LB_ERR_RESOURCE;
     }
 }
 

@@ -367,16 +367,20 @@ static lb_status append_encoded(struct lb_builder *b, const char *data, size_t s
         lb_codec_next(&cursor, &value);
         switch (value.tag) {
         case 'f':
-        case 't': return lb_builder_bool(b, value.tag == 't', err);
-        case 'i': return lb_builder_int(b, value.i, err);
-        case 'd': return lb_builder_float(b, value.d, err);
+        case 't':
+            return lb_builder_bool(b, value.tag == 't', err);
+        case 'i':
+            return lb_builder_int(b, value.i, err);
+        case 'd':
+            return lb_builder_float(b, value.d, err);
         case 's':
             /* A column of another type becomes `any` now: then the encoded form can be borrowed. */
             if (b->type == LB_STRING || b->type == LB_NULL)
                 return copies ? lb_builder_string(b, value.data, value.size, err)
                               : lb_builder_view(b, value.data, value.size, err);
             break;
-        default: break;
+        default:
+            break;
         }
     }
     LB_TRY(make_ready(b, LB_ANY, err));
@@ -403,10 +407,14 @@ lb_status lb_builder_column(struct lb_builder *b, const struct lb_column *column
     if (!lb_column_is_valid(column, row))
         return lb_builder_null(b, err);
     switch (column->type) {
-    case LB_NULL: break;
-    case LB_BOOL: return lb_builder_bool(b, column->bools[row] != 0, err);
-    case LB_INT64: return lb_builder_int(b, column->ints[row], err);
-    case LB_FLOAT64: return lb_builder_float(b, column->floats[row], err);
+    case LB_NULL:
+        break;
+    case LB_BOOL:
+        return lb_builder_bool(b, column->bools[row] != 0, err);
+    case LB_INT64:
+        return lb_builder_int(b, column->ints[row], err);
+    case LB_FLOAT64:
+        return lb_builder_float(b, column->floats[row], err);
     case LB_STRING:
         view = &column->views[row];
         return lb_builder_string(b, lb_view_data(view), view->size, err);

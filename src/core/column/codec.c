@@ -94,10 +94,14 @@ lb_status lb_codec_put_column(struct lb_buf *out, const struct lb_column *column
     if (!lb_column_is_valid(column, row))
         return lb_codec_put_nil(out, err);
     switch (column->type) {
-    case LB_NULL: break;
-    case LB_BOOL: return lb_codec_put_bool(out, column->bools[row] != 0, err);
-    case LB_INT64: return lb_codec_put_int(out, column->ints[row], err);
-    case LB_FLOAT64: return lb_codec_put_float(out, column->floats[row], err);
+    case LB_NULL:
+        break;
+    case LB_BOOL:
+        return lb_codec_put_bool(out, column->bools[row] != 0, err);
+    case LB_INT64:
+        return lb_codec_put_int(out, column->ints[row], err);
+    case LB_FLOAT64:
+        return lb_codec_put_float(out, column->floats[row], err);
     case LB_STRING:
         view = &column->views[row];
         return lb_codec_put_string(out, lb_view_data(view), view->size, err);
@@ -150,7 +154,9 @@ lb_status lb_codec_get(const char **cursor, const char *end, struct lb_value *va
     switch (bytes[0]) {
     case 'n':
     case 'f':
-    case 't': size = 1; break;
+    case 't':
+        size = 1;
+        break;
     case 'i':
     case 'd':
         size = SCALAR_BYTES;
@@ -205,7 +211,9 @@ void lb_codec_next(const char **cursor, struct lb_value *value)
         value->count = load32(bytes + 5);
         *cursor = value->data + value->size;
         break;
-    default: /* 'n', 'f', 't' */ *cursor = bytes + 1; break;
+    default: /* 'n', 'f', 't' */
+        *cursor = bytes + 1;
+        break;
     }
 }
 
@@ -213,11 +221,14 @@ size_t lb_codec_size(const char *data)
 {
     switch (data[0]) {
     case 'i':
-    case 'd': return SCALAR_BYTES;
+    case 'd':
+        return SCALAR_BYTES;
     case 's':
     case 'l':
-    case 'm': return 5 + (size_t)load32(data + 1);
-    default: return 1;
+    case 'm':
+        return 5 + (size_t)load32(data + 1);
+    default:
+        return 1;
     }
 }
 

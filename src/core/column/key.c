@@ -109,14 +109,21 @@ static lb_status put_value(struct lb_buf *out, const char **cursor, const char *
 
     LB_TRY(lb_codec_get(cursor, end, &value, err));
     switch (value.tag) {
-    case 'f': return lb_buf_append_byte(out, KEY_FALSE, err);
-    case 't': return lb_buf_append_byte(out, KEY_TRUE, err);
-    case 'i': return lb_key_put_int(out, value.i, err);
-    case 'd': return lb_key_put_float(out, value.d, err);
-    case 's': return put_string(out, value.data, value.size, closed, err);
+    case 'f':
+        return lb_buf_append_byte(out, KEY_FALSE, err);
+    case 't':
+        return lb_buf_append_byte(out, KEY_TRUE, err);
+    case 'i':
+        return lb_key_put_int(out, value.i, err);
+    case 'd':
+        return lb_key_put_float(out, value.d, err);
+    case 's':
+        return put_string(out, value.data, value.size, closed, err);
     case 'l':
-    case 'm': break;
-    default: return lb_buf_append_byte(out, KEY_NIL, err);
+    case 'm':
+        break;
+    default:
+        return lb_buf_append_byte(out, KEY_NIL, err);
     }
 
     if (depth == 0)
@@ -146,10 +153,14 @@ lb_status lb_key_put_column(struct lb_buf *out, const struct lb_column *column, 
     if (!lb_column_is_valid(column, row))
         return lb_buf_append_byte(out, KEY_NIL, err);
     switch (column->type) {
-    case LB_NULL: break;
-    case LB_BOOL: return lb_buf_append_byte(out, column->bools[row] ? KEY_TRUE : KEY_FALSE, err);
-    case LB_INT64: return lb_key_put_int(out, column->ints[row], err);
-    case LB_FLOAT64: return lb_key_put_float(out, column->floats[row], err);
+    case LB_NULL:
+        break;
+    case LB_BOOL:
+        return lb_buf_append_byte(out, column->bools[row] ? KEY_TRUE : KEY_FALSE, err);
+    case LB_INT64:
+        return lb_key_put_int(out, column->ints[row], err);
+    case LB_FLOAT64:
+        return lb_key_put_float(out, column->floats[row], err);
     case LB_STRING:
         view = &column->views[row];
         return put_string(out, lb_view_data(view), view->size, closed, err);

@@ -36,7 +36,8 @@ bool lb_float_as_int(double value, int64_t *integer);
 
 static inline int lb_key_compare(const char *a, size_t a_size, const char *b, size_t b_size)
 {
-    int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
+    size_t size = a_size < b_size ? a_size : b_size;
+    int order = size > 0 ? memcmp(a, b, size) : 0;
     return order != 0 ? order : (a_size > b_size) - (a_size < b_size);
 }
 

@@ -35,22 +35,22 @@ struct round {
 
 struct lb_run_private {
     uv_mutex_t lock;
-    uv_cond_t wake;            /* a stage begins, or shutdown */
+    uv_cond_t wake; /* a stage begins, or shutdown */
     uv_thread_t *threads;
     struct lb_worker *workers;
-    uint32_t n_started;        /* threads that exist */
+    uint32_t n_started; /* threads that exist */
     bool shutdown;
     /* the stage that runs */
     struct lb_stage *stage;
-    uint64_t stage_number;     /* so that a worker joins each stage once */
-    uint32_t n_busy;           /* workers that have not left the stage */
-    uint32_t leg;              /* being claimed from */
+    uint64_t stage_number; /* so that a worker joins each stage once */
+    uint32_t n_busy;       /* workers that have not left the stage */
+    uint32_t leg;          /* being claimed from */
     uint64_t next_morsel;
     /* the calling thread's loop */
     uv_loop_t loop;
-    uv_async_t done;           /* sent by the last worker to leave a stage */
+    uv_async_t done; /* sent by the last worker to leave a stage */
     uv_signal_t signals[2];
-    int n_signals;             /* signals seen so far */
+    int n_signals; /* signals seen so far */
 };
 
 static struct lb_budget process_budget;
@@ -311,7 +311,8 @@ static lb_status start_threads(struct lb_run *run, struct lb_error *err)
     return LB_OK;
 }
 
-lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out, struct lb_error *err)
+lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
+                     struct lb_error *err)
 {
     struct lb_run *run = lb_alloc_zero(sizeof *run);
     struct lb_run_private *p = lb_alloc_zero(sizeof *p);
@@ -323,6 +324,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out, 
     run->options = *options;
     run->budget = &process_budget;
     run->budget->limit_bytes = options->memory_bytes;
+    /* What kept stores hold from earlier runs counts; their peak does not. */
+    atomic_store(&run->budget->peak_bytes, atomic_load(&run->budget->used_bytes));
     run->private = p;
     p->workers = workers;
     p->threads = threads;

@@ -20,15 +20,16 @@ struct lb_stage {
     struct lb_leg *legs;
     uint32_t n_legs;
     struct lb_op *sink;
-    double seconds;      /* set by lb_run_stage */
-    uint64_t n_morsels;  /* set by lb_run_stage */
+    double seconds;     /* set by lb_run_stage */
+    uint64_t n_morsels; /* set by lb_run_stage */
 };
 
-lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run,
+                     struct lb_error *err) LB_MUST_USE;
 /* Runs one stage: opens the operators of its legs and its sink, ends with the sink finished and the legs' operators
  * closed. The sink stays open for later stages: the caller closes it (lb_op_close). */
-lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err) LB_MUST_USE;
+lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage,
+                       struct lb_error *err) LB_MUST_USE;
 void lb_run_delete(struct lb_run *run); /* NULL allowed */
 
 /* Stops the run from any thread with this error, unless it has one already. */

@@ -1,5 +1,5 @@
-/* Records as text: see format.h. Rows of strings and (string, integer) pairs, which most output is, go straight
- * into the buffer: room for a whole batch is reserved first, then nothing is checked. */
+/* Records as text: see format.h. Rows of strings and (string, integer) pairs, which most output is,
+ * go straight into the buffer: room for a whole batch is reserved first, then no check. */
 #include "core/io/format.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Single values in the output formats: see format.h. Containers nest at most LB_CODEC_DEPTH deep, so recursion is
- * bounded. */
+/* Single values in the output formats: see format.h. Containers nest at most LB_CODEC_DEPTH deep,
+ * so recursion is bounded. */
 #include "core/io/format_value.h"
 
 #include <math.h>
@@ -34,7 +34,7 @@ static bool is_tail(unsigned char byte)
     return (byte & 0xc0) == 0x80;
 }
 
-/* Length of the UTF-8 character at p, 0 when it is not one (overlong forms and surrogates are not). */
+/* Length of the UTF-8 character at p, 0 when it is none (as overlong forms and surrogates are). */
 static size_t utf8_size(const unsigned char *p, size_t left)
 {
     unsigned char first = p[0];
@@ -76,7 +76,8 @@ static size_t json_escape(unsigned char byte, char out[6])
 lb_status lb_format_json_string(const char *data, size_t size, struct lb_buf *out,
                                 struct lb_error *err)
 {
-    /* Each byte makes six at most; long strings are done in pieces, so as not to ask for that at once. */
+    /* Each byte makes six at most; long strings are done in pieces, so as not to ask for that at
+     * once. */
     const unsigned char *p = (const unsigned char *)data;
     const unsigned char *end = p + size;
     LB_TRY(lb_buf_append_byte(out, '"', err));

@@ -1,10 +1,11 @@
 /* The native file format: see native.h.
  *
- * IDEA   Blocks are verified whole (sizes, checksum, then every value) before a row of them is given out; a file
- *        without its end block, or whose end block counts other rows, is damaged. A size read from the file is not believed:
- *        stored bytes are read in pieces, and raw bytes are at most 255 times the stored ones, which is lz4's best.
- * MEMORY The reader holds one block. Rows are copied into the builder, so that blocks and batches need not end
- *        together. */
+ * IDEA   Blocks are verified whole (sizes and checksum) before a row of them is given out, and
+ *        every value as it is read; a file without its end block, or whose end block counts other
+ *        rows, is damaged. A size read from the file is not believed: stored bytes are read in
+ *        pieces, and raw bytes are at most 255 times the stored ones, which is lz4's best.
+ * MEMORY The reader holds one block. Rows are copied into the builder, so that blocks and batches
+ *        need not end together. */
 #include "core/io/native.h"
 
 #include <lz4.h>

@@ -1,9 +1,10 @@
 /* The native file format of `save`/`read`: exact records of any shape.
  *
- * FORMAT  file = "LUABATCH1\n", blocks, end block. block = u32 raw size, u32 stored size (equal: not
- *         compressed; lz4), u32 n_rows, u32 zero, u64 xxh3 of the stored bytes, stored bytes. The raw bytes are rows: u32 number
- *         of columns, then that many codec values. The end block has raw size 0, stored size 8 and the u64 total number
- *         of rows: without it the file is truncated. Several such files may stand one behind the other.
+ * FORMAT  file = "LUABATCH1\n", blocks, end block. block = u32 raw size, u32 stored size (equal:
+ *         not compressed; lz4), u32 n_rows, u32 zero, u64 xxh3 of the stored bytes, stored bytes.
+ *         The raw bytes are rows: u32 number of columns, then that many codec values. The end
+ *         block has raw size 0, stored size 8 and the u64 total number of rows: without it the
+ *         file is truncated. Several such files may stand one behind the other.
  * Everything read is verified; damage is LB_ERR_DATA naming file and byte. */
 #ifndef LB_IO_NATIVE_H
 #define LB_IO_NATIVE_H
@@ -13,8 +14,8 @@
 #include "core/io/stream.h"
 
 /* Appends a block of all selected rows of the batch to out. */
-lb_status lb_native_put_batch(const struct lb_batch *batch, struct lb_buf *out, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_native_put_batch(const struct lb_batch *batch, struct lb_buf *out,
+                              struct lb_error *err) LB_MUST_USE;
 lb_status lb_native_put_head(struct lb_buf *out, struct lb_error *err) LB_MUST_USE;
 lb_status lb_native_put_end(uint64_t n_rows, struct lb_buf *out, struct lb_error *err) LB_MUST_USE;
 

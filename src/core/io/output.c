@@ -1,14 +1,17 @@
 /* Atomic output: see output.h for the contract.
  *
- * STATES an output is a stream (standard output, or a special file that is written straight to), a file or a
- *        directory. A file's temporary has no name at all where the file system allows it (O_TMPFILE), so that not even
- *        SIGKILL leaves one; else it has a hidden name. Directories always have a hidden name.
- * IDEA   What commit does, in this order: the data is synced, the name appears in one system call, the directory that
- *        holds the name is synced. A new name never replaces anything that came there meanwhile; in mode overwrite the
- *        new replaces the old in one step, too (rename, or an exchange of two directories).
- * THREADS claim is one atomic addition, write_at one positioned write; all else is for one thread at a time.
- * WHY NOT leave all writing to the final sync: 500 MB took it most of a second during which nobody computed. So
- *        the kernel is told to begin with every 8 MB. */
+ * STATES an output is a stream (standard output, or a special file that is written straight to), a
+ *        file or a directory. A file's temporary has no name at all where the file system allows it
+ *        (O_TMPFILE), so that not even SIGKILL leaves one; else it has a hidden name. Directories
+ *        always have a hidden name.
+ * IDEA   What commit does, in this order: the data is synced, the name appears in one system call,
+ *        the directory that holds the name is synced. A new name never replaces anything that came
+ *        there meanwhile, unless in mode overwrite; there the new takes the old one's place in one
+ *        step, too (rename, or an exchange of two directories).
+ * THREADS claim is one atomic addition, write_at one positioned write; all else is for one
+ *        thread at a time.
+ * WHY NOT leave all writing to the final sync: nobody computes while it lasts. Told to begin with
+ *        every 8 MB, the kernel left it 0.02 s of 300 MB instead of 0.12 s. */
 #include "core/io/output.h"
 
 #include <errno.h>
@@ -354,7 +357,8 @@ lb_status lb_output_write_at(struct lb_output *output, uint64_t offset, const vo
         return lb_error_set(err, LB_ERR_INTERNAL, "%s has no offsets", output->name);
     LB_TRY(write_fully(output, offset, data, size, err));
 #ifdef SYNC_FILE_RANGE_WRITE
-    /* Only asks: the pages not yet under way are sent to the disk. That it failed would show at the sync. */
+    /* Only asks: the pages not yet under way are sent to the disk. That it failed would show at the
+     * sync. */
     uint64_t n_dirty =
         atomic_fetch_add_explicit(&output->n_dirty_bytes, size, memory_order_relaxed) + size;
     if (n_dirty >= WRITE_BACK_BYTES && n_dirty - size < WRITE_BACK_BYTES) {

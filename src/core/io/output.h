@@ -1,16 +1,23 @@
-/* Atomic output: a file, a directory of parts, or standard output, that appears whole or not at all.
+/* Atomic output: a file, a directory of parts, or standard output, that appears whole or not at
+ * all.
  *
- * CALLS  new; (part_open, (write)*, part_close)*; then commit, or delete without commit: nothing stays.
- *        A single file has just part 0.
- * IDEA   Bytes go to a hidden temporary beside the target (".NAME.luabatch-XXXXXX"), are synced and renamed by
- *        commit, then the directory is synced. A directory target is built as a temporary directory and
- *        renamed; it gets an empty _SUCCESS. Plain, uncompressed output may be written from several threads at given
- *        offsets; compressed and standard output are written in order by whoever has the turn.
+ * CALLS  new; (part_open, (write)*, part_close)*; then commit, or delete without commit: nothing
+ *        stays. A single file has just part 0.
+ * IDEA   Bytes go to a hidden temporary beside the target (".NAME.luabatch-XXXXXX"), are synced
+ *        and renamed by commit, then the directory is synced. A directory target is built as a
+ *        temporary directory and renamed; it gets an empty _SUCCESS. Plain, uncompressed output
+ *        may be written from several threads at given offsets; compressed and standard output are
+ *        written in order by whoever has the turn.
  * MODES  ORDER modes: error: the target must not exist (checked at new); overwrite: replaced at
- *        commit; append: a file's old bytes are copied first (a plain or member-wise compressed file
- *        grows), a directory gets further parts numbered on; ignore: the caller asks lb_output_exists first.
- * FORMAT compression: gzip, zstd, lz4 frame; each write() becomes whole members/frames, so that several threads
- *        could compress: lb_output_compress makes one self-contained member of a chunk. */
+ *        commit; append: a file's old bytes are copied first (a plain or member-wise compressed
+ *        file grows), a directory gets further parts numbered on; ignore: the caller asks
+ *        lb_output_exists first. An existing special file (/dev/null, a FIFO) is written straight
+ *        to in every mode.
+ * FORMAT bytes are written as given. A compressed output is made of self-contained members (gzip,
+ *        zstd, lz4 frames, bzip2), which any thread makes with lb_output_compress; one that would
+ *        stay empty needs one member of 0 bytes, since an empty file is a truncated one.
+ * THREADS claim and write_at: any. All else: one thread at a time. The process must ignore
+ *         SIGPIPE. */
 #ifndef LB_IO_OUTPUT_H
 #define LB_IO_OUTPUT_H
 
@@ -22,14 +29,15 @@ enum lb_output_mode { LB_MODE_ERROR, LB_MODE_OVERWRITE, LB_MODE_APPEND, LB_MODE_
 struct lb_output;
 
 bool lb_output_exists(const char *path);
-/* path "-" is standard output; a path that ends in '/' is a directory. extension (such as ".txt.gz") is
- * for the parts' names, part-00000.txt.gz. */
+/* path "-" is standard output; a path that ends in '/' is a directory. extension (such as
+ * ".txt.gz") is for the parts' names, part-00000.txt.gz. */
 lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
                         struct lb_output **output, struct lb_error *err) LB_MUST_USE;
 bool lb_output_is_directory(const struct lb_output *output);
 /* True when write_at may be used: a regular file of ours. */
 bool lb_output_is_seekable(const struct lb_output *output);
-/* Begins part n (0-based). One thread at a time. Single files and standard output: opened by new; n must be 0. */
+/* Begins part n (0-based). One thread at a time. Single files and standard output: opened by new;
+ * n must be 0. */
 lb_status lb_output_part(struct lb_output *output, uint32_t n, struct lb_error *err) LB_MUST_USE;
 /* Appends to the current part. EPIPE gives LB_ERR_PIPE, ENOSPC LB_ERR_RESOURCE. */
 lb_status lb_output_write(struct lb_output *output, const void *data, size_t size,
@@ -41,7 +49,8 @@ lb_status lb_output_write_at(struct lb_output *output, uint64_t offset, const vo
 lb_status lb_output_commit(struct lb_output *output, struct lb_error *err) LB_MUST_USE;
 void lb_output_delete(struct lb_output *output);
 
-/* Appends data as one whole member of the compression (LB_PLAIN copies; LB_BZIP2 too is allowed). Thread-safe. */
+/* Appends data as one whole member of the compression (LB_PLAIN copies; LB_BZIP2 too is allowed).
+ * Thread-safe. */
 lb_status lb_output_compress(enum lb_compression compression, const void *data, size_t size,
                              struct lb_buf *out, struct lb_error *err) LB_MUST_USE;
 

@@ -26,8 +26,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
 static struct lb_temp *all;
 static pthread_once_t at_exit_once = PTHREAD_ONCE_INIT;
 
-/* Removes what `name` in the directory dir_fd is, directories with all they hold; errors are passed over: whoever
- * removes a temporary has nothing better to do about them. */
+/* Removes what `name` in the directory dir_fd is, directories with all they hold; errors are passed
+ * over: whoever removes a temporary has nothing better to do about them. */
 static void remove_at(int dir_fd, const char *name)
 {
     if (unlinkat(dir_fd, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
@@ -135,7 +135,7 @@ static char *hidden_name(const char *target, unsigned attempt)
     return result;
 }
 
-/* What the three makers share: names are tried until one is free. make() gives 0 or an errno value. */
+/* What the three makers share: names are tried until one is free. make() gives 0 or an errno. */
 static lb_status make_named(struct lb_temp *temp, const char *target, bool is_directory,
                             int (*make)(const char *path, int *fd), int *fd, struct lb_error *err)
 {

@@ -1,5 +1,6 @@
-/* Hidden temporaries beside a target, remembered so that a normal exit of the process removes those that nobody
- * removed or published. Inside the room only. Thread-safe; one struct belongs to one thread at a time. */
+/* Hidden temporaries beside a target, remembered so that a normal exit of the process removes those
+ * that nobody removed or published. Inside the room only. Thread-safe; one struct belongs to one
+ * thread at a time. */
 #ifndef LB_IO_OUTPUT_TEMP_H
 #define LB_IO_OUTPUT_TEMP_H
 
@@ -15,8 +16,8 @@ struct lb_temp {
     struct lb_temp *next; /* list of all, guarded by a lock in output_temp.c */
 };
 
-/* Makes an empty file ".NAME.luabatch-XXXXXX" beside target, NAME being the target's own, and opens it for
- * reading and writing. */
+/* Makes an empty file ".NAME.luabatch-XXXXXX" beside target, NAME being the target's own, and opens
+ * it for reading and writing. */
 lb_status lb_temp_new_file(struct lb_temp *temp, const char *target, int *fd,
                            struct lb_error *err) LB_MUST_USE;
 /* Gives the nameless file fd such a name. */

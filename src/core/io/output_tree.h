@@ -1,4 +1,5 @@
-/* Directories as outputs: the numbered parts, and how a tree takes another's place. Inside the room only. */
+/* Directories as outputs: the numbered parts, and how a tree takes another's place. Inside the room
+ * only. */
 #ifndef LB_IO_OUTPUT_TREE_H
 #define LB_IO_OUTPUT_TREE_H
 
@@ -15,7 +16,8 @@ struct lb_tree {
     uint32_t capacity;
 };
 
-/* old: the directory whose parts are to be numbered on, or NULL. fini is allowed after a failure, too. */
+/* old: the directory whose parts are to be numbered on, or NULL. fini is allowed after a failure,
+ * too. */
 lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
                        const char *extension, struct lb_error *err) LB_MUST_USE;
 void lb_tree_fini(struct lb_tree *tree);

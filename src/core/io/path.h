@@ -1,8 +1,10 @@
 /* Input paths: files, directories, globs and lists of them become a list of files.
  *
- * A directory means its regular files in byte order of name, not those that start with '_' or '.'; it is
- * not searched deeper. A glob (* ? [..] {a,b}) gives its matches in byte order. "-" is standard input.
- * Order of the arguments is kept; no match is LB_ERR_USAGE with the pattern's name. */
+ * A directory means its regular files in byte order of name, not those that start with '_' or '.';
+ * it is not searched deeper. One without such files is an error, unless it has a _SUCCESS: then it
+ * is an output that is empty. A glob (* ? [..] {a,b}) gives its matches in byte order, directories
+ * among them as if they were named. A name that exists is that file, whatever its characters. "-"
+ * is standard input. Order of the arguments is kept; no match is LB_ERR_USAGE with the pattern. */
 #ifndef LB_IO_PATH_H
 #define LB_IO_PATH_H
 
@@ -16,8 +18,8 @@ enum lb_compression { LB_PLAIN, LB_GZIP, LB_ZSTD, LB_LZ4, LB_BZIP2 };
 
 struct lb_file {
     char *path;
-    uint64_t size_bytes;     /* 0 when not a regular file */
-    bool is_regular;         /* else a pipe, device or standard input: read as a stream */
+    uint64_t size_bytes;             /* 0 when not a regular file */
+    bool is_regular;                 /* else a pipe, device or standard input: read as a stream */
     enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2 */
 };
 
@@ -27,8 +29,8 @@ struct lb_file_list {
     size_t capacity;
 };
 
-lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_file_list_add(struct lb_file_list *list, const char *path,
+                           struct lb_error *err) LB_MUST_USE;
 void lb_file_list_fini(struct lb_file_list *list);
 enum lb_compression lb_compression_of(const char *path);
 

@@ -1,7 +1,8 @@
 /* Spill files: see spill.h for the format.
  *
- * IDEA   Append only, at offsets the one appending thread keeps; reads are positioned and share nothing but the
- *        descriptor. A frame whose write failed has moved no offset, so the next append writes over it.
+ * IDEA   Append only, at offsets the one appending thread keeps; reads are positioned and share
+ *        nothing but the descriptor. A frame whose write failed has moved no offset, so the next
+ *        append writes over it.
  * MEMORY One buffer as large as the largest frame's bound, and lz4's 16 KiB table.
  * WHY NOT keep a frame compressed that hardly shrank: reading it back would pay for nothing. */
 #include "core/io/spill.h"

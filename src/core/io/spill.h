@@ -1,8 +1,8 @@
 /* Spill files: frames of bytes on disk, lz4-compressed and checksummed, unlinked from birth.
  *
- * FORMAT  frame = u32 magic, u32 raw size, u32 stored size (equal: not compressed), u32 zero, u64 xxh3 of the
- *         stored bytes; then the stored bytes. A frame that fails any check is LB_ERR_RESOURCE "spill
- *         file damaged at byte N" - never wrong rows.
+ * FORMAT  frame = u32 magic, u32 raw size, u32 stored size (equal: not compressed), u32 zero, u64
+ *         xxh3 of the stored bytes; then the stored bytes. A frame that fails any check is
+ *         LB_ERR_RESOURCE "spill file damaged at byte N" - never wrong rows.
  * THREADS One thread appends; any number read frames already appended. */
 #ifndef LB_IO_SPILL_H
 #define LB_IO_SPILL_H
@@ -21,7 +21,8 @@ struct lb_frame {
 };
 
 /* tmp_dir: opened with O_TMPFILE there, or mkostemp and unlinked at once. */
-lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill, struct lb_error *err) LB_MUST_USE;
+lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill,
+                       struct lb_error *err) LB_MUST_USE;
 void lb_spill_delete(struct lb_spill *spill);
 lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
                           struct lb_frame *frame, struct lb_error *err) LB_MUST_USE;

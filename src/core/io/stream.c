@@ -1,8 +1,9 @@
 /* Sequential reading and decompression: see stream.h.
  *
- * STATES A compressed stream is between members (at the start, and after each) or inside one. End of file is good only
- *        between members, after at least one; an empty file is a truncated one, as for the tools of each format. The
- *        magic bytes are checked here, so that "garbage after" does not depend on what a library makes of it. */
+ * STATES A compressed stream is between members (at the start, and after each) or inside one. End
+ *        of file is good only between members, after at least one; an empty file is a truncated
+ *        one (gzip, zstd and bzip2 say so, too; the lz4 tool lets it pass). The magic bytes are
+ *        checked here, so that "garbage after" does not depend on what a library makes of it. */
 #include "core/io/stream.h"
 
 #include <errno.h>

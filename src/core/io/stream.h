@@ -1,7 +1,8 @@
 /* Byte streams: sequential reading, decompressing by the file's compression, to its very end.
  *
- * Concatenated members or frames are read on; a file that ends inside one, or has garbage after one, gives
- * LB_ERR_DATA "PATH: truncated gzip data at byte N" (N counts compressed bytes). Errors name the path. */
+ * Concatenated members or frames are read on; a file that ends inside one, or has garbage after
+ * one, gives LB_ERR_DATA "PATH: truncated gzip data at byte N" (N counts compressed bytes). Errors
+ * name the path. */
 #ifndef LB_IO_STREAM_H
 #define LB_IO_STREAM_H
 
@@ -15,6 +16,6 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
 lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err) LB_MUST_USE;
 uint64_t lb_stream_raw_bytes(const struct lb_stream *stream); /* compressed bytes consumed */
-void lb_stream_close(struct lb_stream *stream); /* NULL allowed */
+void lb_stream_close(struct lb_stream *stream);               /* NULL allowed */
 
 #endif

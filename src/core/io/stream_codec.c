@@ -1,5 +1,5 @@
-/* The four decoders behind lb_stream: thin layers over zlib, zstd, lz4 and bzip2. (zlib and bzip2 take their
- * memory through our gate; the stable interfaces of the other two have no such hook.) */
+/* The four decoders behind lb_stream: thin layers over zlib, zstd, lz4 and bzip2. (zlib and bzip2
+ * take their memory through our gate; the stable interfaces of the other two have no such hook.) */
 #include "core/io/stream_codec.h"
 
 #include <stdalign.h>

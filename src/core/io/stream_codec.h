@@ -44,8 +44,8 @@ struct lb_codec_class {
     size_t magic_bytes;
     /* Makes the decoder, or makes it ready for a further member. */
     lb_status (*begin)(struct lb_stream *stream, struct lb_error *err);
-    /* Decodes from input to out; moves input_start; *got bytes were made; *end when the member is complete. A
-     * failure is LB_ERR_DATA with the library's reason alone, or LB_ERR_RESOURCE. */
+    /* Decodes from input to out; moves input_start; *got bytes were made; *end when the member is
+     * complete. A failure is LB_ERR_DATA with the library's reason alone, or LB_ERR_RESOURCE. */
     lb_status (*step)(struct lb_stream *stream, char *out, size_t size, size_t *got, bool *end,
                       struct lb_error *err);
     void (*stop)(struct lb_stream *stream);

@@ -1,5 +1,5 @@
-/* The text kernels by instruction set: inside the room only. text.h has the contracts; text_body.h is
- * the one body that every path compiles with its own masks. */
+/* The text kernels by instruction set: inside the room only. text.h has the contracts; text_body.h
+ * is the one body that every path compiles with its own masks. */
 #ifndef LB_IO_TEXT_KERNELS_H
 #define LB_IO_TEXT_KERNELS_H
 

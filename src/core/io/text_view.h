@@ -11,8 +11,8 @@
 #include <emmintrin.h>
 #endif
 
-/* What of the first 12 bytes (behind 4 bytes for the size) a view of n bytes keeps; row 13 is that of
- * all views beyond 12 bytes: the prefix only. */
+/* What of the first 12 bytes (behind 4 bytes for the size) a view of n bytes keeps; row 13 is that
+ * of all views beyond 12 bytes: the prefix only. */
 extern const uint8_t lb_view_masks[14][16];
 
 #ifdef __x86_64__
@@ -72,8 +72,8 @@ static inline void view_put_exact(struct lb_view *view, const char *start, size_
     memcpy(view->prefix + 8, &high, 4);
 }
 
-/* Position of the n-th (0-based) set bit, which must exist. (pdep would be one step, but on some AVX2
- * machines it is microcode that takes longer than this loop.) */
+/* Position of the n-th (0-based) set bit, which must exist. (pdep would be one step, but on some
+ * AVX2 machines it is microcode that takes longer than this loop.) */
 static inline unsigned find_nth_bit(uint64_t bits, unsigned n)
 {
     for (; n > 0; n--)
@@ -81,8 +81,8 @@ static inline unsigned find_nth_bit(uint64_t bits, unsigned n)
     return (unsigned)__builtin_ctzll(bits);
 }
 
-/* put_positions of text_body.h for machines without a compress instruction: four bits a turn, so that
- * the loop's branch depends on the number of bits only roughly. */
+/* put_positions of text_body.h for machines without a compress instruction: four bits a turn, so
+ * that the loop's branch depends on the number of bits only roughly. */
 static inline size_t put_bits(uint64_t bits, uint32_t base, uint32_t *out)
 {
     size_t count = (size_t)__builtin_popcountll(bits);

@@ -39,8 +39,8 @@ struct aggregate_local {
     struct lb_aggregate aggregate;
     bool is_ordered;
     bool stays_small;
-    uint64_t rows_seen;  /* since the last flush */
-    uint64_t n_flushes;  /* within this morsel */
+    uint64_t rows_seen; /* since the last flush */
+    uint64_t n_flushes; /* within this morsel */
     struct lb_buf sort_key;
     struct lb_buf encoded;
     struct lb_buf partial;
@@ -177,8 +177,8 @@ static lb_status flush(struct lb_op_local *local, struct lb_error *err)
 /* Whether the next batch might not fit. */
 static bool is_full(const struct aggregate_shared *shared, const struct aggregate_local *state)
 {
-    size_t bytes = lb_group_table_next_bytes(&state->table) +
-                   shared->class->held_bytes(&state->aggregate);
+    size_t bytes =
+        lb_group_table_next_bytes(&state->table) + shared->class->held_bytes(&state->aggregate);
     if (bytes <= SMALL_TABLE_BYTES || state->table.n_entries == 0)
         return false;
     if (state->stays_small || bytes > shared->table_bytes)
@@ -267,7 +267,7 @@ struct merge_shared {
     struct lb_sorter *sorter; /* borrowed from the sink */
     const struct lb_op *sink;
     const struct lb_aggregate_class *class;
-    uint32_t next_range;      /* guarded by the stage's lock */
+    uint32_t next_range; /* guarded by the stage's lock */
 };
 
 struct merge_local {
@@ -275,8 +275,8 @@ struct merge_local {
     struct lb_sort_cursor *cursor;
     struct lb_aggregate aggregate;
     struct lb_batch_builder builder;
-    struct lb_buf group;   /* sort key of the current group */
-    struct lb_buf key;     /* its encoded key; empty: a string, see FORMAT */
+    struct lb_buf group; /* sort key of the current group */
+    struct lb_buf key;   /* its encoded key; empty: a string, see FORMAT */
     struct lb_buf result;
     bool in_group;
 };
@@ -358,7 +358,8 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
                    memcmp(row->bytes, state->group.data, row->key_size) == 0;
     if (is_same) {
         /* 1 and 1.0 are one key: which of them stands for it must not depend on the split into morsels. */
-        if (lb_key_compare(encoded, encoded_size, state->key.data, state->key.size) > 0) {
+        if (encoded_size > 0 && state->key.size > 0 &&
+            lb_key_compare(encoded, encoded_size, state->key.data, state->key.size) > 0) {
             state->key.size = 0;
             LB_TRY(lb_buf_append(&state->key, encoded, encoded_size, err));
         }

@@ -81,8 +81,7 @@ static lb_status cartesian_push(struct lb_op_local *local, const struct lb_batch
         LB_TRY(cross_row(local, batch, lb_batch_row(batch, i), err));
     if (state->builder.n_rows == 0)
         return LB_OK;
-    lb_status status =
-        lb_push(local->next, lb_batch_builder_finish(&state->builder, batch), err);
+    lb_status status = lb_push(local->next, lb_batch_builder_finish(&state->builder, batch), err);
     lb_batch_builder_reset(&state->builder);
     return status;
 }

@@ -41,15 +41,15 @@ struct lb_run {
 
 struct lb_worker {
     struct lb_run *run;
-    uint32_t index;    /* 0..n_threads-1 */
-    uint64_t morsel;   /* number of the current morsel within the stage */
-    char input[512];   /* name of what the source reads now (a file's path), "" unknown */
-    void *host_state;  /* NULL until lb_worker_host was called */
+    uint32_t index;   /* 0..n_threads-1 */
+    uint64_t morsel;  /* number of the current morsel within the stage */
+    char input[512];  /* name of what the source reads now (a file's path), "" unknown */
+    void *host_state; /* NULL until lb_worker_host was called */
 };
 
 /* The host state of this worker, started when needed. */
-lb_status lb_worker_host(struct lb_worker *worker, void **host_state, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_worker_host(struct lb_worker *worker, void **host_state,
+                         struct lb_error *err) LB_MUST_USE;
 
 /* Memory that one worker of a stage may hold for sorting, tables and the like: its part of what the budget
  * has left. */

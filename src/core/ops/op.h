@@ -36,16 +36,16 @@ enum lb_op_kind { LB_OP_SOURCE, LB_OP_TRANSFORM, LB_OP_SINK };
 struct lb_op {
     const struct lb_op_class *class;
     struct lb_run *run;
-    struct lb_value params;   /* the plan node: a codec map; lives as long as the plan */
-    const char *label;        /* for people: "map", "mapper of step 1" */
-    struct lb_op **inputs;    /* sinks of earlier stages that it reads */
+    struct lb_value params; /* the plan node: a codec map; lives as long as the plan */
+    const char *label;      /* for people: "map", "mapper of step 1" */
+    struct lb_op **inputs;  /* sinks of earlier stages that it reads */
     uint32_t n_inputs;
     struct lb_store *handle;  /* scan.store: a store from outside the plan, borrowed; or NULL */
     void *shared;             /* the class's own */
     bool is_open;             /* between open and close */
-    _Atomic uint64_t rows_in;   /* records pushed to it (a source: by it), added up at detach */
-    _Atomic bool enough;        /* sinks: no further morsel is needed */
-    uint64_t n_result;          /* sinks: records counted, stored or written; set by finish */
+    _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */
+    _Atomic bool enough;      /* sinks: no further morsel is needed */
+    uint64_t n_result;        /* sinks: records counted, stored or written; set by finish */
 };
 
 struct lb_op_local {
@@ -64,7 +64,8 @@ struct lb_op_class {
     lb_status (*claim)(struct lb_op_local *local, bool *more, struct lb_error *err);
     lb_status (*begin)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*produce)(struct lb_op_local *local, struct lb_error *err);
-    lb_status (*push)(struct lb_op_local *local, const struct lb_batch *batch, struct lb_error *err);
+    lb_status (*push)(struct lb_op_local *local, const struct lb_batch *batch,
+                      struct lb_error *err);
     lb_status (*end)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*combine)(struct lb_op_local *local, struct lb_error *err);
     void (*detach)(struct lb_op_local *local);
@@ -74,8 +75,8 @@ struct lb_op_class {
 
 /* Hands a batch to an operator. Empty batches are dropped. Stops with LB_ERR_CANCELLED when the run was told to
  * stop. */
-lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch,
+                  struct lb_error *err) LB_MUST_USE;
 
 /* Calls the class's close once, if open was called. */
 void lb_op_close(struct lb_op *op);

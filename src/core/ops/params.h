@@ -6,7 +6,7 @@
 #include "core/ops/op.h"
 
 /* The parameter `paths`, a list of strings, expanded to files. */
-lb_status lb_param_paths(const struct lb_op *op, struct lb_file_list *files, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_param_paths(const struct lb_op *op, struct lb_file_list *files,
+                         struct lb_error *err) LB_MUST_USE;
 
 #endif

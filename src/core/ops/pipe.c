@@ -144,10 +144,8 @@ static lb_status push_lines(struct lb_op_local *local, bool at_end, struct lb_er
         if (n == 0)
             break;
         struct lb_column column = {.type = LB_STRING, .views = state->views};
-        struct lb_batch batch = {.n_rows = (uint32_t)n,
-                                 .n_columns = 1,
-                                 .n_selected = (uint32_t)n,
-                                 .columns = &column};
+        struct lb_batch batch = {
+            .n_rows = (uint32_t)n, .n_columns = 1, .n_selected = (uint32_t)n, .columns = &column};
         LB_TRY(lb_push(local->next, &batch, err));
     }
     size_t used = (size_t)(cursor - state->output.data);
@@ -175,8 +173,8 @@ static lb_status read_output(struct lb_op_local *local, struct lb_error *err)
 static lb_status write_input(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
-    ssize_t put = write(state->in, state->input.data + state->written,
-                        state->input.size - state->written);
+    ssize_t put =
+        write(state->in, state->input.data + state->written, state->input.size - state->written);
     if (put >= 0) {
         state->written += (size_t)put;
     } else if (errno == EPIPE) { /* it wants no more */

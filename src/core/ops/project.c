@@ -16,7 +16,7 @@ struct project_local {
     struct lb_column columns[LB_MAX_COLUMNS];
     int64_t tags[LB_BATCH_ROWS];
     uint32_t select[LB_BATCH_ROWS];
-    uint64_t n_rows;    /* sample: rows seen in this morsel */
+    uint64_t n_rows; /* sample: rows seen in this morsel */
     struct lb_batch_builder builder;
     struct lb_buf list;
 };
@@ -225,16 +225,16 @@ static lb_status split_push(struct lb_op_local *local, const struct lb_batch *ba
     return flush(local, batch, err);
 }
 
-#define PROJECT_OP(variable, op_name, begin_function, push_function)                               \
-    const struct lb_op_class variable = {                                                          \
-        .name = op_name,                                                                           \
-        .kind = LB_OP_TRANSFORM,                                                                   \
-        .open = project_open,                                                                      \
-        .attach = project_attach,                                                                  \
-        .begin = begin_function,                                                                   \
-        .push = push_function,                                                                     \
-        .detach = project_detach,                                                                  \
-        .close = project_close,                                                                    \
+#define PROJECT_OP(variable, op_name, begin_function, push_function) \
+    const struct lb_op_class variable = {                            \
+        .name = op_name,                                             \
+        .kind = LB_OP_TRANSFORM,                                     \
+        .open = project_open,                                        \
+        .attach = project_attach,                                    \
+        .begin = begin_function,                                     \
+        .push = push_function,                                       \
+        .detach = project_detach,                                    \
+        .close = project_close,                                      \
     }
 PROJECT_OP(lb_op_project, "project", NULL, project_push);
 PROJECT_OP(lb_op_pack, "pack", NULL, pack_push);

@@ -16,9 +16,9 @@ struct scan_local {
     uint32_t range;
     struct lb_sort_cursor *cursor; /* of the claimed range */
     struct lb_batch_builder builder;
-    struct lb_buf list;       /* scan.groups: the values so far, encoded */
-    struct lb_buf group;      /* the current group's key bytes */
-    uint32_t partition;       /* and partition */
+    struct lb_buf list;  /* scan.groups: the values so far, encoded */
+    struct lb_buf group; /* the current group's key bytes */
+    uint32_t partition;  /* and partition */
     bool in_group;
 };
 
@@ -288,7 +288,8 @@ static lb_status set_produce(struct lb_op_local *local, struct lb_error *err)
             has_right = is_right;
             is_done = false;
         }
-        bool wanted = !is_right && (shared->kind == SET_SUBTRACT ? !has_right : has_right && !is_done);
+        bool wanted =
+            !is_right && (shared->kind == SET_SUBTRACT ? !has_right : has_right && !is_done);
         if (wanted) {
             is_done = true;
             LB_TRY(lb_sort_row_decode(row, &state->builder, err));

@@ -19,7 +19,12 @@
 #include "core/ops/params.h"
 
 #ifdef LB_TINY
-enum { BLOCK_BYTES = 512, CHUNK_BYTES = 1024, LEAST_SPLIT_BYTES = 2048, MOST_SPLIT_BYTES = 1 << 16 };
+enum {
+    BLOCK_BYTES = 512,
+    CHUNK_BYTES = 1024,
+    LEAST_SPLIT_BYTES = 2048,
+    MOST_SPLIT_BYTES = 1 << 16
+};
 #else
 enum {
     BLOCK_BYTES = 256 << 10,
@@ -36,8 +41,8 @@ enum mode { MODE_LINES, MODE_WORDS, MODE_FIELD };
 struct text_shared {
     struct lb_file_list files;
     enum mode mode;
-    uint32_t field;           /* MODE_FIELD: 1-based */
-    char *separator;          /* MODE_FIELD: NULL: blanks */
+    uint32_t field;  /* MODE_FIELD: 1-based */
+    char *separator; /* MODE_FIELD: NULL: blanks */
     /* guarded by the stage's lock */
     size_t file;              /* being split or read */
     uint64_t offset;          /* of the next split, or bytes of the stream so far */
@@ -48,15 +53,15 @@ struct text_shared {
 
 struct text_local {
     const struct lb_file *file;
-    bool is_chunk;            /* data is in block already */
-    uint64_t start, end;      /* the split */
-    char *block;              /* block_bytes + LB_TEXT_PADDING */
+    bool is_chunk;       /* data is in block already */
+    uint64_t start, end; /* the split */
+    char *block;         /* block_bytes + LB_TEXT_PADDING */
     size_t block_bytes;
-    size_t used;              /* bytes in block */
-    uint64_t block_offset;    /* of block[0] in the file or stream */
-    uint64_t block_line;      /* chunk: line number of block[0]; 0: not known */
+    size_t used;           /* bytes in block */
+    uint64_t block_offset; /* of block[0] in the file or stream */
+    uint64_t block_line;   /* chunk: line number of block[0]; 0: not known */
     int fd;
-    const char *batch_start;  /* where the batch being pushed begins */
+    const char *batch_start; /* where the batch being pushed begins */
     struct lb_view views[LB_BATCH_ROWS];
     struct lb_view fields[LB_BATCH_ROWS];
     uint64_t valid[(LB_BATCH_ROWS + 63) / 64];
@@ -269,9 +274,10 @@ static lb_status text_locate(const struct lb_batch *batch, uint32_t row, struct 
     const struct text_local *state = local->state;
     const char *start = find_row(shared, state, row);
     uint64_t offset = state->block_offset + (uint64_t)(start - state->block);
-    uint64_t line = state->is_chunk ? state->block_line + lb_text_count_newlines(
-                                          state->block, (size_t)(start - state->block))
-                                    : count_lines_before(state->file->path, offset);
+    uint64_t line = state->is_chunk
+                        ? state->block_line +
+                              lb_text_count_newlines(state->block, (size_t)(start - state->block))
+                        : count_lines_before(state->file->path, offset);
     const char *end = state->block + state->used;
     const char *newline = memchr(start, '\n', (size_t)(end - start));
     size_t size = (size_t)((newline != NULL ? newline : end) - start);
@@ -365,8 +371,8 @@ static lb_status read_at(struct text_local *state, char *data, size_t size, uint
 }
 
 /* Moves what is not pushed yet to the block's front and reads up to `wanted` bytes behind it, not beyond `limit`. */
-static lb_status refill(struct text_local *state, const char *cursor, uint64_t limit,
-                        size_t wanted, struct lb_error *err)
+static lb_status refill(struct text_local *state, const char *cursor, uint64_t limit, size_t wanted,
+                        struct lb_error *err)
 {
     size_t rest = (size_t)(state->block + state->used - cursor);
     uint64_t offset = state->block_offset + state->used;

@@ -41,8 +41,7 @@ static lb_status range_open(struct lb_op *self, struct lb_error *err)
         return lb_error_set(err, LB_ERR_USAGE, "%s: the step is 0", self->label);
     /* Unsigned differences are exact for any two int64 in the right order. */
     if (shared->step > 0 && shared->first <= last)
-        shared->count =
-            ((uint64_t)last - (uint64_t)shared->first) / (uint64_t)shared->step + 1;
+        shared->count = ((uint64_t)last - (uint64_t)shared->first) / (uint64_t)shared->step + 1;
     else if (shared->step < 0 && shared->first >= last)
         shared->count =
             ((uint64_t)shared->first - (uint64_t)last) / (0 - (uint64_t)shared->step) + 1;
@@ -52,8 +51,9 @@ static lb_status range_open(struct lb_op *self, struct lb_error *err)
 static lb_status range_attach(struct lb_op_local *local, struct lb_error *err)
 {
     local->state = lb_alloc_zero(sizeof(struct range_local));
-    return local->state != NULL ? LB_OK
-                                : lb_error_memory(err, local->op->label, sizeof(struct range_local));
+    return local->state != NULL
+               ? LB_OK
+               : lb_error_memory(err, local->op->label, sizeof(struct range_local));
 }
 
 static lb_status range_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
@@ -81,8 +81,7 @@ static lb_status range_produce(struct lb_op_local *local, struct lb_error *err)
             state->values[n] =
                 (int64_t)((uint64_t)shared->first + state->from * (uint64_t)shared->step);
         struct lb_column column = {.type = LB_INT64, .ints = state->values};
-        struct lb_batch batch = {
-            .n_rows = n, .n_columns = 1, .n_selected = n, .columns = &column};
+        struct lb_batch batch = {.n_rows = n, .n_columns = 1, .n_selected = n, .columns = &column};
         LB_TRY(lb_push(local->next, &batch, err));
     }
     return LB_OK;

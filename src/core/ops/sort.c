@@ -19,13 +19,13 @@ struct sort_shared {
     bool sides;
     bool values;
     bool keep_key;
-    bool closed;         /* something follows the group's part of the key */
+    bool closed; /* something follows the group's part of the key */
     uint32_t n_partitions;
 };
 
 struct sort_local {
     struct lb_sort_writer *writer;
-    uint64_t sequence;   /* of the next row: morsel << 40 | number */
+    uint64_t sequence; /* of the next row: morsel << 40 | number */
     struct lb_buf key;
     struct lb_buf payload;
     struct lb_buf record; /* a whole record as a list */
@@ -88,6 +88,7 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     struct lb_sorter_config config = {
         .n_partitions = shared->n_partitions,
         .n_ranges = by == BY_NONE ? 256 : 1, /* a group must not be split */
+        .split_keys = by == BY_NONE,
         .descending = descending,
         .writer_bytes = lb_run_worker_bytes(self->run),
         .merge_bytes = lb_run_worker_bytes(self->run) / 2 * self->run->options.n_threads,

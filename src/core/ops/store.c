@@ -21,10 +21,10 @@ enum { CHUNK_BYTES = 128 << 10 };
 
 struct chunk {
     uint64_t morsel;
-    uint32_t part;          /* number within its morsel */
+    uint32_t part; /* number within its morsel */
     uint32_t n_rows;
-    uint64_t first_row;     /* set by seal */
-    char *data;             /* NULL when spilled */
+    uint64_t first_row; /* set by seal */
+    char *data;         /* NULL when spilled */
     size_t size;
     struct lb_spill *spill; /* borrowed from the store's list */
     struct lb_frame frame;
@@ -44,22 +44,22 @@ struct lb_store {
     struct chunks chunks;
     struct lb_spill **spills;
     size_t n_spills;
-    uint64_t *ended;          /* rows + 1 of each morsel that has ended, 0 if not; by morsel number */
+    uint64_t *ended; /* rows + 1 of each morsel that has ended, 0 if not; by morsel number */
     size_t ended_capacity;
-    uint64_t n_settled;       /* morsels 0..n_settled-1 have ended */
+    uint64_t n_settled; /* morsels 0..n_settled-1 have ended */
     uint64_t settled_rows;
-    uint64_t n_rows;          /* set by seal */
+    uint64_t n_rows; /* set by seal */
     bool is_sealed;
 };
 
 struct lb_store_writer {
     struct lb_store *store;
-    struct lb_spill *spill;   /* this writer's file, owned by the store */
-    struct lb_buf buf;        /* the chunk being filled */
+    struct lb_spill *spill; /* this writer's file, owned by the store */
+    struct lb_buf buf;      /* the chunk being filled */
     uint32_t buf_rows;
     uint64_t morsel;
     uint64_t morsel_rows;
-    struct chunks chunks;     /* of the current morsel */
+    struct chunks chunks; /* of the current morsel */
 };
 
 lb_status lb_store_new(struct lb_budget *budget, const char *tmp_dir, struct lb_store **out,
@@ -192,8 +192,8 @@ static lb_status flush(struct lb_store_writer *writer, struct lb_error *err)
     } else {
         if (writer->spill == NULL)
             LB_TRY(open_spill(writer, err));
-        LB_TRY(lb_spill_append(writer->spill, writer->buf.data, writer->buf.size, &chunk.frame,
-                               err));
+        LB_TRY(
+            lb_spill_append(writer->spill, writer->buf.data, writer->buf.size, &chunk.frame, err));
         chunk.spill = writer->spill;
     }
     writer->chunks.items[writer->chunks.n++] = chunk;

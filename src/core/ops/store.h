@@ -21,8 +21,8 @@ void lb_store_unref(struct lb_store *store); /* NULL allowed */
 
 lb_status lb_store_writer_new(struct lb_store *store, struct lb_store_writer **writer,
                               struct lb_error *err) LB_MUST_USE;
-lb_status lb_store_begin(struct lb_store_writer *writer, uint64_t morsel, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_store_begin(struct lb_store_writer *writer, uint64_t morsel,
+                         struct lb_error *err) LB_MUST_USE;
 lb_status lb_store_add(struct lb_store_writer *writer, const struct lb_batch *batch,
                        struct lb_error *err) LB_MUST_USE;
 lb_status lb_store_end(struct lb_store_writer *writer, struct lb_error *err) LB_MUST_USE;
@@ -36,7 +36,8 @@ uint64_t lb_store_n_rows(const struct lb_store *store);
 uint64_t lb_store_spilled_bytes(const struct lb_store *store);
 uint32_t lb_store_n_chunks(const struct lb_store *store);
 /* Rows of chunk i that count, and the number of the first of them in the whole store. */
-void lb_store_chunk(const struct lb_store *store, uint32_t i, uint32_t *n_rows, uint64_t *first_row);
+void lb_store_chunk(const struct lb_store *store, uint32_t i, uint32_t *n_rows,
+                    uint64_t *first_row);
 /* The bytes of chunk i: in memory, or read into scratch. */
 lb_status lb_store_read(struct lb_store *store, uint32_t i, struct lb_buf *scratch,
                         const char **data, size_t *size, struct lb_error *err) LB_MUST_USE;

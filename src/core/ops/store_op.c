@@ -120,7 +120,7 @@ const struct lb_op_class lb_op_store_class = {
 struct scan_shared {
     struct lb_store *store; /* shares */
     bool with_index;
-    uint32_t next_chunk;    /* guarded by the stage's lock */
+    uint32_t next_chunk; /* guarded by the stage's lock */
 };
 
 struct scan_local {
@@ -135,8 +135,7 @@ static lb_status scan_open(struct lb_op *self, struct lb_error *err)
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     LB_TRY(lb_param_bool(self, "index", false, &shared->with_index, err));
-    struct lb_store *store =
-        self->n_inputs > 0 ? lb_store_of_sink(self->inputs[0]) : self->handle;
+    struct lb_store *store = self->n_inputs > 0 ? lb_store_of_sink(self->inputs[0]) : self->handle;
     if (store == NULL)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no store", self->label);
     shared->store = lb_store_ref(store);

@@ -17,12 +17,12 @@ struct text_shared {
 };
 
 struct text_local {
-    struct lb_batch_builder builder;      /* words, fields */
-    struct lb_view views[LB_BATCH_ROWS];  /* field, lower */
+    struct lb_batch_builder builder;     /* words, fields */
+    struct lb_view views[LB_BATCH_ROWS]; /* field, lower */
     uint64_t valid[(LB_BATCH_ROWS + 63) / 64];
-    uint32_t select[LB_BATCH_ROWS];       /* grep */
-    struct lb_arena strings;              /* lower */
-    struct lb_buf padded;                 /* a line with the padding that the kernels want */
+    uint32_t select[LB_BATCH_ROWS]; /* grep */
+    struct lb_arena strings;        /* lower */
+    struct lb_buf padded;           /* a line with the padding that the kernels want */
     struct lb_column columns[LB_MAX_COLUMNS];
 };
 
@@ -93,8 +93,8 @@ static lb_status check_strings(struct lb_op_local *local, const struct lb_batch 
         lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s", local->op->label, name);
         struct lb_buf where = {0};
         if (lb_batch_locate(batch, row, &where, err) == LB_OK && where.size > 0)
-            lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s\n  %.*s",
-                         local->op->label, name, (int)where.size, where.data);
+            lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s\n  %.*s", local->op->label,
+                         name, (int)where.size, where.data);
         lb_buf_fini(&where);
         return LB_ERR_USER;
     }
@@ -159,8 +159,8 @@ static lb_status add_field(struct lb_op_local *local, uint32_t i, const char *da
     struct text_local *state = local->state;
     struct lb_builder *column = NULL;
     if (i >= LB_MAX_COLUMNS)
-        return lb_error_set(err, LB_ERR_DATA, "%s: more than %d fields in a line",
-                            local->op->label, LB_MAX_COLUMNS);
+        return lb_error_set(err, LB_ERR_DATA, "%s: more than %d fields in a line", local->op->label,
+                            LB_MAX_COLUMNS);
     LB_TRY(lb_batch_builder_column(&state->builder, i, &column, err));
     return lb_builder_string(column, data, size, err);
 }
@@ -180,10 +180,13 @@ static lb_status fields_push(struct lb_op_local *local, const struct lb_batch *b
         const char *end = cursor + view->size;
         uint32_t n_fields = 0;
         if (shared->separator == NULL) {
-            size_t n = lb_text_words(&cursor, end, true, state->views, LB_BATCH_ROWS);
-            for (size_t j = 0; j < n; j++)
-                LB_TRY(add_field(local, n_fields++, lb_view_data(&state->views[j]),
-                                 state->views[j].size, err));
+            size_t n;
+            do {
+                n = lb_text_words(&cursor, end, true, state->views, LB_BATCH_ROWS);
+                for (size_t j = 0; j < n; j++)
+                    LB_TRY(add_field(local, n_fields++, lb_view_data(&state->views[j]),
+                                     state->views[j].size, err));
+            } while (n == LB_BATCH_ROWS);
         } else {
             for (const char *next = cursor; next != NULL; cursor = next + shared->separator_size) {
                 next = memmem(cursor, (size_t)(end - cursor), shared->separator,
@@ -249,9 +252,8 @@ static lb_status field_push(struct lb_op_local *local, const struct lb_batch *ba
             found.data = data + (found.data - line);
         state->views[row] = found;
     }
-    struct lb_column column = {.type = LB_STRING,
-                               .valid = n_missing > 0 ? state->valid : NULL,
-                               .views = state->views};
+    struct lb_column column = {
+        .type = LB_STRING, .valid = n_missing > 0 ? state->valid : NULL, .views = state->views};
     return push_replaced(local, batch, &column, true, err);
 }
 
@@ -308,15 +310,15 @@ static lb_status lower_push(struct lb_op_local *local, const struct lb_batch *ba
     return push_replaced(local, batch, &column, false, err);
 }
 
-#define TEXT_OP(variable, text_name, function)                                                     \
-    const struct lb_op_class variable = {                                                          \
-        .name = text_name,                                                                         \
-        .kind = LB_OP_TRANSFORM,                                                                   \
-        .open = text_open,                                                                         \
-        .attach = text_attach,                                                                     \
-        .push = function,                                                                          \
-        .detach = text_detach,                                                                     \
-        .close = text_close,                                                                       \
+#define TEXT_OP(variable, text_name, function) \
+    const struct lb_op_class variable = {      \
+        .name = text_name,                     \
+        .kind = LB_OP_TRANSFORM,               \
+        .open = text_open,                     \
+        .attach = text_attach,                 \
+        .push = function,                      \
+        .detach = text_detach,                 \
+        .close = text_close,                   \
     }
 TEXT_OP(lb_op_words, "words", words_push);
 TEXT_OP(lb_op_fields, "fields", fields_push);

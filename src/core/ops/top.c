@@ -14,12 +14,12 @@
 #include "core/ops/store.h"
 
 struct candidate {
-    uint64_t sequence;  /* morsel << 40 | number */
+    uint64_t sequence; /* morsel << 40 | number */
     uint32_t key_size;
     uint32_t row_size;
     uint32_t n_columns;
-    bool descending;    /* as the operator's; here for qsort's comparison */
-    char *bytes;        /* key, then the row's codec values */
+    bool descending; /* as the operator's; here for qsort's comparison */
+    char *bytes;     /* key, then the row's codec values */
 };
 
 struct candidates {
@@ -33,13 +33,13 @@ struct top_shared {
     uint64_t n;
     bool descending;
     pthread_mutex_t lock;
-    struct candidates all;  /* what the workers handed over; guarded by lock */
+    struct candidates all; /* what the workers handed over; guarded by lock */
 };
 
 struct top_local {
     struct candidates kept;
-    bool has_bar;           /* kept.items[n - 1] is the worst of the n best so far */
-    uint64_t sequence;      /* of the next record */
+    bool has_bar;      /* kept.items[n - 1] is the worst of the n best so far */
+    uint64_t sequence; /* of the next record */
     struct lb_buf key;
     struct lb_buf row;
 };

@@ -33,29 +33,31 @@ struct parked {
 struct write_shared {
     struct lb_output *output;
     bool is_native;
-    bool part_per_morsel;       /* directories: a part for each morsel, else a new one beyond PART_BYTES */
+    bool
+        part_per_morsel; /* directories: a part for each morsel, else a new one beyond PART_BYTES */
     enum lb_format format;
     enum lb_compression compression;
     pthread_mutex_t lock;
     pthread_cond_t turned;
     uint64_t turn;
-    struct parked *parked;      /* by morsel number, ascending */
-    bool in_part;               /* directories: a part is open */
+    struct parked *parked; /* by morsel number, ascending */
+    bool in_part;          /* directories: a part is open */
     uint32_t n_parts;
     uint64_t part_bytes, part_rows;
     uint64_t n_rows;
 };
 
 struct write_local {
-    struct lb_buf raw;    /* formatted, to be compressed */
-    struct lb_buf ready;  /* to be written */
-    uint64_t n_rows;      /* formatted since the last handing over */
+    struct lb_buf raw;   /* formatted, to be compressed */
+    struct lb_buf ready; /* to be written */
+    uint64_t n_rows;     /* formatted since the last handing over */
 };
 
 static lb_status param_compression(const struct lb_op *op, const char *path,
                                    enum lb_compression *compression, struct lb_error *err)
 {
-    static const char *const names[] = {"none", "gzip", "zstd", "lz4", "bzip2"}; /* ORDER compressions */
+    static const char *const names[] = {"none", "gzip", "zstd", "lz4",
+                                        "bzip2"}; /* ORDER compressions */
     char *name = NULL;
     LB_TRY(lb_param_string(op, "compression", &name, err));
     *compression = lb_compression_of(path);
@@ -144,8 +146,8 @@ static lb_status put(struct write_shared *shared, const void *data, size_t size,
 static lb_status put_native(struct write_shared *shared, bool is_end, struct lb_error *err)
 {
     struct lb_buf raw = {0}, packed = {0};
-    lb_status status = is_end ? lb_native_put_end(shared->part_rows, &raw, err)
-                              : lb_native_put_head(&raw, err);
+    lb_status status =
+        is_end ? lb_native_put_end(shared->part_rows, &raw, err) : lb_native_put_head(&raw, err);
     if (status == LB_OK)
         status = lb_output_compress(shared->compression, raw.data, raw.size, &packed, err);
     if (status == LB_OK)
@@ -155,10 +157,19 @@ static lb_status put_native(struct write_shared *shared, bool is_end, struct lb_
     return status;
 }
 
+/* Ends a part. A compressed file without bytes would be taken for a truncated one: it gets one empty member. */
 static lb_status end_part(struct write_shared *shared, struct lb_error *err)
 {
     if (shared->in_part && shared->is_native)
         LB_TRY(put_native(shared, true, err));
+    if (shared->in_part && shared->part_bytes == 0 && shared->compression != LB_PLAIN) {
+        struct lb_buf empty = {0};
+        lb_status status = lb_output_compress(shared->compression, "", 0, &empty, err);
+        if (status == LB_OK)
+            status = put(shared, empty.data, empty.size, err);
+        lb_buf_fini(&empty);
+        LB_TRY(status);
+    }
     shared->in_part = false;
     shared->part_bytes = shared->part_rows = 0;
     return LB_OK;
@@ -300,11 +311,13 @@ static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *er
     struct write_local *state = local->state;
     struct lb_budget *budget = local->worker->run->budget;
     uint64_t offset = lb_output_claim(shared->output, state->ready.size);
+    shared->part_bytes += state->ready.size;
     shared->n_rows += state->n_rows;
     shared->turn++;
     struct parked *claimed = NULL, **last = &claimed, *parked = NULL;
     while ((parked = take_parked(shared)) != NULL) {
         (void)lb_output_claim(shared->output, parked->bytes.size);
+        shared->part_bytes += parked->bytes.size;
         shared->n_rows += parked->n_rows;
         shared->turn++;
         parked->next = NULL;
@@ -315,8 +328,8 @@ static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *er
     pthread_mutex_unlock(&shared->lock);
     lb_status status = LB_OK;
     if (state->ready.size > 0)
-        status = lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size,
-                                    err);
+        status =
+            lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size, err);
     offset += state->ready.size;
     while (claimed != NULL) {
         parked = claimed;
@@ -368,10 +381,11 @@ static lb_status write_early(struct lb_op_local *local, struct lb_error *err)
     if (writes_at_offsets(shared)) {
         pthread_mutex_lock(&shared->lock);
         uint64_t offset = lb_output_claim(shared->output, state->ready.size);
+        shared->part_bytes += state->ready.size;
         shared->n_rows += state->n_rows;
         pthread_mutex_unlock(&shared->lock);
-        LB_TRY(lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size,
-                                  err));
+        LB_TRY(
+            lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size, err));
     } else {
         LB_TRY(put_ready(shared, &state->ready, state->n_rows, err));
     }
@@ -410,8 +424,8 @@ static lb_status write_end(struct lb_op_local *local, struct lb_error *err)
     if (status == LB_OK && !is_parked)
         status = wait_for_turn(local, err);
     if (status == LB_OK && !is_parked)
-        status = writes_at_offsets(shared) ? write_at_offsets(local, err)
-                                           : write_in_turn(local, err);
+        status =
+            writes_at_offsets(shared) ? write_at_offsets(local, err) : write_in_turn(local, err);
     pthread_cond_broadcast(&shared->turned);
     pthread_mutex_unlock(&shared->lock);
     return status;
@@ -428,8 +442,8 @@ static void write_detach(struct lb_op_local *local)
 static lb_status write_finish(struct lb_op *self, struct lb_error *err)
 {
     struct write_shared *shared = self->shared;
-    /* A native file is whole, head and end, even without records. */
-    if (shared->is_native && !lb_output_is_directory(shared->output))
+    /* A single file is whole, with head and end, even without records. */
+    if (!lb_output_is_directory(shared->output))
         LB_TRY(begin_part(shared, err));
     LB_TRY(end_part(shared, err));
     self->n_result = shared->n_rows;

@@ -16,7 +16,7 @@ struct node {
     const struct lb_op_class *class; /* NULL: a union */
     struct lb_value params;
     char *label;
-    uint32_t *inputs;        /* 0-based */
+    uint32_t *inputs; /* 0-based */
     uint32_t n_inputs;
     bool is_result;
     bool is_sink;
@@ -26,8 +26,8 @@ struct node {
 };
 
 struct stage {
-    struct lb_stage run;     /* what exec sees */
-    uint32_t node;           /* the sink */
+    struct lb_stage run; /* what exec sees */
+    uint32_t node;       /* the sink */
 };
 
 struct lb_plan {
@@ -99,7 +99,8 @@ static lb_status check_input(const struct lb_plan *plan, uint32_t n, uint32_t i,
     else
         wants_sink = i > 0;
     if (from_sink != wants_sink)
-        return wrong(plan, n, wants_sink ? "must stand on a sink" : "must not stand on a sink", err);
+        return wrong(plan, n, wants_sink ? "must stand on a sink" : "must not stand on a sink",
+                     err);
     return LB_OK;
 }
 
@@ -107,8 +108,7 @@ static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *
 {
     struct node *node = &plan->nodes[n];
     struct lb_value value;
-    if (node->params.tag != 'm' || !lb_value_field(&node->params, "op", &value) ||
-        value.tag != 's')
+    if (node->params.tag != 'm' || !lb_value_field(&node->params, "op", &value) || value.tag != 's')
         return lb_error_set(err, LB_ERR_INTERNAL, "plan node %u has no op", n + 1);
     char *name = copy_text(&value);
     if (name == NULL)
@@ -422,8 +422,8 @@ lb_status lb_plan_describe(const struct lb_plan *plan, bool with_metrics, struct
         LB_TRY(lb_buf_append_byte(out, '\n', err));
         for (uint32_t i = 0; i < stage->n_legs; i++)
             for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
-                LB_TRY(describe_op(stage->legs[i].ops[j], j == 0 ? "" : "| ", with_metrics, out,
-                                   err));
+                LB_TRY(
+                    describe_op(stage->legs[i].ops[j], j == 0 ? "" : "| ", with_metrics, out, err));
         LB_TRY(describe_op(stage->sink, "=> ", with_metrics, out, err));
     }
     return LB_OK;

@@ -60,15 +60,15 @@
 struct lb_plan;
 
 /* Decodes, checks and keeps a copy of the description. */
-lb_status lb_plan_new(const char *data, size_t size, struct lb_plan **plan, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_plan_new(const char *data, size_t size, struct lb_plan **plan,
+                      struct lb_error *err) LB_MUST_USE;
 void lb_plan_delete(struct lb_plan *plan);
 /* Gives a sealed store a number that scan.store's `handle` may name. Shares the store. */
 lb_status lb_plan_add_handle(struct lb_plan *plan, int64_t handle, struct lb_store *store,
                              struct lb_error *err) LB_MUST_USE;
 /* Runs all stages. */
-lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_error *err)
-    LB_MUST_USE;
+lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run,
+                          struct lb_error *err) LB_MUST_USE;
 
 /* Results of nodes with result = true, after a good run. */
 struct lb_plan_result {

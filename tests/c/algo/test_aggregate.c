@@ -31,7 +31,8 @@ struct number {
 static struct number numbers[500];
 static size_t n_numbers;
 
-/* Sends the numbers, all of one group, through partials of random sizes; result is one encoded value. */
+/* Sends the numbers, all of one group, through partials of random sizes; result is one encoded
+ * value. */
 static lb_status aggregate_all(const struct lb_aggregate_class *class, struct lb_buf *result)
 {
     struct lb_aggregate worker = {.class = class};
@@ -66,7 +67,8 @@ static lb_status aggregate_all(const struct lb_aggregate_class *class, struct lb
         if (status == LB_OK && (next_random() % 3 == 0 || at == n_numbers)) {
             partial.size = 0;
             assert_int_equal(class->save(&worker, &entry, &partial, &err), LB_OK);
-            status = (loaded ? class->merge : class->load)(&final, partial.data, partial.size, &err);
+            status =
+                (loaded ? class->merge : class->load)(&final, partial.data, partial.size, &err);
             loaded = true;
             class->reset(&worker);
             entry.state = 0;

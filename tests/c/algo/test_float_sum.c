@@ -1,4 +1,5 @@
-/* Reproducible sums: every order and grouping gives the same bits; exact cases give the exact result. */
+/* Reproducible sums: every order and grouping gives the same bits; exact cases give the exact
+ * result. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -50,7 +51,8 @@ static void test_known(void **state)
     assert_same_bits(sum_of((double[]){INFINITY, 1.0}, 2), INFINITY);
     assert_same_bits(sum_of((double[]){INFINITY, -INFINITY}, 2), NAN);
     assert_same_bits(sum_of((double[]){1.0, NAN}, 2), NAN);
-    assert_same_bits(sum_of((double[]){1.7976931348623157e308, 1.7976931348623157e308}, 2), INFINITY);
+    assert_same_bits(sum_of((double[]){1.7976931348623157e308, 1.7976931348623157e308}, 2),
+                     INFINITY);
     assert_same_bits(
         sum_of((double[]){1.7976931348623157e308, 1e308, -1e308, -1.7976931348623157e308}, 4), 0.0);
     assert_same_bits(sum_of((double[]){5e-324, 5e-324}, 2), 1e-323);

@@ -1,5 +1,6 @@
-/* The sorter against qsort: random rows of several shapes, few and many writers, memory from almost none to
- * plenty; ranges must cover every row once, in order, and must not depend on writers or memory. */
+/* The sorter against qsort: random rows of several shapes, few and many writers, memory from almost
+ * none to plenty; ranges must cover every row once, in order, and must not depend on writers or
+ * memory. */
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,15 +36,15 @@ struct row {
 };
 
 enum shape {
-    SHAPE_RANDOM_TEXT,  /* lines of random letters */
-    SHAPE_FEW_KEYS,     /* many equal long keys */
-    SHAPE_PREFIXES,     /* keys that are prefixes of each other, with zero bytes */
-    SHAPE_LONG_COMMON,  /* differences far behind */
-    SHAPE_NUMBERS,      /* 9 bytes, equal size */
-    SHAPE_MIXED_TAGS,   /* various first bytes, empty keys */
+    SHAPE_RANDOM_TEXT, /* lines of random letters */
+    SHAPE_FEW_KEYS,    /* many equal long keys */
+    SHAPE_PREFIXES,    /* keys that are prefixes of each other, with zero bytes */
+    SHAPE_LONG_COMMON, /* differences far behind */
+    SHAPE_NUMBERS,     /* 9 bytes, equal size */
+    SHAPE_MIXED_TAGS,  /* various first bytes, empty keys */
     SHAPE_SORTED,
-    SHAPE_GROUPS,       /* group and value part, prefix-free */
-    SHAPE_HOSTILE,      /* each key a bit longer than the one before */
+    SHAPE_GROUPS,  /* group and value part, prefix-free */
+    SHAPE_HOSTILE, /* each key a bit longer than the one before */
     N_SHAPES
 };
 

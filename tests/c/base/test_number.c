@@ -60,12 +60,17 @@ static double random_double(void)
     double value;
 
     switch (random_below(5)) {
-    case 0: /* any bits */ memcpy(&value, &bits, 8); return isnan(value) ? 0 : value;
-    case 1: /* amounts */ return (double)((int64_t)bits >> random_below(64)) / 100;
+    case 0: /* any bits */
+        memcpy(&value, &bits, 8);
+        return isnan(value) ? 0 : value;
+    case 1: /* amounts */
+        return (double)((int64_t)bits >> random_below(64)) / 100;
     case 2: /* a few digits, any scale */
         return (double)((int64_t)bits % 100000) * pow(10, (double)random_below(40) - 20);
-    case 3: return (double)((int64_t)bits >> random_below(64));
-    default: return (double)((int64_t)bits >> 11) / 1e15;
+    case 3:
+        return (double)((int64_t)bits >> random_below(64));
+    default:
+        return (double)((int64_t)bits >> 11) / 1e15;
     }
 }
 

@@ -13,13 +13,19 @@ struct model {
 static enum lb_type type_of(char tag)
 {
     switch (tag) {
-    case 'n': return LB_NULL;
+    case 'n':
+        return LB_NULL;
     case 'f':
-    case 't': return LB_BOOL;
-    case 'i': return LB_INT64;
-    case 'd': return LB_FLOAT64;
-    case 's': return LB_STRING;
-    default: return LB_ANY;
+    case 't':
+        return LB_BOOL;
+    case 'i':
+        return LB_INT64;
+    case 'd':
+        return LB_FLOAT64;
+    case 's':
+        return LB_STRING;
+    default:
+        return LB_ANY;
     }
 }
 
@@ -106,13 +112,17 @@ static lb_status append_typed(struct lb_builder *b, const struct lb_value *value
 {
     switch (value->tag) {
     case 'f':
-    case 't': return lb_builder_bool(b, value->tag == 't', err);
-    case 'i': return lb_builder_int(b, value->i, err);
-    case 'd': return lb_builder_float(b, value->d, err);
+    case 't':
+        return lb_builder_bool(b, value->tag == 't', err);
+    case 'i':
+        return lb_builder_int(b, value->i, err);
+    case 'd':
+        return lb_builder_float(b, value->d, err);
     case 's':
         return borrows ? lb_builder_view(b, value->data, value->size, err)
                        : lb_builder_string(b, value->data, value->size, err);
-    default: return lb_builder_null(b, err);
+    default:
+        return lb_builder_null(b, err);
     }
 }
 
@@ -129,11 +139,13 @@ static lb_status append(struct lb_builder *b, int i, struct lb_error *err)
         if (value.tag != 'l' && value.tag != 'm')
             return append_typed(b, &value, random_below(2), err);
         break;
-    case 1: return lb_builder_encoded_view(b, pool[i].data, pool[i].size, err);
+    case 1:
+        return lb_builder_encoded_view(b, pool[i].data, pool[i].size, err);
     case 2:
         column = lb_builder_finish(&pool_columns[i]);
         return lb_builder_column(b, &column, pool_columns[i].n_rows - 1, err);
-    default: break;
+    default:
+        break;
     }
     return lb_builder_encoded(b, pool[i].data, pool[i].size, err);
 }

@@ -17,15 +17,23 @@ static void copy_value(const char **cursor, const char *end, struct lb_buf *out)
     assert_int_equal(trusted.tag, value.tag);
     assert_int_equal(lb_codec_size(start), *cursor - start);
     switch (value.tag) {
-    case 'n': MUST(lb_codec_put_nil(out, &failure)); break;
+    case 'n':
+        MUST(lb_codec_put_nil(out, &failure));
+        break;
     case 'f':
-    case 't': MUST(lb_codec_put_bool(out, value.tag == 't', &failure)); break;
+    case 't':
+        MUST(lb_codec_put_bool(out, value.tag == 't', &failure));
+        break;
     case 'i':
         assert_true(value.i == trusted.i);
         MUST(lb_codec_put_int(out, value.i, &failure));
         break;
-    case 'd': MUST(lb_codec_put_float(out, value.d, &failure)); break;
-    case 's': MUST(lb_codec_put_string(out, value.data, value.size, &failure)); break;
+    case 'd':
+        MUST(lb_codec_put_float(out, value.d, &failure));
+        break;
+    case 's':
+        MUST(lb_codec_put_string(out, value.data, value.size, &failure));
+        break;
     default:
         MUST(lb_codec_begin(out, value.tag, &mark, &failure));
         element = value.data;

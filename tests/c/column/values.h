@@ -30,9 +30,12 @@ static inline int64_t random_int(void)
                                     -((int64_t)1 << 62)};
 
     switch (random_below(4)) {
-    case 0: return (int64_t)random_bits() >> random_below(64);
-    case 1: return (int64_t)random_below(10) - 5;
-    default: return (int64_t)((uint64_t)bases[random_below(9)] + random_below(7) - 3);
+    case 0:
+        return (int64_t)random_bits() >> random_below(64);
+    case 1:
+        return (int64_t)random_below(10) - 5;
+    default:
+        return (int64_t)((uint64_t)bases[random_below(9)] + random_below(7) - 3);
     }
 }
 
@@ -42,10 +45,15 @@ static inline double random_float(void)
     double value;
 
     switch (random_below(6)) {
-    case 0: memcpy(&value, &bits, 8); return value;
-    case 1: return random_below(2) ? 0.0 : -0.0;
-    case 2: return random_below(3) == 0 ? (double)NAN : random_below(2) ? INFINITY : -INFINITY;
-    case 3: return (double)random_int() + (random_below(2) ? 0.5 : 0);
+    case 0:
+        memcpy(&value, &bits, 8);
+        return value;
+    case 1:
+        return random_below(2) ? 0.0 : -0.0;
+    case 2:
+        return random_below(3) == 0 ? (double)NAN : random_below(2) ? INFINITY : -INFINITY;
+    case 3:
+        return (double)random_int() + (random_below(2) ? 0.5 : 0);
     default: /* next to an integer that a float can or cannot hold */
         value = (double)random_int();
         return random_below(3) == 0 ? nextafter(value, random_below(2) ? INFINITY : -INFINITY)
@@ -72,11 +80,19 @@ static inline void put_random(struct lb_buf *out, int depth)
     uint32_t count = 0;
 
     switch (random_below(depth > 0 ? 10 : 7)) {
-    case 0: MUST(lb_codec_put_nil(out, &failure)); break;
-    case 1: MUST(lb_codec_put_bool(out, random_below(2), &failure)); break;
+    case 0:
+        MUST(lb_codec_put_nil(out, &failure));
+        break;
+    case 1:
+        MUST(lb_codec_put_bool(out, random_below(2), &failure));
+        break;
     case 2:
-    case 3: MUST(lb_codec_put_int(out, random_int(), &failure)); break;
-    case 4: MUST(lb_codec_put_float(out, random_float(), &failure)); break;
+    case 3:
+        MUST(lb_codec_put_int(out, random_int(), &failure));
+        break;
+    case 4:
+        MUST(lb_codec_put_float(out, random_float(), &failure));
+        break;
     case 5:
     case 6:
         size = random_text(text, sizeof text);

@@ -1,4 +1,5 @@
-/* The native format: exact round trips of every type, several files in one, damage at every byte. */
+/* The native format: exact round trips of every type, several files in one, damage at every byte.
+ */
 #include "core/io/native.h"
 
 #include <math.h>
@@ -63,7 +64,8 @@ static void put_random(struct lb_buf *out, int depth)
     }
 }
 
-/* Fills the builder with rows; the encoded values of each row, nils at the end cut off, go to `wanted`, too. */
+/* Fills the builder with rows; the encoded values of each row, nils at the end cut off, go to
+ * `wanted`, too. */
 static void random_batch(struct lb_batch_builder *builder, bool mixed, struct lb_buf *wanted)
 {
     uint32_t n_columns = 1 + (uint32_t)random_below(4);

@@ -383,8 +383,8 @@ static void test_threads(void **state)
     free(data);
 }
 
-/* Makes the n-th call of anything fail, for every n: no failure may leave a trace but the message, nor touch what
- * was there. */
+/* Makes the n-th call of anything fail, for every n: no failure may leave a trace but the message,
+ * nor touch what was there. */
 static void every_failure(const char *path, enum lb_output_mode mode, int errno_value)
 {
     bool is_directory = path[strlen(path) - 1] == '/';

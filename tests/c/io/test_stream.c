@@ -1,5 +1,5 @@
-/* Streams: what the command line tools and our own writer compressed comes back; what is cut, damaged or has something
- * behind it is refused. */
+/* Streams: what the command line tools and our own writer compressed comes back; what is cut,
+ * damaged or has something behind it is refused. */
 #include "core/io/stream.h"
 
 #include <fcntl.h>

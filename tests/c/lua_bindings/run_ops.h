@@ -1,15 +1,16 @@
-/* What the tests of the Lua operators share: runs stages of hand-made operators on real workers, driven
- * from Lua.
+/* What the tests of the Lua operators share: runs stages of hand-made operators on real workers,
+ * driven from Lua.
  *
  *   run{ threads = 2, memory = bytes,
  *        morsels = { { {record...}, ... }, ... },
  *        sparse = true,                         -- batches have rows between that are not selected
- *        stages = { { {op = "lua.map", fn = f}, ..., sink = {op = "sort", ...} }, { {op = "lua.groups", fn = f} } } }
+ *        stages = { { {op = "lua.map", fn = f}, ..., sink = {op = "sort", ...} }, { {op =
+ *        "lua.groups", fn = f} } } }
  *
- * The first stage begins with a source that gives the morsels; a later one with a source on the sink before it. A
- * stage without sink ends in a collector, whose records run returns by morsel: { { {record...}, ... }, ... }.
- * The collector takes fail_at (the n-th record fails) and enough (records it wants of a morsel). A failed run returns
- * nil, message, status. */
+ * The first stage begins with a source that gives the morsels; a later one with a source on the
+ * sink before it. A stage without sink ends in a collector, whose records run returns by morsel: {
+ * { {record...}, ... }, ... }. The collector takes fail_at (the n-th record fails) and enough
+ * (records it wants of a morsel). A failed run returns nil, message, status. */
 #ifndef LB_TESTS_RUN_OPS_H
 #define LB_TESTS_RUN_OPS_H
 
@@ -366,7 +367,8 @@ static int l_take_skipped(lua_State *L)
     return 2;
 }
 
-/* Helpers for the chunks: same(a, b) deep equality that tells 1 from 1.0; each(list) one-value records. */
+/* Helpers for the chunks: same(a, b) deep equality that tells 1 from 1.0; each(list) one-value
+ * records. */
 static const char run_ops_prelude[] =
     "function same(a, b)\n"
     "  if type(a) ~= 'table' or type(b) ~= 'table' then\n"
@@ -377,16 +379,22 @@ static const char run_ops_prelude[] =
     "  return true\n"
     "end\n"
     "function text(v)\n"
-    "  if type(v) ~= 'table' then return type(v) == 'string' and ('%q'):format(v) or tostring(v) end\n"
+    "  if type(v) ~= 'table' then return type(v) == 'string' and ('%q'):format(v) or tostring(v) "
+    "end\n"
     "  local out = {}\n"
     "  for i = 1, #v do out[i] = text(v[i]) end\n"
-    "  for k, x in pairs(v) do if math.type(k) ~= 'integer' then out[#out + 1] = k .. '=' .. text(x) end end\n"
+    "  for k, x in pairs(v) do if math.type(k) ~= 'integer' then out[#out + 1] = k .. '=' .. "
+    "text(x) end end\n"
     "  return '{' .. table.concat(out, ', ') .. '}'\n"
     "end\n"
-    "function is(got, want) if not same(got, want) then error('got ' .. text(got):sub(1, 2000) .. '\\nwant ' .. text(want):sub(1, 2000), 2) end end\n"
-    "function each(list) local out = {} for i, v in ipairs(list) do out[i] = {v} end return out end\n"
-    "function flat(out) local all = {} for i = 1, #out do for _, r in ipairs(out[i]) do all[#all + 1] = r end end return all end\n"
-    "function through(records, ...) return flat(assert(run{morsels = {records}, stages = {{...}}})) end\n"
+    "function is(got, want) if not same(got, want) then error('got ' .. text(got):sub(1, 2000) .. "
+    "'\\nwant ' .. text(want):sub(1, 2000), 2) end end\n"
+    "function each(list) local out = {} for i, v in ipairs(list) do out[i] = {v} end return out "
+    "end\n"
+    "function flat(out) local all = {} for i = 1, #out do for _, r in ipairs(out[i]) do all[#all + "
+    "1] = r end end return all end\n"
+    "function through(records, ...) return flat(assert(run{morsels = {records}, stages = "
+    "{{...}}})) end\n"
     "function fails(pattern, records, ...)\n"
     "  local out, message, status = run{morsels = {records}, stages = {{...}}}\n"
     "  if out then error('no error but ' .. text(out), 2) end\n"
@@ -406,8 +414,8 @@ static void check_lua(const char *chunk)
     lua_pushinteger(L, LB_BATCH_ROWS);
     lua_setglobal(L, "BATCH_ROWS");
     lb_lua_register_ops();
-    if (luaL_dostring(L, run_ops_prelude) != LUA_OK || luaL_loadbuffer(L, chunk, strlen(chunk), "=chunk") ||
-        lua_pcall(L, 0, 0, 0) != LUA_OK)
+    if (luaL_dostring(L, run_ops_prelude) != LUA_OK ||
+        luaL_loadbuffer(L, chunk, strlen(chunk), "=chunk") || lua_pcall(L, 0, 0, 0) != LUA_OK)
         fail_msg("%s", lua_tostring(L, -1));
     lua_close(L);
     for (uint32_t i = 0; i < MAX_MORSELS; i++) {

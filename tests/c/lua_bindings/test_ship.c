@@ -80,7 +80,8 @@ static void test_round_trips(void **state)
         {"local n, s, b, x = 5, 'five', true, nil\n"
          "return function() return n .. s .. tostring(b) .. tostring(x) end",
          "5fivetruenil"},
-        {"local i, d = 1 << 62, 0.1 return function() return math.type(i) .. math.type(d) .. i .. d end",
+        {"local i, d = 1 << 62, 0.1 return function() return math.type(i) .. math.type(d) .. i .. "
+         "d end",
          "integerfloat46116860184273879040.1"},
         {"return function(...) return select('#', ...) end", "3"},
         {"local function fib(n) if n < 2 then return n end return fib(n - 1) + fib(n - 2) end\n"
@@ -90,7 +91,8 @@ static void test_round_trips(void **state)
          "function even(n) if n == 0 then return true end return odd(n - 1) end\n"
          "return function() return even(100) end",
          "true"},
-        {"function helper(x) return other(x) + offset end function other(x) return x * 10 end offset = 4\n"
+        {"function helper(x) return other(x) + offset end function other(x) return x * 10 end "
+         "offset = 4\n"
          "return function(x) return helper(x) end",
          "14"},
         {"config = {list = {1, 2, {deep = 'yes'}}, f = function(x) return x + 1 end}\n"
@@ -105,11 +107,15 @@ static void test_round_trips(void **state)
         {"local t = {} local a, b = function() return t end, function() return t end\n"
          "return function() return a() == b() end",
          "true"},
-        {"local Class = {} Class.__index = Class function Class:name() return 'object ' .. self.n end\n"
+        {"local Class = {} Class.__index = Class function Class:name() return 'object ' .. self.n "
+         "end\n"
          "local o = setmetatable({n = 7}, Class) return function() return o:name() end",
          "object 7"},
-        {"return function() local n = 0 local function add() n = n + 1 end add() add() return n end", "2"},
-        {"return function() local t = {} t.x = 1 t.y = function() t.x = 5 end t.y() return t.x end", "5"},
+        {"return function() local n = 0 local function add() n = n + 1 end add() add() return n "
+         "end",
+         "2"},
+        {"return function() local t = {} t.x = 1 t.y = function() t.x = 5 end t.y() return t.x end",
+         "5"},
         {"local match = string.match return function() return match('abc', 'b.') end", "bc"},
         {"local str = string return function() return str.rep('ab', 2) end", "abab"},
         {"return function() return ('x'):rep(3) .. tostring(math.pi > 3) .. #table.pack(1, 2) end",
@@ -119,34 +125,43 @@ static void test_round_trips(void **state)
         {"local mod = require 'mod' return function(x) return mod.inner.twice(x) end", "2"},
         {"local twice = require('mod').inner.twice return function(x) return twice(x) end", "2"},
         {"local count = require('mod').count return function() return type(count()) end", "number"},
-        {"local data = require('mod').data return function() return data[2] == require('mod').data[2] end",
+        {"local data = require('mod').data return function() return data[2] == "
+         "require('mod').data[2] end",
          "true"},
         {"m = require 'mod' return function() return m.data[1] end", "10"},
-        {"local c = require('luabatch.core').counter('shipped') return function() c:add(2) return c:name() end",
+        {"local c = require('luabatch.core').counter('shipped') return function() c:add(2) return "
+         "c:name() end",
          "shipped"},
-        {"hidden = 'seen' return function() local name = 'hid' .. 'den' return _G[name] end", "seen"},
+        {"hidden = 'seen' return function() local name = 'hid' .. 'den' return _G[name] end",
+         "seen"},
         {"hidden = 'seen' return function() local e = _ENV return e['hid' .. 'den'] end", "seen"},
         {"bad = coroutine.create(print) good = 'fine' also = function() return good end\n"
          "return function() local n = 'also' return _G[n]() .. tostring(_G.bad) end",
          "finenil"},
         {"bad = coroutine.create(print) good = 'fine' also = function() return bad or good end\n"
-         "return function() local n, b = 'good', 'bad' return _G[n] .. tostring(_G[b]) .. tostring(also) end",
+         "return function() local n, b = 'good', 'bad' return _G[n] .. tostring(_G[b]) .. "
+         "tostring(also) end",
          "the global 'bad' is a coroutine"},
         {"also = nil bad = coroutine.create(print) good = 'fine'\n"
          "other_bad = function() return bad, good end\n"
          "return function() local n, b, o = 'good', 'bad', 'other_bad'\n"
          "  return _G[n] .. tostring(_G[b]) .. tostring(_G[o]) end",
          "finenilnil"},
-        {"print = function(x) return 'mine' .. x end return function() return print(1) end", "mine1"},
+        {"print = function(x) return 'mine' .. x end return function() return print(1) end",
+         "mine1"},
         {"print = nil return function() return tostring(undefined_thing) end", "nil"},
-        {"local _ENV = {f = function(x) return x end, y = 5} return function() return f(y) end", "5"},
+        {"local _ENV = {f = function(x) return x end, y = 5} return function() return f(y) end",
+         "5"},
         {"local function outer() local up = 1 return function() return up end end\n"
          "local a, b = outer(), outer() return function() return a() + b() end",
          "2"},
         {"return string.upper", "1"},
-        {"local mt = {__call = function(_, x) return x + 41 end} return setmetatable({}, mt)", "42"},
+        {"local mt = {__call = function(_, x) return x + 41 end} return setmetatable({}, mt)",
+         "42"},
         {"local long = ('x'):rep(100000) return function() return #long end", "100000"},
-        {"return load('local t = {' .. ('\"a\",'):rep(300) .. '} return function() return #t end')()", "300"},
+        {"return load('local t = {' .. ('\"a\",'):rep(300) .. '} return function() return #t "
+         "end')()",
+         "300"},
         {"local parts = {} for i = 1, 300 do parts[i] = 'local v' .. i .. ' = \"k' .. i .. '\"' "
          "if i % 100 == 0 then parts[i] = parts[i] .. ' end do' end end\n"
          "late = 'late global' return load('return function() do ' .. table.concat(parts, ' ') .. "
@@ -167,12 +182,13 @@ static void test_refusals(void **state)
     (void)state;
     static const char *const cases[][2] = {
         {"local n = 0\nreturn function(x)\n  n = n + x\nend",
-         "map: the function at job.lua:2 assigns to the captured variable 'n': each worker would change "
+         "map: the function at job.lua:2 assigns to the captured variable 'n': each worker would "
+         "change "
          "its own copy; use lb.counter"},
         {"local n = 0\nreturn function(x)\n  return function() n = n + x end\nend",
          "map: the function at job.lua:2 assigns to the captured variable 'n'"},
-        {"return function(x) total = x end",
-         "map: the function at job.lua:1 assigns to the global 'total': each worker would change its own copy"},
+        {"return function(x) total = x end", "map: the function at job.lua:1 assigns to the global "
+                                             "'total': each worker would change its own copy"},
         {"local n = 0 local function bump() n = n + 1 end\nreturn function() bump() end",
          "map: the function at job.lua:1 assigns to the captured variable 'n'"},
         {"function set_it() it = 1 end return function() set_it() end",
@@ -184,11 +200,14 @@ static void test_refusals(void **state)
         {"local cfg = {items = {1, 2, io.tmpfile()}} return function() return cfg end",
          "map: the captured variable 'cfg'.items[3] of the function at job.lua:1 is a userdata"},
         {"local it = ('x'):gmatch('.') return function() return it() end",
-         "map: the captured variable 'it' of the function at job.lua:1 is a C function that belongs to no"},
-        {"db = io.tmpfile() return function() return db:read() end", "map: the global 'db' is a userdata"},
+         "map: the captured variable 'it' of the function at job.lua:1 is a C function that "
+         "belongs to no"},
+        {"db = io.tmpfile() return function() return db:read() end",
+         "map: the global 'db' is a userdata"},
         {"local t = {} for i = 1, 1000 do t = {t} end return function() return t end",
          "map: the captured variable 't'[1][1]"},
-        {"return coroutine.wrap(print)", "map: the value is a C function that belongs to no loaded module"},
+        {"return coroutine.wrap(print)",
+         "map: the value is a C function that belongs to no loaded module"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         const char *got = ship_and_call(&fixture, cases[i][0]);
@@ -223,10 +242,11 @@ static void test_broken_dumps(void **state)
     random_start("broken dumps");
     lua_State *L = fixture.user;
     lua_settop(L, 0);
-    assert_int_equal(luaL_loadstring(L, "local a = 1 return function(x, ...) local s = 'text' a = a + x\n"
-                                        "for i = 1, 10 do print(s, i, a, 1.5, _ENV) end\n"
-                                        "return function() a = other end, {...} end"),
-                     LUA_OK);
+    assert_int_equal(
+        luaL_loadstring(L, "local a = 1 return function(x, ...) local s = 'text' a = a + x\n"
+                           "for i = 1, 10 do print(s, i, a, 1.5, _ENV) end\n"
+                           "return function() a = other end, {...} end"),
+        LUA_OK);
     struct lb_buf dump = {0};
     assert_int_equal(lua_dump(L, append_bytes, &dump, 0), 0);
     int sum = 0;
@@ -319,7 +339,8 @@ static void test_reduce_kernels(void **state)
         {"local f = string.rep return function(a, b) return f(a, b) end", "nil"},
         {"local f = function(a, b) return b end return function(a, b) return f(a, b) end", "nil"},
         {"local m = {max = math.min} return function(a, b) return m.max(a, b) end", "nil"},
-        {"local _ENV = {math = {max = math.min}} return function(a, b) return math.max(a, b) end", "nil"},
+        {"local _ENV = {math = {max = math.min}} return function(a, b) return math.max(a, b) end",
+         "nil"},
         {"return string.rep", "nil"},
         {"return 5", "nil"},
         /* last: it spoils the global for the rest of the state */
@@ -338,18 +359,31 @@ static void test_group_kernels(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"return function(word, counts, emit) local n = 0 for c in counts do n = n + c end emit(word, n) end",
+        {"return function(word, counts, emit) local n = 0 for c in counts do n = n + c end "
+         "emit(word, n) end",
          "sum"},
-        {"return function(k, vs, emit) local s = 0\n for v in vs do s = v + s end\n return emit(k, s) end", "sum"},
-        {"return function(k, vs, emit, task) local s = 0 for v in vs do s = s + v end emit(k, s) end", "sum"},
-        {"return function(k, vs, emit) local n = 0 for _ in vs do n = n + 1 end emit(k, n) end", "count"},
-        {"return function(k, vs, emit) local n = 1 for v in vs do n = n + v end emit(k, n) end", "nil"},
-        {"return function(k, vs, emit) local n = 0.0 for v in vs do n = n + v end emit(k, n) end", "nil"},
-        {"return function(k, vs, emit) local n = 0 for v in vs do n = n + 2 end emit(k, n) end", "nil"},
-        {"return function(k, vs, emit) local n = 0 for v in vs do n = n - v end emit(k, n) end", "nil"},
-        {"return function(k, vs, emit) local n = 0 for v in vs do n = n + v end emit(n, k) end", "nil"},
-        {"return function(k, vs, emit) local n = 0 for v in vs do n = n + v end emit(k, n, 1) end", "nil"},
-        {"return function(k, vs, emit) local n = 0 for _, v in vs do n = n + v end emit(k, n) end", "nil"},
+        {"return function(k, vs, emit) local s = 0\n for v in vs do s = v + s end\n return emit(k, "
+         "s) end",
+         "sum"},
+        {"return function(k, vs, emit, task) local s = 0 for v in vs do s = s + v end emit(k, s) "
+         "end",
+         "sum"},
+        {"return function(k, vs, emit) local n = 0 for _ in vs do n = n + 1 end emit(k, n) end",
+         "count"},
+        {"return function(k, vs, emit) local n = 1 for v in vs do n = n + v end emit(k, n) end",
+         "nil"},
+        {"return function(k, vs, emit) local n = 0.0 for v in vs do n = n + v end emit(k, n) end",
+         "nil"},
+        {"return function(k, vs, emit) local n = 0 for v in vs do n = n + 2 end emit(k, n) end",
+         "nil"},
+        {"return function(k, vs, emit) local n = 0 for v in vs do n = n - v end emit(k, n) end",
+         "nil"},
+        {"return function(k, vs, emit) local n = 0 for v in vs do n = n + v end emit(n, k) end",
+         "nil"},
+        {"return function(k, vs, emit) local n = 0 for v in vs do n = n + v end emit(k, n, 1) end",
+         "nil"},
+        {"return function(k, vs, emit) local n = 0 for _, v in vs do n = n + v end emit(k, n) end",
+         "nil"},
         {"return function(k, vs, emit) for v in vs do emit(k, v) end end", "nil"},
         {"return function(a, b) return a + b end", "nil"},
         {"return math.max", "nil"},

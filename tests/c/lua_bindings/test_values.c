@@ -202,12 +202,16 @@ static void test_refusals(void **state)
         {"{a = io.stdout}", "value.a is a userdata"},
         {"{a = setmetatable({}, {})}", "value.a has a metatable"},
         {"setmetatable({}, {})", "value has a metatable"},
-        {"(function() local t = {x = {}} t.x.y = t return t end)()", "value.x.y is a table that contains itself"},
+        {"(function() local t = {x = {}} t.x.y = t return t end)()",
+         "value.x.y is a table that contains itself"},
         {"{a = {1, 2, x = 3}}", "value.a mixes list elements and string keys"},
         {"{x = 3, [1] = 1}", "value mixes list elements and string keys"},
-        {"{[1.5] = 1}", "value has the number 1.5 as a key: only lists 1..n and string keys can be stored"},
-        {"{[0] = 1}", "value has the number 0 as a key: only lists 1..n and string keys can be stored"},
-        {"{a = {[true] = 1}}", "value.a has a boolean as a key: only lists 1..n and string keys can be stored"},
+        {"{[1.5] = 1}",
+         "value has the number 1.5 as a key: only lists 1..n and string keys can be stored"},
+        {"{[0] = 1}",
+         "value has the number 0 as a key: only lists 1..n and string keys can be stored"},
+        {"{a = {[true] = 1}}",
+         "value.a has a boolean as a key: only lists 1..n and string keys can be stored"},
         {"{[1] = 1, [1000000] = 2}", "value is a list with large gaps: use strings as keys"},
         {"(function() local t = 1 for i = 1, 101 do t = {t} end return t end)()", NULL},
     };
@@ -247,9 +251,10 @@ static void test_out_of_memory(void **state)
 {
     (void)state;
     lua_State *L = luaL_newstate();
-    assert_int_equal(luaL_dostring(L, "local t = {} for i = 1, 40 do t['k' .. i * 7 % 41] = {i, {x = i}} end\n"
-                                      "return t"),
-                     LUA_OK);
+    assert_int_equal(
+        luaL_dostring(L, "local t = {} for i = 1, 40 do t['k' .. i * 7 % 41] = {i, {x = i}} end\n"
+                         "return t"),
+        LUA_OK);
     bool reached = true;
     for (long n = 0; reached; n++) {
         checked_start(n);

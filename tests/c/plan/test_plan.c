@@ -15,7 +15,8 @@
 
 struct field {
     const char *key;
-    char tag;          /* 's' text, 'i' integer, 't'/'f', 'L' list of integers, 'S' list of one text, 'x' encoded */
+    char
+        tag; /* 's' text, 'i' integer, 't'/'f', 'L' list of integers, 'S' list of one text, 'x' encoded */
     const char *text;
     int64_t integer;
     int64_t list[4];
@@ -23,10 +24,10 @@ struct field {
 };
 
 static struct lb_error error;
-#define OK(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != LB_OK)                                                                       \
-            fail_msg("%s: %s", #call, error.message);                                              \
+#define OK(call)                                      \
+    do {                                              \
+        if ((call) != LB_OK)                          \
+            fail_msg("%s: %s", #call, error.message); \
     } while (0)
 
 static int by_key(const void *a, const void *b)
@@ -39,8 +40,12 @@ static void put_field(struct lb_buf *out, const struct field *field)
     size_t mark = 0;
     OK(lb_codec_put_string(out, field->key, strlen(field->key), &error));
     switch (field->tag) {
-    case 's': OK(lb_codec_put_string(out, field->text, strlen(field->text), &error)); break;
-    case 'i': OK(lb_codec_put_int(out, field->integer, &error)); break;
+    case 's':
+        OK(lb_codec_put_string(out, field->text, strlen(field->text), &error));
+        break;
+    case 'i':
+        OK(lb_codec_put_int(out, field->integer, &error));
+        break;
     case 'L':
         OK(lb_codec_begin(out, 'l', &mark, &error));
         for (int i = 0; i < field->n_list; i++)
@@ -52,7 +57,8 @@ static void put_field(struct lb_buf *out, const struct field *field)
         OK(lb_codec_put_string(out, field->text, strlen(field->text), &error));
         lb_codec_end(out, mark, 1);
         break;
-    default: OK(lb_codec_put_bool(out, field->tag == 't', &error));
+    default:
+        OK(lb_codec_put_bool(out, field->tag == 't', &error));
     }
 }
 
@@ -80,21 +86,43 @@ static int64_t add_node(struct maker *m, int n, struct field *fields)
     lb_codec_end(&m->buf, mark, (uint32_t)n);
     return ++m->n_nodes;
 }
-#define NODE(m, ...)                                                                               \
-    add_node(m, (int)(sizeof((struct field[]){__VA_ARGS__}) / sizeof(struct field)),               \
+#define NODE(m, ...)                                                                 \
+    add_node(m, (int)(sizeof((struct field[]){__VA_ARGS__}) / sizeof(struct field)), \
              (struct field[]){__VA_ARGS__})
-#define OP(name) {.key = "op", .tag = 's', .text = name}
-#define TEXT(k, value) {.key = k, .tag = 's', .text = value}
-#define INT(k, value) {.key = k, .tag = 'i', .integer = value}
-#define TRUE(k) {.key = k, .tag = 't'}
-#define FALSE(k) {.key = k, .tag = 'f'}
-#define IN(...)                                                                                    \
-    {.key = "inputs", .tag = 'L', .list = {__VA_ARGS__},                                           \
-     .n_list = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))}
-#define COLUMNS(...)                                                                               \
-    {.key = "columns", .tag = 'L', .list = {__VA_ARGS__},                                          \
-     .n_list = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t))}
-#define PATH(path) {.key = "paths", .tag = 'S', .text = path}
+#define OP(name)                              \
+    {                                         \
+        .key = "op", .tag = 's', .text = name \
+    }
+#define TEXT(k, value)                      \
+    {                                       \
+        .key = k, .tag = 's', .text = value \
+    }
+#define INT(k, value)                          \
+    {                                          \
+        .key = k, .tag = 'i', .integer = value \
+    }
+#define TRUE(k)              \
+    {                        \
+        .key = k, .tag = 't' \
+    }
+#define FALSE(k)             \
+    {                        \
+        .key = k, .tag = 'f' \
+    }
+#define IN(...)                                                             \
+    {                                                                       \
+        .key = "inputs", .tag = 'L', .list = {__VA_ARGS__},                 \
+        .n_list = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)) \
+    }
+#define COLUMNS(...)                                                        \
+    {                                                                       \
+        .key = "columns", .tag = 'L', .list = {__VA_ARGS__},                \
+        .n_list = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)) \
+    }
+#define PATH(path)                               \
+    {                                            \
+        .key = "paths", .tag = 'S', .text = path \
+    }
 
 struct result {
     struct lb_plan *plan;
@@ -253,8 +281,8 @@ static void sets(void **state)
         NODE(&m, OP("scan.range"), INT("first", 51), INT("last", 300));
         NODE(&m, OP("tag"), IN(3), INT("value", 1));
         NODE(&m, OP("union"), IN(2, 4));
-        NODE(&m, OP("sort"), IN(5), INT("partitions", 1), TEXT("by", "hash"),
-             TEXT("key", "record"), TRUE("sides"));
+        NODE(&m, OP("sort"), IN(5), INT("partitions", 1), TEXT("by", "hash"), TEXT("key", "record"),
+             TRUE("sides"));
         NODE(&m, OP("scan.set"), IN(6), TEXT("kind", kinds[k]));
         NODE(&m, OP("store"), IN(7), TRUE("result"));
         OK(run_plan(&m, 2, &result));
