@@ -1,17 +1,23 @@
 /* string.find, match, gmatch, gsub, lower and upper with compiled patterns.
  *
- * IDEA   Lua reads the text of a pattern at every step of every match. Here each state keeps the patterns it uses compiled, found by
- *        the address of the pattern's string. A pattern is compiled when it comes the second time, or the first time for a long subject;
- *        until then, and for whatever has an error to report (a malformed pattern, one that may become too complex, a bad argument), Lua's
- *        own function runs in our place: it is called as a plain C function, in our frame, so that its messages are exactly the usual.
- * MEMORY A compiled pattern lies in a userdata whose user value is the pattern's string. The table `kept` holds those that have a slot,
- *        so an address in a slot always means that string; an iterator of gmatch holds its own in an upvalue. Nothing needs a
- *        finalizer but the holder that owns a pattern between lb_pattern_new and its copy.
- *        Whatever allocates in Lua may run finalizers, which may call these functions and give a slot away: a slot and its pattern are
- *        used before the next allocation, or the userdata is on the stack.
- * WHY NOT  compile at first sight: a pattern built anew for every call would cost more than Lua's matcher takes.
- *        A cache of the last 4096 words that gmatch pushed: 10 % faster on a book, but 25 % slower on 200,000 distinct words, because it
- *        keeps alive what Lua's collector had freed and given back while it was still in the processor's cache. */
+ * IDEA   Lua reads the text of a pattern at every step of every match. Here each state keeps the
+ *        patterns it uses compiled, found by the address of the pattern's string. A pattern is
+ *        compiled when it comes the second time, or the first time for a long subject; until
+ *        then, and for whatever has an error to report (a malformed pattern, one that may become
+ *        too complex, a bad argument), Lua's own function runs in our place: it is called as a
+ *        plain C function, in our frame, so that its messages are exactly the usual.
+ * MEMORY A compiled pattern lies in a userdata whose user value is the pattern's string. The
+ *        table `kept` holds those that have a slot, so an address in a slot always means that
+ *        string; an iterator of gmatch holds its own in an upvalue. Nothing needs a finalizer
+ *        but the holder that owns a pattern between lb_pattern_new and its copy. Whatever
+ *        allocates in Lua may run finalizers, which may call these functions and give a slot
+ *        away: a slot and its pattern are used before the next allocation, or the userdata is on
+ *        the stack.
+ * WHY NOT compile at first sight: a pattern built anew for every call would cost more than Lua's
+ *        matcher takes.
+ *        A cache of the last 4096 words that gmatch pushed: 10 % faster on a book, but 25 %
+ *        slower on 200,000 distinct words, because it keeps alive what Lua's collector had freed
+ *        and given back while it was still in the processor's cache. */
 #include "lua_bindings/strings.h"
 
 #include <lauxlib.h>
@@ -34,7 +40,8 @@ struct slot {
     bool is_plain;                    /* no byte of it is special: find looks for the bytes */
 };
 
-/* Upvalue 1 of the functions; upvalue 2 is the table `kept`: [slot + 1] is the slot's userdata or false. */
+/* Upvalue 1 of the functions; upvalue 2 is the table `kept`: [slot + 1] is the slot's userdata or
+ * false. */
 struct cache {
     lua_CFunction find;
     lua_CFunction match;
@@ -68,7 +75,8 @@ static unsigned home_slot(const char *key)
     return (unsigned)(bits ^ bits >> 8 ^ bits >> 16) & (N_SLOTS - 1);
 }
 
-/* Pushes the userdata with the compiled pattern at stack index 2; an empty one when it should be left to Lua. */
+/* Pushes the userdata with the compiled pattern at stack index 2; an empty one when it should be
+ * left to Lua. */
 static struct lb_pattern *push_compiled(lua_State *L, const char *key, size_t key_size)
 {
     struct lb_pattern *pattern = NULL;
@@ -462,7 +470,8 @@ static size_t unchanged(const char *s, size_t size, uint8_t first, uint8_t last)
     return size;
 }
 
-/* Returns the string itself when no letter changes; else a new one with the letters from first to last changed. */
+/* Returns the string itself when no letter changes; else a new one with the letters from first to
+ * last changed. */
 static inline int change_case(lua_State *L, uint8_t first, uint8_t last)
 {
     size_t size;

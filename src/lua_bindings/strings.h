@@ -4,8 +4,9 @@
 
 #include <lua.h>
 
-/* Replaces find, match, gmatch, gsub, lower and upper in the table `string` of this state (opened before) by functions
- * with the same results and the same errors. Classes and letters are those of the C locale. May raise a memory error. */
+/* Replaces find, match, gmatch, gsub, lower and upper in the table `string` of this state (opened
+ * before) by functions with the same results and the same errors. Classes and letters are those of
+ * the C locale. May raise a memory error. */
 void lb_lua_open_strings(lua_State *L);
 
 #endif

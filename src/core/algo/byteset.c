@@ -1,6 +1,8 @@
-/* Byte sets: building, and the scans in portable, AVX2 and AVX-512 form behind one table of kernels.
+/* Byte sets: building, and the scans in portable, AVX2 and AVX-512 form behind one table of
+ * kernels.
  *
- * MEMORY No kernel reads a byte outside [s, end): the tail is a masked load (AVX-512) or a copy of it (AVX2). */
+ * MEMORY No kernel reads a byte outside [s, end): the tail is a masked load (AVX-512) or a copy
+ *        of it (AVX2). */
 #include "core/algo/byteset.h"
 
 #include <string.h>
@@ -10,7 +12,7 @@
 #endif
 
 /* Most runs are short: so many bytes are looked up singly before the vectors start. */
-enum { NEAR = 8 };
+enum { NEAR = 4 };
 
 struct kernels {
     const char *(*skip)(const struct lb_byteset *set, const char *s, const char *end);
@@ -403,7 +405,8 @@ bool lb_runs_next(struct lb_runs *runs, const char **start, const char **stop)
     }
     unsigned first = (unsigned)__builtin_ctzll(runs->bits);
     *start = runs->block + first;
-    /* The lowest clear bit above `first`; adding carries through the run, and out when it reaches the top. */
+    /* The lowest clear bit above `first`; adding carries through the run, and out when it reaches
+     * the top. */
     uint64_t after = runs->bits + ((uint64_t)1 << first);
     if (after != 0 && after > runs->bits) {
         *stop = runs->block + __builtin_ctzll(after & ~runs->bits);

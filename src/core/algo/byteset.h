@@ -1,8 +1,9 @@
 /* Sets of bytes, and scanning memory for them with the widest vectors the machine has.
  *
- * IDEA   A byte is split in its two halves: 16 low halves, each with a mask of the high halves that are members. Two shuffles, one
- *        "bit of the high half" and one test answer for a whole vector, for any set (the trick is known as "truffle").
- * THREADS all functions are pure; the choice of kernels is made before main. */
+ * IDEA   A byte is split in its two halves: 16 low halves, each with a mask of the high halves
+ *        that are members. Two shuffles, one "bit of the high half" and one test answer for a
+ *        whole vector, for any set (the trick is known as "truffle").
+ * THREADSall functions are pure; the choice of kernels is made before main. */
 #ifndef LB_ALGO_BYTESET_H
 #define LB_ALGO_BYTESET_H
 
@@ -33,7 +34,8 @@ uint64_t lb_byteset_mask(const struct lb_byteset *set, const char *s, size_t siz
 /* The first place of needle in [s, end), or NULL. An empty needle is found at s. */
 const char *lb_bytes_find(const char *s, const char *end, const char *needle, size_t needle_size);
 
-/* For tests and measurements, before other threads run: 0 portable kernels, 1 at most AVX2, 2 the best. */
+/* For tests and measurements, before other threads run: 0 portable kernels, 1 at most AVX2, 2 the
+ * best. */
 void lb_byteset_limit_kernels(int level);
 
 /* Walks the maximal runs of members, 64 bytes at a time. */

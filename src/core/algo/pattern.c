@@ -1,23 +1,23 @@
 /* Compiling Lua patterns.
  *
- * IDEA   Lua's matcher reads the pattern's text anew at every step. Here it is read once, into items whose sets are tables. Lua patterns have
- *        no alternation, so what is open and closed at an item depends only on the items in front of it: captures become fixed
- *        numbers, and every complaint about a malformed pattern can be made now. From the end backwards each item learns which bytes
- *        the items behind it can start with (`follow`). That turns most repetitions into runs that never give a byte back: after
- *        [%w]+ a following "=" cannot match a byte of the run. It also tells the others where going on is worth trying.
+ * IDEA   Lua's matcher reads the pattern's text anew at every step. Here it is read once, into
+ *        items whose sets are tables. Lua patterns have no alternation, so what is open and
+ *        closed at an item depends only on the items in front of it: captures become fixed
+ *        numbers, and every complaint about a malformed pattern can be made now. From the end
+ *        backwards each item learns which bytes the items behind it can start with (`follow`).
+ *        That turns most repetitions into runs that never give a byte back: after [%w]+ a
+ *        following "=" cannot match a byte of the run. It also tells the others where going on
+ *        is worth trying.
  * STATES drafts (parse) -> follow sets (link) -> one relocatable block (emit).
- * WHY NOT  a DFA: captures, %b, %f and back-references need the backtracking meaning anyway, and building one costs more than
- *        most patterns are used for. */
+ * WHY NOT a DFA: captures, %b, %f and back-references need the backtracking meaning anyway, and
+ *        building one costs more than most patterns are used for. */
 #include "core/algo/pattern.h"
 
 #include <string.h>
 
+#include "core/algo/pattern_bits.h"
 #include "core/algo/pattern_program.h"
 #include "core/base/sys.h"
-
-struct bits {
-    uint64_t word[4];
-};
 
 /* An item before its sets have a place. */
 struct draft {
@@ -47,89 +47,6 @@ struct compiler {
     size_t n_recursions; /* items at which Lua's matcher would call itself */
     struct lb_error *err;
 };
-
-/* ---- sets ---- */
-
-static void bits_add(struct bits *bits, uint8_t byte)
-{
-    bits->word[byte >> 6] |= (uint64_t)1 << (byte & 63);
-}
-
-static bool bits_has(const struct bits *bits, uint8_t byte)
-{
-    return bits->word[byte >> 6] >> (byte & 63) & 1;
-}
-
-static struct bits bits_or(struct bits a, const struct bits *b)
-{
-    for (int i = 0; i < 4; i++)
-        a.word[i] |= b->word[i];
-    return a;
-}
-
-static struct bits bits_and(struct bits a, const struct bits *b)
-{
-    for (int i = 0; i < 4; i++)
-        a.word[i] &= b->word[i];
-    return a;
-}
-
-static struct bits bits_not(struct bits a)
-{
-    for (int i = 0; i < 4; i++)
-        a.word[i] = ~a.word[i];
-    return a;
-}
-
-static bool bits_is_empty(const struct bits *bits)
-{
-    return (bits->word[0] | bits->word[1] | bits->word[2] | bits->word[3]) == 0;
-}
-
-static bool is_disjoint(struct bits a, const struct bits *b)
-{
-    a = bits_and(a, b);
-    return bits_is_empty(&a);
-}
-
-static const struct bits all_bytes = {{~0ULL, ~0ULL, ~0ULL, ~0ULL}};
-
-/* The classes of the C locale: bytes above 127 are in none of them. Only words 0 and 1 can be non-zero. */
-struct class_bits {
-    char letter;
-    uint64_t word[2];
-};
-
-static const struct class_bits classes[] = {
-    {'a', {0, 0x07fffffe07fffffeULL}},
-    {'c', {0x00000000ffffffffULL, 0x8000000000000000ULL}},
-    {'d', {0x03ff000000000000ULL, 0}},
-    {'g', {0xfffffffe00000000ULL, 0x7fffffffffffffffULL}},
-    {'l', {0, 0x07fffffe00000000ULL}},
-    {'p', {0xfc00fffe00000000ULL, 0x78000001f8000001ULL}},
-    {'s', {0x0000000100003e00ULL, 0}},
-    {'u', {0, 0x0000000007fffffeULL}},
-    {'w', {0x03ff000000000000ULL, 0x07fffffe07fffffeULL}},
-    {'x', {0x03ff000000000000ULL, 0x0000007e0000007eULL}},
-    {'z', {0x0000000000000001ULL, 0}},
-};
-
-/* The set of "%letter"; a capital is the complement, another byte stands for itself. */
-static struct bits class_set(uint8_t letter)
-{
-    struct bits set = {{0}};
-    bool is_capital = letter >= 'A' && letter <= 'Z';
-    char wanted = (char)(is_capital ? letter + ('a' - 'A') : letter);
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
-        if (classes[i].letter == wanted) {
-            set.word[0] = classes[i].word[0];
-            set.word[1] = classes[i].word[1];
-            return is_capital ? bits_not(set) : set;
-        }
-    }
-    bits_add(&set, letter);
-    return set;
-}
 
 /* ---- parse ---- */
 
@@ -325,8 +242,9 @@ static lb_status parse(struct compiler *c)
 
 /* ---- link ---- */
 
-/* Gives every draft the set its rest can start with, and decides which repetitions are runs. `follow` and `has_follow` are
- * first those of the rest, and at the end those of the whole program. */
+/* Gives every draft the set its rest can start with, and decides which repetitions are runs.
+ * `follow` and `has_follow` are first those of the rest, and at the end those of the whole
+ * program. */
 static void link_drafts(struct compiler *c, bool is_deep, struct bits *follow, bool *has_follow)
 {
     *has_follow = false;
@@ -449,7 +367,8 @@ static void describe(const struct compiler *c, struct pattern_program *program)
         program->shape = SHAPE_RUN_AT_END;
 }
 
-/* The items of one program with set and text numbers still to be placed: sets are counted from 1, texts too. */
+/* The items of one program with set and text numbers still to be placed: sets are counted from 1,
+ * texts too. */
 static void emit_items(const struct compiler *c, struct set_list *sets, size_t literal_base,
                        struct pattern_item *items)
 {
@@ -478,8 +397,8 @@ static void emit_items(const struct compiler *c, struct set_list *sets, size_t l
     }
 }
 
-/* Scratch memory of one compilation. At most one item and three sets come from a byte of the pattern, one item and the first set from
- * the program; two programs may be made. */
+/* Scratch memory of one compilation. At most one item and three sets come from a byte of the
+ * pattern, one item and the first set from the program; two programs may be made. */
 struct scratch {
     struct compiler c;
     struct pattern_item *items;

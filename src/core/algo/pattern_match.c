@@ -1,10 +1,13 @@
 /* Running compiled patterns.
  *
- * IDEA   `run` walks the items and calls itself only where there is a choice to come back to. Captures need no undoing: what is set behind a
- *        choice is set again when the choice is taken differently. The search tries only places where a match can start, and never
- *        twice within one leading run: all its suffixes end at the same place and go on, and fail, in the same way.
- * STATES `depth` counts what Lua's recursive matcher would have on its stack, so that the same patterns are too complex. Only deep
- *        patterns can reach the limit; they are compiled without short cuts, hence try exactly what Lua tries. */
+ * IDEA   `run` walks the items and calls itself only where there is a choice to come back to.
+ *        Captures need no undoing: what is set behind a choice is set again when the choice is
+ *        taken differently. The search tries only places where a match can start, and never
+ *        twice within one leading run: all its suffixes end at the same place and go on, and
+ *        fail, in the same way.
+ * STATES `depth` counts what Lua's recursive matcher would have on its stack, so that the same
+ *        patterns are too complex. Only deep patterns can reach the limit; they are compiled
+ *        without short cuts, hence try exactly what Lua tries. */
 #include <string.h>
 
 #include "core/algo/pattern.h"

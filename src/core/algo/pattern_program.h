@@ -1,7 +1,9 @@
-/* The compiled form of a pattern: written by pattern.c, run by pattern_match.c, seen by nobody else.
+/* The compiled form of a pattern: written by pattern.c, run by pattern_match.c, seen by nobody
+ * else.
  *
- * FORMAT One block of memory without pointers into itself, so that it may be copied: struct lb_pattern, the items of one or two programs,
- *        the byte sets, the literal bytes. Places are offsets from the start of the block; offset 0 means none. */
+ * FORMAT One block of memory without pointers into itself, so that it may be copied: struct
+ *        lb_pattern, the items of one or two programs, the byte sets, the literal bytes. Places
+ *        are offsets from the start of the block; offset 0 means none. */
 #ifndef LB_ALGO_PATTERN_PROGRAM_H
 #define LB_ALGO_PATTERN_PROGRAM_H
 
@@ -34,12 +36,12 @@ struct pattern_item {
     uint8_t capture;
     uint8_t first_byte;
     uint8_t last_byte;
-    uint32_t size; /* of text */
-    uint32_t text; /* offset */
-    uint32_t set;  /* offset */
-    uint32_t
-        follow; /* offset of the bytes the rest can start with; none: it may start anywhere. Always tried at the end of the subject. */
-    uint32_t stop; /* OP_LAZY: offset of follow plus what is not in set */
+    uint32_t size;   /* of text */
+    uint32_t text;   /* offset */
+    uint32_t set;    /* offset */
+    uint32_t follow; /* offset of the bytes the rest can start with; none: it may start anywhere.
+                      * Always tried at the end of the subject. */
+    uint32_t stop;   /* OP_LAZY: offset of follow plus what is not in set */
 };
 
 enum pattern_shape {
@@ -49,17 +51,15 @@ enum pattern_shape {
 };
 
 struct pattern_program {
-    uint32_t items; /* offset */
-    uint32_t first; /* offset of the set a match starts with; none: it may start anywhere */
-    uint32_t
-        lead; /* number of items (all OP_OPEN, OP_POSITION) in front of the first OP_RUN, when lead_run */
+    uint32_t items;     /* offset */
+    uint32_t first;     /* offset of the set a match starts with; none: it may start anywhere */
+    uint32_t lead;      /* with lead_run: number of OP_OPEN and OP_POSITION in front of that run */
     uint32_t min_bytes; /* no match is shorter */
     uint32_t n_captures;
     uint8_t shape; /* enum pattern_shape */
     bool anchored; /* only tried where the search starts */
-    bool
-        lead_run; /* starts with a run, and where its match fails it fails for all starts in the run */
-    bool is_deep; /* LB_PATTERN_DEPTH can be reached: nothing is specialised, depth is counted */
+    bool lead_run; /* starts with a run; where it fails it fails for all starts in that run */
+    bool is_deep;  /* LB_PATTERN_DEPTH can be reached: nothing is specialised, depth is counted */
 };
 
 struct lb_pattern {

@@ -1,5 +1,6 @@
-/* Patterns whose meaning is written in Lua's manual, the messages for malformed ones, and random patterns against a matcher of
- * twenty lines. (tests/c/lua_bindings/test_strings.c compares with Lua itself.) */
+/* Patterns whose meaning is written in Lua's manual, the messages for malformed ones, and random
+ * patterns against a matcher of twenty lines. (tests/c/lua_bindings/test_strings.c compares with
+ * Lua itself.) */
 #include "../support/support.h"
 
 #include "core/algo/pattern.h"

@@ -1,5 +1,5 @@
-/* The replaced string functions against Lua's own: two states, the same calls, all results and messages
- * compared. */
+/* The replaced string functions against Lua's own: two states, the same calls, all results and
+ * messages compared. */
 #include "../support/support.h"
 
 #include <lauxlib.h>
@@ -17,8 +17,8 @@ enum { SLOWER = 1 };
 
 /* ---- one call in two states, results as text ---- */
 
-/* show(...) writes values so that types, bytes and floats are told apart. Every function is called often enough that the pattern gets
- * compiled on the way, and every round must say the same. */
+/* show(...) writes values so that types, bytes and floats are told apart. Every function is called
+ * often enough that the pattern gets compiled on the way, and every round must say the same. */
 static const char prelude[] =
     "local function show(...)\n"
     "  local out = {}\n"
@@ -488,7 +488,8 @@ static void test_classes(void **state)
                  "all = table.concat(all) return all:lower(), all:upper(), all:lower():upper()");
 }
 
-/* More patterns than slots, collections in the middle of everything, iterators that outlive their slot. */
+/* More patterns than slots, collections in the middle of everything, iterators that outlive their
+ * slot. */
 static void test_lifetimes(void **state)
 {
     (void)state;
@@ -544,7 +545,8 @@ static int open_protected(lua_State *L)
     return 0;
 }
 
-/* Every allocation of Lua fails once; then every allocation of ours. Neither leaks, and ours change no result. */
+/* Every allocation of Lua fails once; then every allocation of ours. Neither leaks, and ours
+ * change no result. */
 static void test_memory(void **state)
 {
     (void)state;
