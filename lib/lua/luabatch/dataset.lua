@@ -375,6 +375,68 @@ function Dataset:subtract_by_key(other, options)
   })
 end
 
+-- Joins of pairs. Keys that are nil match nothing. Within a key the result is in order of this dataset's records, and for
+-- each of them in order of the other's; a value of several columns is a list.
+
+local function join(self, verb, kind, other, options)
+  local node = check_dataset(verb, "other", other)
+  options = check.options(verb, options, by_key)
+  return derive(self, "join", {
+    inputs = { self._node, node }, partitions = options.partitions, kind = kind, label = verb,
+    columns = (kind == "semi" or kind == "anti") and 2 or 3,
+  })
+end
+
+--- The pairs of both datasets that have the same key.
+-- @param other dataset of pairs
+-- @return dataset of (key, left, right): one record for each pair of matching records
+-- @usage lb.from_pairs({ { "a", 1 } }):join(lb.from_pairs({ { "a", "x" } })):show()
+function Dataset:join(other, options)
+  return join(self, "join", "inner", other, options)
+end
+
+--- As join, and (key, left, nil) for pairs without a match.
+function Dataset:left_join(other, options)
+  return join(self, "left_join", "left", other, options)
+end
+
+--- As join, and (key, nil, right) for the other's pairs without a match.
+function Dataset:right_join(other, options)
+  return join(self, "right_join", "right", other, options)
+end
+
+--- As join, with the unmatched pairs of both.
+function Dataset:full_join(other, options)
+  return join(self, "full_join", "full", other, options)
+end
+
+--- The pairs whose key the other dataset has, each once.
+function Dataset:semi_join(other, options)
+  return join(self, "semi_join", "semi", other, options)
+end
+
+--- The pairs whose key the other dataset has not; those whose key is nil are among them.
+function Dataset:anti_join(other, options)
+  return join(self, "anti_join", "anti", other, options)
+end
+
+--- The values of each key, a list for each dataset.
+-- @param ... other datasets of pairs; then options may follow
+-- @return dataset of (key, list, list, ...); a key that a dataset has not gets an empty list
+-- @usage lb.from_pairs({ { "a", 1 } }):cogroup(lb.from_pairs({ { "a", 2 }, { "b", 3 } })):show()
+function Dataset:cogroup(...)
+  local others, options = { ... }, nil
+  if #others > 1 and not dataset.is(others[#others]) then options = table.remove(others) end
+  local inputs = { self._node, check_dataset("cogroup", "other", others[1]) }
+  for i = 2, #others do
+    inputs[i + 1] = check_dataset("cogroup", ("other[%d]"):format(i), others[i])
+  end
+  options = check.options("cogroup", options, by_key)
+  return derive(self, "cogroup", {
+    inputs = inputs, partitions = options.partitions, columns = #inputs + 1,
+  })
+end
+
 -- Keeping.
 
 --- Keeps the records, in memory or on disk, from the first action that computes them.

@@ -139,24 +139,50 @@ function lower.union(b, node)
   return b:add { op = "union", inputs = inputs }
 end
 
--- Records of both inputs, marked 0 and 1, meet by key; the first decides by the second.
-local function by_sides(kind, key, only_keys)
+-- The records of all inputs, each marked with the number of its input from 0, meet by key.
+local function by_sides(b, node, key, streams)
+  local sides = {}
+  for i, stream in ipairs(streams) do
+    sides[i] = b:add { op = "tag", inputs = { stream }, value = i - 1 }
+  end
+  return b:add {
+    op = "sort", inputs = sides, partitions = node.partitions or PARTITIONS, by = "hash", key = key,
+    sides = true, keep_key = true, label = node.label or node.op,
+  }
+end
+
+-- The first input's records, decided by the second's.
+local function set(kind, key, only_keys)
   return function(b, node)
-    local left = b:add { op = "tag", inputs = { b:stream(node.inputs[1]) }, value = 0 }
-    local right = b:stream(node.inputs[2])
+    local left, right = b:stream(node.inputs[1]), b:stream(node.inputs[2])
     if only_keys then right = b:add { op = "project", inputs = { right }, columns = { 1 } } end
-    right = b:add { op = "tag", inputs = { right }, value = 1 }
-    local sort = b:add {
-      op = "sort", inputs = { left, right }, partitions = node.partitions or PARTITIONS, by = "hash", key = key,
-      sides = true, keep_key = true, label = node.op,
+    return b:add {
+      op = "scan.set", inputs = { by_sides(b, node, key, { left, right }) }, kind = kind, label = node.op,
     }
-    return b:add { op = "scan.set", inputs = { sort }, kind = kind, label = node.op }
   end
 end
 
-lower.subtract = by_sides("subtract", "record")
-lower.intersection = by_sides("intersection", "record")
-lower.subtract_by_key = by_sides("subtract", "first", true)
+lower.subtract = set("subtract", "record")
+lower.intersection = set("intersection", "record")
+lower.subtract_by_key = set("subtract", "first", true)
+
+function lower.join(b, node)
+  local left, right = b:stream(node.inputs[1]), b:stream(node.inputs[2])
+  if node.kind == "semi" or node.kind == "anti" then
+    right = b:add { op = "project", inputs = { right }, columns = { 1 } }
+  end
+  return b:add {
+    op = "scan.join", inputs = { by_sides(b, node, "first", { left, right }) }, kind = node.kind, label = node.label,
+  }
+end
+
+function lower.cogroup(b, node)
+  local streams = {}
+  for i, input in ipairs(node.inputs) do streams[i] = b:stream(input) end
+  return b:add {
+    op = "scan.cogroup", inputs = { by_sides(b, node, "first", streams) }, sides = #streams, label = node.label,
+  }
+end
 
 function lower.cartesian(b, node)
   local left, right = node.inputs[1], node.inputs[2]

@@ -84,9 +84,15 @@ lb_status lb_batch_builder_end_row(struct lb_batch_builder *builder, uint32_t pa
  * values into some columns with lb_builder_room. Columns with fewer rows are filled up with nil. */
 lb_status lb_batch_builder_end_rows(struct lb_batch_builder *builder, uint32_t n,
                                     struct lb_error *err) LB_MUST_USE;
+enum { LB_BATCH_STRING_BYTES = 4 << 20 }; /* copied strings of one column that make a batch full */
 static inline bool lb_batch_builder_is_full(const struct lb_batch_builder *builder)
 {
-    return builder->n_rows >= LB_BATCH_ROWS;
+    if (builder->n_rows >= LB_BATCH_ROWS)
+        return true;
+    for (uint32_t i = 0; i < builder->n_columns; i++)
+        if (builder->builders[i].strings.held_bytes >= LB_BATCH_STRING_BYTES)
+            return true;
+    return false;
 }
 /* The batch so far, with `parent` as its origin (may be NULL); borrowed until the next change. */
 const struct lb_batch *lb_batch_builder_finish(struct lb_batch_builder *builder,

@@ -17,7 +17,7 @@
 /* ORDER keys. A terminator must be below them all. */
 enum {
     KEY_END = 0x00,
-    KEY_NIL = 0x10,
+    KEY_NIL = LB_KEY_NIL,
     KEY_FALSE = 0x20,
     KEY_TRUE = 0x30,
     KEY_NUMBER = 0x40,

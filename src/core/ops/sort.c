@@ -178,7 +178,7 @@ static lb_status push_row(struct lb_op_local *local, const struct lb_batch *batc
     LB_TRY(put_key(shared, state, batch, first, row, err));
     size_t group_size = state->key.size;
     if (shared->sides)
-        LB_TRY(lb_buf_append_byte(&state->key, side == 1 ? 0 : 1, err));
+        LB_TRY(lb_buf_append_byte(&state->key, (char)(255 - side), err));
     for (uint32_t i = first + 1; shared->values && i < batch->n_columns; i++)
         LB_TRY(lb_key_put_column(&state->key, &batch->columns[i], row, true, err));
     if (shared->by == BY_HASH)

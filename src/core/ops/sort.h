@@ -2,8 +2,8 @@
  *
  * FORMAT  payload of a row = for each column of the record one codec value (column/codec.h), except that the tag byte
  *         'K' stands for "the string that is this row's sort key": then bytes[0] is LB_KEY_STRING and the string is
- *         bytes[1 .. group_size). With `sides` the key byte at group_size is 0 for side 1 and 1 for side 0: a group begins
- *         with its rows of side 1. */
+ *         bytes[1 .. group_size). With `sides` the key byte at group_size is 255 - side: a group
+ *         begins with its rows of the highest side. */
 #ifndef LB_OPS_SORT_H
 #define LB_OPS_SORT_H
 
@@ -17,6 +17,12 @@ struct lb_sorter *lb_sort_op_sorter(const struct lb_op *sink);
 /* Appends the record of a row to the builder as one row; strings are borrowed from the row. */
 lb_status lb_sort_row_decode(const struct lb_sort_row *row, struct lb_batch_builder *builder,
                              struct lb_error *err) LB_MUST_USE;
+
+/* The side of a row of a sort with `sides`. */
+static inline uint32_t lb_sort_row_side(const struct lb_sort_row *row)
+{
+    return 255u - (unsigned char)row->bytes[row->group_size];
+}
 
 /* Same group: same partition and same first group_size bytes of the key. */
 static inline bool lb_sort_row_same_group(const struct lb_sort_row *a, const struct lb_sort_row *b)

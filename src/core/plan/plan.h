@@ -23,8 +23,11 @@
  *   scan.sorted    inputs = {sort}                  -> the payload columns in order
  *   scan.groups    inputs = {sort}                  -> (key, list of values); a value of several columns is a list
  *   scan.aggregate inputs = {aggregate}             -> (key, result...)
- *   scan.set       inputs = {sort with sides = true}; kind: "subtract" | "intersection": records of side 0 by whether
+ *   scan.set       inputs = {sort with sides}; kind: "subtract" | "intersection": records of side 0 by whether
  *                  their group has side 1; intersection gives each key once
+ *   scan.join      inputs = {sort with sides}; kind: "inner" | "left" | "right" | "full"   -> (key, left, right), or
+ *                  "semi" | "anti" -> (key, left); side 0 is the left one; nil keys match nothing
+ *   scan.cogroup   inputs = {sort with sides}; sides: their number   -> (key, list of side 0, list of side 1, ...)
  *  transforms
  *   words; fields sep?; field n, sep?; grep pattern; lower      the native text helpers, on column 0
  *                  (a value that is not a string fails as the Lua function would)
@@ -39,7 +42,7 @@
  *   sort           partitions: integer; by: "hash" | "given" (column 0 is the partition number, modulo, and is
  *                  dropped) | "turn" (round robin by input position) | "none";
  *                  key: "first" (column 0 after drops) | "record" (all columns) | "none"; sides?: column 0
- *                  (after the partition) is 0 or 1, dropped, and orders within the group; values?: true orders a group
+ *                  (after the partition) is 0 to 255, dropped, and orders within the group, highest first; values?: true orders a group
  *                  by its values too; keep_key: true when the key column is part of the record (false: drop it);
  *                  descending?: bool
  *   aggregate      aggregate: name of the class; partitions; whole?: true: the key is the whole record; and the

@@ -1,0 +1,53 @@
+/* What all sources over a sorter's ranges share: a range is a morsel, a cursor walks it, groups are told apart by their
+ * key, records leave in batches.
+ *
+ * CALLS  lb_range_open_op, lb_range_attach, lb_range_claim, lb_range_detach, lb_range_close_op stand in the
+ *        class; in produce: lb_range_begin, then per row lb_range_next (and lb_range_enter), at the end lb_range_end. */
+#ifndef LB_OPS_RANGE_SCAN_H
+#define LB_OPS_RANGE_SCAN_H
+
+#include "core/ops/sort.h"
+
+struct lb_range_shared {
+    struct lb_sorter *sorter; /* borrowed from the sink */
+    uint32_t next_range;      /* guarded by the stage's lock */
+    int kind;                 /* the class's own: which of the names given to lb_range_open_op */
+};
+
+struct lb_range_local {
+    uint32_t range;
+    struct lb_sort_cursor *cursor; /* of the claimed range */
+    struct lb_batch_builder builder;
+    struct lb_buf group; /* the current group's key bytes */
+    uint32_t partition;  /* and partition */
+    bool in_group;
+    void *own; /* the class's own; freed by it */
+};
+
+/* kinds: names that the parameter `kind` may have, NULL-terminated; NULL: no such parameter. */
+lb_status lb_range_open_op(struct lb_op *self, const char *const *kinds,
+                           struct lb_error *err) LB_MUST_USE;
+void lb_range_close_op(struct lb_op *self);
+lb_status lb_range_attach(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
+lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error *err) LB_MUST_USE;
+void lb_range_detach(struct lb_op_local *local);
+
+/* Opens the cursor of the claimed range. */
+lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
+/* Pushes what the builder holds; rows of the cursor seen before, but for the newest, may go then. */
+lb_status lb_range_flush(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
+/* Flushes and closes the cursor. */
+lb_status lb_range_end(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
+/* *is_new: the row begins another group than the one before; the group is noted (copied). */
+lb_status lb_range_enter(struct lb_range_local *state, const struct lb_sort_row *row, bool *is_new,
+                         struct lb_error *err) LB_MUST_USE;
+
+/* Appends the value columns of a row (all but the key) to out as one encoded value: nil for none, several as a
+ * list. */
+lb_status lb_range_put_value(const struct lb_sort_row *row, struct lb_buf *out,
+                             struct lb_error *err) LB_MUST_USE;
+/* Appends the key of a row, its first column, to the builder's column; copies. */
+lb_status lb_range_put_key(const struct lb_sort_row *row, struct lb_builder *column,
+                           struct lb_error *err) LB_MUST_USE;
+
+#endif

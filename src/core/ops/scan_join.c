@@ -1,0 +1,400 @@
+/* Joins of pairs: the source over a sort with sides, where side 0 is the left dataset and side 1 (to n) the right one.
+ *
+ * IDEA    A group holds all records of one key, the right side's first (sort.h). They are kept; then each left record
+ *         streams by and meets them. So the left side of a key may be of any size, and the result of a key is in order
+ *         of the left records, for each in order of the right ones. Keys that are nil match nothing, but outer joins keep
+ *         their records.
+ * MEMORY  The right records of one key, encoded; beyond `hold_bytes` they go to a spill file as frames, which
+ *         are read again for each left record of that key. cogroup keeps the lists of one key in memory: they are one
+ *         record.
+ * RESULT  inner, left, right, full: (key, left, right), nil where there is no match; semi, anti: (key, left);
+ *         cogroup: (key, list of side 0, list of side 1, ...). A side's value of several columns is a list. */
+#include "core/base/sys.h"
+#include "core/column/key.h"
+#include "core/io/spill.h"
+#include "core/ops/ops.h"
+#include "core/ops/range_scan.h"
+
+/* ORDER join kinds */
+enum join_kind { JOIN_INNER, JOIN_LEFT, JOIN_RIGHT, JOIN_FULL, JOIN_SEMI, JOIN_ANTI };
+
+static const char *const join_kinds[] = {"inner", "left", "right", "full", "semi", "anti", NULL};
+
+#ifdef LB_TINY
+enum { HOLD_LEAST_BYTES = 64 };
+#else
+enum { HOLD_LEAST_BYTES = 1 << 20 };
+#endif
+
+/* Frames of right records that did not fit. */
+struct frames {
+    struct lb_frame *items;
+    size_t n;
+    size_t capacity;
+};
+
+struct join_local {
+    size_t hold_bytes;
+    struct lb_buf held;     /* encoded values of right records, the newest */
+    struct frames frames;   /* the older ones, in order */
+    struct lb_spill *spill; /* made when first needed, for this range's keys */
+    struct lb_buf frame;    /* a frame read back */
+    struct lb_buf packed;   /* scratch of reading */
+    struct lb_buf left;     /* the left value, encoded */
+    bool has_right, has_left;
+    struct lb_buf key; /* the group's key, encoded */
+};
+
+static lb_status join_open(struct lb_op *self, struct lb_error *err)
+{
+    return lb_range_open_op(self, join_kinds, err);
+}
+
+static lb_status join_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    LB_TRY(lb_range_attach(local, err));
+    struct lb_range_local *state = local->state;
+    struct join_local *own = state->own = lb_alloc_zero(sizeof *own);
+    if (own == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *own);
+    own->hold_bytes = lb_run_worker_bytes(local->op->run) / 8;
+    if (own->hold_bytes < HOLD_LEAST_BYTES)
+        own->hold_bytes = HOLD_LEAST_BYTES;
+#ifdef LB_TINY
+    own->hold_bytes = HOLD_LEAST_BYTES;
+#endif
+    return LB_OK;
+}
+
+static void join_detach(struct lb_op_local *local)
+{
+    struct lb_range_local *state = local->state;
+    struct join_local *own = state->own;
+    if (own != NULL) {
+        if (own->spill != NULL) {
+            atomic_fetch_add(&local->op->run->spilled_bytes, lb_spill_bytes(own->spill));
+            lb_spill_delete(own->spill);
+        }
+        lb_free(own->frames.items, own->frames.capacity * sizeof *own->frames.items);
+        lb_buf_fini(&own->held);
+        lb_buf_fini(&own->frame);
+        lb_buf_fini(&own->packed);
+        lb_buf_fini(&own->left);
+        lb_buf_fini(&own->key);
+        lb_free(own, sizeof *own);
+    }
+    lb_range_detach(local);
+}
+
+/* Appends the row's key as an encoded value. */
+static lb_status put_key(const struct lb_sort_row *row, struct lb_buf *out, struct lb_error *err)
+{
+    const char *cursor = row->bytes + row->key_size, *data = NULL;
+    bool is_string = false;
+    size_t size = 0;
+    lb_sort_row_value(row, &cursor, &is_string, &data, &size);
+    return is_string ? lb_codec_put_string(out, data, size, err)
+                     : lb_buf_append(out, data, size, err);
+}
+
+/* Whether unmatched right records are results, so that their own keys (1 and 1.0 are one) must be kept. */
+static bool wants_right(const struct lb_op_local *local)
+{
+    int kind = ((const struct lb_range_shared *)local->op->shared)->kind;
+    return kind == JOIN_RIGHT || kind == JOIN_FULL;
+}
+
+/* ---- the right records of the key ---- */
+
+static lb_status spill_held(struct lb_op_local *local, struct join_local *own, struct lb_error *err)
+{
+    struct frames *frames = &own->frames;
+    if (own->spill == NULL)
+        LB_TRY(lb_spill_new(local->op->run->options.tmp_dir, &own->spill, err));
+    if (frames->n == frames->capacity) {
+        size_t capacity = frames->capacity * 2 + 16;
+        void *items = lb_realloc(frames->items, frames->capacity * sizeof *frames->items,
+                                 capacity * sizeof *frames->items);
+        if (items == NULL)
+            return lb_error_memory(err, local->op->label, capacity * sizeof *frames->items);
+        frames->items = items;
+        frames->capacity = capacity;
+    }
+    LB_TRY(lb_spill_append(own->spill, own->held.data, own->held.size, &frames->items[frames->n],
+                           err));
+    frames->n++;
+    own->held.size = 0;
+    return LB_OK;
+}
+
+static lb_status hold_right(struct lb_op_local *local, struct join_local *own,
+                            const struct lb_sort_row *row, struct lb_error *err)
+{
+    own->has_right = true;
+    if (wants_right(local))
+        LB_TRY(put_key(row, &own->held, err));
+    LB_TRY(lb_range_put_value(row, &own->held, err));
+    return own->held.size >= own->hold_bytes ? spill_held(local, own, err) : LB_OK;
+}
+
+/* ---- results ---- */
+
+/* Appends one record; left or right NULL: nil. */
+static lb_status put_record(struct lb_op_local *local, const struct lb_buf *left, const char *right,
+                            size_t right_size, struct lb_error *err)
+{
+    struct lb_range_local *state = local->state;
+    struct lb_range_shared *shared = local->op->shared;
+    struct join_local *own = state->own;
+    struct lb_builder *column = NULL;
+    LB_TRY(lb_batch_builder_column(&state->builder, 0, &column, err));
+    LB_TRY(lb_builder_encoded(column, own->key.data, own->key.size, err));
+    LB_TRY(lb_batch_builder_column(&state->builder, 1, &column, err));
+    LB_TRY(left != NULL ? lb_builder_encoded(column, left->data, left->size, err)
+                        : lb_builder_null(column, err));
+    if (shared->kind != JOIN_SEMI && shared->kind != JOIN_ANTI) {
+        LB_TRY(lb_batch_builder_column(&state->builder, 2, &column, err));
+        LB_TRY(right != NULL ? lb_builder_encoded(column, right, right_size, err)
+                             : lb_builder_null(column, err));
+    }
+    LB_TRY(lb_batch_builder_end_row(&state->builder, 0, err));
+    if (!lb_batch_builder_is_full(&state->builder))
+        return LB_OK;
+    /* The cursor is not released here: the caller is at work on its newest row. */
+    LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));
+    lb_batch_builder_reset(&state->builder);
+    return LB_OK;
+}
+
+static lb_status put_all(struct lb_op_local *local, const struct lb_buf *left, const char *values,
+                         size_t size, struct lb_error *err)
+{
+    struct join_local *own = ((struct lb_range_local *)local->state)->own;
+    const char *cursor = values;
+    const char *end = values + size;
+    while (cursor < end) {
+        if (wants_right(local)) {
+            size_t key_size = lb_codec_size(cursor);
+            if (left == NULL) {
+                own->key.size = 0;
+                LB_TRY(lb_buf_append(&own->key, cursor, key_size, err));
+            }
+            cursor += key_size;
+        }
+        size_t value_size = lb_codec_size(cursor);
+        LB_TRY(put_record(local, left, cursor, value_size, err));
+        cursor += value_size;
+    }
+    return LB_OK;
+}
+
+/* One record for each right record of the key; left NULL: nil. */
+static lb_status put_matches(struct lb_op_local *local, const struct lb_buf *left,
+                             struct lb_error *err)
+{
+    struct join_local *own = ((struct lb_range_local *)local->state)->own;
+    for (size_t i = 0; i < own->frames.n; i++) {
+        const struct lb_frame *frame = &own->frames.items[i];
+        own->frame.size = 0;
+        LB_TRY(lb_buf_reserve(&own->frame, frame->raw_size, err));
+        LB_TRY(lb_spill_read(own->spill, frame, own->frame.data, &own->packed, err));
+        LB_TRY(put_all(local, left, own->frame.data, frame->raw_size, err));
+    }
+    return put_all(local, left, own->held.data, own->held.size, err);
+}
+
+static lb_status join_left(struct lb_op_local *local, const struct lb_sort_row *row,
+                           struct lb_error *err)
+{
+    struct lb_range_shared *shared = local->op->shared;
+    struct join_local *own = ((struct lb_range_local *)local->state)->own;
+    own->has_left = true;
+    own->left.size = 0;
+    own->key.size = 0;
+    LB_TRY(put_key(row, &own->key, err));
+    LB_TRY(lb_range_put_value(row, &own->left, err));
+    switch ((enum join_kind)shared->kind) {
+    case JOIN_SEMI:
+        return own->has_right ? put_record(local, &own->left, NULL, 0, err) : LB_OK;
+    case JOIN_ANTI:
+        return own->has_right ? LB_OK : put_record(local, &own->left, NULL, 0, err);
+    case JOIN_LEFT:
+    case JOIN_FULL:
+        if (!own->has_right)
+            return put_record(local, &own->left, NULL, 0, err);
+        break;
+    default:
+        break;
+    }
+    return own->has_right ? put_matches(local, &own->left, err) : LB_OK;
+}
+
+/* Right records that met no left one. */
+static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
+{
+    struct join_local *own = ((struct lb_range_local *)local->state)->own;
+    if (wants_right(local) && own->has_right && !own->has_left)
+        LB_TRY(put_matches(local, NULL, err));
+    own->held.size = 0;
+    own->frames.n = 0;
+    own->has_right = own->has_left = false;
+    return LB_OK;
+}
+
+static lb_status join_row(struct lb_op_local *local, const struct lb_sort_row *row,
+                          struct lb_error *err)
+{
+    struct lb_range_local *state = local->state;
+    struct join_local *own = state->own;
+    bool is_new = false, was_in_group = state->in_group;
+    LB_TRY(lb_range_enter(state, row, &is_new, err));
+    bool is_right = lb_sort_row_side(row) != 0;
+    /* The right records of a nil key are done with before the left ones come. */
+    bool parts =
+        was_in_group && !is_new && !is_right && !own->has_left && row->bytes[0] == LB_KEY_NIL;
+    if (was_in_group && (is_new || parts))
+        LB_TRY(end_group(local, err));
+    return is_right ? hold_right(local, own, row, err) : join_left(local, row, err);
+}
+
+static lb_status join_produce(struct lb_op_local *local, struct lb_error *err)
+{
+    struct lb_range_local *state = local->state;
+    struct join_local *own = state->own;
+    own->held.size = 0; /* left by a morsel that was cut short */
+    own->frames.n = 0;
+    own->has_right = own->has_left = false;
+    LB_TRY(lb_range_begin(local, err));
+    for (uint32_t i = 1;; i++) {
+        const struct lb_sort_row *row = NULL;
+        LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
+        if (row == NULL)
+            break;
+        LB_TRY(join_row(local, row, err));
+        if (i % 1024 == 0) /* everything kept is copied */
+            lb_sort_cursor_release(state->cursor);
+    }
+    if (state->in_group)
+        LB_TRY(end_group(local, err));
+    return lb_range_end(local, err);
+}
+
+const struct lb_op_class lb_op_scan_join = {
+    .name = "scan.join",
+    .kind = LB_OP_SOURCE,
+    .open = join_open,
+    .attach = join_attach,
+    .claim = lb_range_claim,
+    .produce = join_produce,
+    .detach = join_detach,
+    .close = lb_range_close_op,
+};
+
+/* ---- scan.cogroup ---- */
+
+enum { MOST_SIDES = 64 };
+
+struct lists {
+    uint32_t n_sides;
+    struct lb_buf bytes[MOST_SIDES];
+    size_t marks[MOST_SIDES];
+    uint32_t counts[MOST_SIDES];
+};
+
+static lb_status cogroup_open(struct lb_op *self, struct lb_error *err)
+{
+    return lb_range_open_op(self, NULL, err);
+}
+
+static lb_status cogroup_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    int64_t n_sides = 0;
+    LB_TRY(lb_range_attach(local, err));
+    LB_TRY(lb_param_int(local->op, "sides", 2, &n_sides, err));
+    if (n_sides < 1 || n_sides > MOST_SIDES)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld datasets (%d at most)", local->op->label,
+                            (long long)n_sides, MOST_SIDES);
+    struct lb_range_local *state = local->state;
+    struct lists *lists = state->own = lb_alloc_zero(sizeof *lists);
+    if (lists == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *lists);
+    lists->n_sides = (uint32_t)n_sides;
+    return LB_OK;
+}
+
+static void cogroup_detach(struct lb_op_local *local)
+{
+    struct lists *lists = ((struct lb_range_local *)local->state)->own;
+    for (uint32_t i = 0; lists != NULL && i < lists->n_sides; i++)
+        lb_buf_fini(&lists->bytes[i]);
+    lb_free(lists, sizeof *lists);
+    lb_range_detach(local);
+}
+
+static lb_status begin_lists(struct lb_range_local *state, const struct lb_sort_row *row,
+                             struct lb_error *err)
+{
+    struct lists *lists = state->own;
+    struct lb_builder *column = NULL;
+    LB_TRY(lb_batch_builder_column(&state->builder, 0, &column, err));
+    LB_TRY(lb_range_put_key(row, column, err));
+    for (uint32_t i = 0; i < lists->n_sides; i++) {
+        lists->bytes[i].size = 0;
+        lists->counts[i] = 0;
+        LB_TRY(lb_codec_begin(&lists->bytes[i], 'l', &lists->marks[i], err));
+    }
+    return LB_OK;
+}
+
+static lb_status end_lists(struct lb_op_local *local, struct lb_error *err)
+{
+    struct lb_range_local *state = local->state;
+    struct lists *lists = state->own;
+    for (uint32_t i = 0; i < lists->n_sides; i++) {
+        struct lb_builder *column = NULL;
+        lb_codec_end(&lists->bytes[i], lists->marks[i], lists->counts[i]);
+        LB_TRY(lb_batch_builder_column(&state->builder, i + 1, &column, err));
+        LB_TRY(lb_builder_encoded(column, lists->bytes[i].data, lists->bytes[i].size, err));
+    }
+    LB_TRY(lb_batch_builder_end_row(&state->builder, 0, err));
+    return lb_batch_builder_is_full(&state->builder) ? lb_range_flush(local, err) : LB_OK;
+}
+
+static lb_status cogroup_produce(struct lb_op_local *local, struct lb_error *err)
+{
+    struct lb_range_local *state = local->state;
+    struct lists *lists = state->own;
+    LB_TRY(lb_range_begin(local, err));
+    for (uint32_t i = 1;; i++) {
+        const struct lb_sort_row *row = NULL;
+        LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
+        bool is_new = row == NULL, was_in_group = state->in_group;
+        if (row != NULL)
+            LB_TRY(lb_range_enter(state, row, &is_new, err));
+        if (is_new && was_in_group)
+            LB_TRY(end_lists(local, err));
+        if (row == NULL)
+            return lb_range_end(local, err);
+        if (is_new)
+            LB_TRY(begin_lists(state, row, err));
+        uint32_t side = lb_sort_row_side(row);
+        if (side >= lists->n_sides)
+            return lb_error_set(err, LB_ERR_INTERNAL, "%s: a record of side %u", local->op->label,
+                                side);
+        LB_TRY(lb_range_put_value(row, &lists->bytes[side], err));
+        lists->counts[side]++;
+        if (i % 1024 == 0)
+            lb_sort_cursor_release(state->cursor);
+    }
+}
+
+const struct lb_op_class lb_op_scan_cogroup = {
+    .name = "scan.cogroup",
+    .kind = LB_OP_SOURCE,
+    .open = cogroup_open,
+    .attach = cogroup_attach,
+    .claim = lb_range_claim,
+    .produce = cogroup_produce,
+    .detach = cogroup_detach,
+    .close = lb_range_close_op,
+};
