@@ -6,7 +6,9 @@
  *   n functions; then debug tables: line info, absolute line info, local variables, upvalue names.
  * A number n is in groups of 7 bits, most significant first, the last byte with its high bit set. A string is its
  * size + 1 and the bytes; 0 is no string.
- * An instruction has the fields op: 7 bits, A: 8, k: 1, B: 8, C: 8, from the lowest bit. */
+ * An instruction has the fields op: 7 bits, A: 8, k: 1, B: 8, C: 8, from the lowest bit.
+ * PARAMETERS live in the first registers of a function, and nothing else ever does: so whatever an instruction does
+ * with that register, whenever it runs, it does with the parameter. Temporaries lie above all parameters. */
 #include "lua_bindings/bytecode.h"
 
 #include <lua.h>
@@ -19,7 +21,52 @@
 #endif
 
 /* ORDER as in lopcodes.h */
-enum { OP_GETUPVAL = 9, OP_SETUPVAL = 10, OP_GETTABUP = 11, OP_SETTABUP = 15 };
+enum {
+    OP_LOADNIL = 8,
+    OP_GETUPVAL = 9,
+    OP_SETUPVAL = 10,
+    OP_GETTABUP = 11,
+    OP_GETFIELD = 14,
+    OP_SETTABUP = 15,
+    OP_RETURN = 70,
+    N_OPS = 83
+};
+
+/* How an instruction uses its fields as registers. */
+enum {
+    A = 1,        /* A is one, read or written */
+    B = 2,        /* B */
+    C = 4,        /* C */
+    CK = 8,       /* C unless k is set */
+    UP = 16,      /* registers from A up, all of them temporaries */
+    BRANCH = 32,  /* what follows may not run */
+    SPECIAL = 64, /* see uses_register */
+};
+
+/* ORDER as in lopcodes.h */
+static const uint8_t op_uses[N_OPS] = {
+    /* MOVE LOADI LOADF LOADK LOADKX LOADFALSE LFALSESKIP LOADTRUE LOADNIL */
+    A | B, A, A, A, A, A, A | BRANCH, A, SPECIAL,
+    /* GETUPVAL SETUPVAL GETTABUP GETTABLE GETI GETFIELD */
+    A, A, A, A | B | C, A | B, A | SPECIAL,
+    /* SETTABUP SETTABLE SETI SETFIELD NEWTABLE SELF */
+    CK, A | B | CK, A | CK, A | CK, A, UP | B | CK,
+    /* ADDI ADDK SUBK MULK MODK POWK DIVK IDIVK BANDK BORK BXORK SHRI SHLI */
+    A | B, A | B, A | B, A | B, A | B, A | B, A | B, A | B, A | B, A | B, A | B, A | B, A | B,
+    /* ADD SUB MUL MOD POW DIV IDIV BAND BOR BXOR SHL SHR */
+    A | B | C, A | B | C, A | B | C, A | B | C, A | B | C, A | B | C, A | B | C, A | B | C,
+    A | B | C, A | B | C, A | B | C, A | B | C,
+    /* MMBIN MMBINI MMBINK UNM BNOT NOT LEN CONCAT CLOSE TBC JMP */
+    A | B, A, A, A | B, A | B, A | B, A | B, UP, 0, A, BRANCH,
+    /* EQ LT LE EQK EQI LTI LEI GTI GEI TEST TESTSET */
+    A | B | BRANCH, A | B | BRANCH, A | B | BRANCH, A | BRANCH, A | BRANCH, A | BRANCH, A | BRANCH,
+    A | BRANCH, A | BRANCH, A | BRANCH, A | B | BRANCH,
+    /* CALL TAILCALL RETURN RETURN0 RETURN1 */
+    UP, UP | BRANCH, SPECIAL | BRANCH, BRANCH, A | BRANCH,
+    /* FORLOOP FORPREP TFORPREP TFORCALL TFORLOOP */
+    UP | BRANCH, UP | BRANCH, UP | BRANCH, UP | BRANCH, UP | BRANCH,
+    /* SETLIST CLOSURE VARARG VARARGPREP EXTRAARG */
+    UP, A, UP, 0, 0};
 
 enum {
     K_NIL = 0x00,
@@ -39,6 +86,14 @@ enum {
     NOT_CAPTURED = -1
 };
 
+/* What the outermost function does with one of its parameters. */
+struct row_use {
+    lb_bytecode_field_visitor *visitor;
+    void *state;
+    uint32_t param; /* register of the parameter */
+    bool only_reads;
+};
+
 struct reader {
     const char *at;
     const char *end;
@@ -46,6 +101,7 @@ struct reader {
     /* walk */
     lb_bytecode_visitor *visitor;
     void *state;
+    struct row_use *row;
     /* canonical */
     struct lb_buf *out;
     struct lb_error *err;
@@ -166,6 +222,49 @@ static lb_status visit_code(struct reader *r, const char *code, size_t n_code,
     return LB_OK;
 }
 
+/* Whether an instruction has to do with a register, other than reading a field of it by name. */
+static bool uses_register(uint32_t instruction, uint32_t number)
+{
+    uint32_t op = instruction & 0x7f;
+    if (op >= N_OPS)
+        return true;
+    uint32_t a = instruction >> 7 & 0xff;
+    bool k = (instruction >> 15 & 1) != 0;
+    uint32_t b = instruction >> 16 & 0xff;
+    uint32_t c = instruction >> 24;
+    uint8_t uses = op_uses[op];
+    if (op == OP_LOADNIL && a <= number && number <= a + b)
+        return true;
+    if (op == OP_RETURN && a <= number && (b == 0 || number + 1 < a + b))
+        return true;
+    return ((uses & A) != 0 && a == number) || ((uses & UP) != 0 && a <= number) ||
+           ((uses & B) != 0 && b == number) || ((uses & C) != 0 && c == number) ||
+           ((uses & CK) != 0 && !k && c == number);
+}
+
+static lb_status visit_row(struct reader *r, struct row_use *row, const char *code, size_t n_code,
+                           const struct text *constants)
+{
+    bool is_always = true;
+    for (size_t i = 0; i < n_code && row->only_reads; i++) {
+        uint32_t instruction;
+        memcpy(&instruction, code + 4 * i, sizeof instruction);
+        if (uses_register(instruction, row->param)) {
+            row->only_reads = false;
+            break;
+        }
+        uint32_t op = instruction & 0x7f;
+        if (op == OP_GETFIELD && (instruction >> 16 & 0xff) == row->param) {
+            const struct text *name = &constants[instruction >> 24];
+            row->only_reads = name->data != NULL;
+            if (row->only_reads)
+                LB_TRY(row->visitor(row->state, name->data, name->size, is_always, r->err));
+        }
+        is_always = is_always && (op_uses[op] & BRANCH) == 0;
+    }
+    return LB_OK;
+}
+
 static void skip_debug(struct reader *r)
 {
     take(r, take_number(r)); /* line info: a byte an instruction */
@@ -193,7 +292,8 @@ static lb_status read_function(struct reader *r, const int16_t *outer, int depth
     take_text(r);
     take_number(r);
     take_number(r);
-    LB_TRY(keep(r, take(r, 3), 3));
+    const char *shape = take(r, 3);
+    LB_TRY(keep(r, shape, 3));
     size_t n_code = take_number(r);
     if (n_code > (size_t)(r->end - r->at) / 4) {
         r->is_broken = true;
@@ -232,11 +332,19 @@ static lb_status read_function(struct reader *r, const int16_t *outer, int depth
             captured[i] = outer[index];
         if (outer != NULL)
             LB_TRY(keep(r, description, 3));
+        if (r->row != NULL && depth == 1 && is_local && index == r->row->param)
+            r->row->only_reads = false;
     }
     if (r->is_broken)
         return LB_OK;
     if (r->visitor != NULL)
         LB_TRY(visit_code(r, code, n_code, constants, captured));
+    if (r->row != NULL && depth == 0) {
+        if (r->row->param < (uint8_t)shape[0])
+            LB_TRY(visit_row(r, r->row, code, n_code, constants));
+        else if (shape[1] != 0)
+            r->row->only_reads = false; /* it is among `...` */
+    }
 
     size_t n_functions = take_number(r);
     LB_TRY(keep(r, &n_functions, sizeof n_functions));
@@ -275,4 +383,17 @@ lb_status lb_bytecode_canonical(const char *dump, size_t size, struct lb_buf *ou
 {
     struct reader r = {.out = out};
     return read_dump(&r, dump, size, err);
+}
+
+lb_status lb_bytecode_row_reads(const char *dump, size_t size, int param,
+                                lb_bytecode_field_visitor *visitor, void *state, bool *only_reads,
+                                struct lb_error *err)
+{
+    struct row_use row = {
+        .visitor = visitor, .state = state, .param = (uint32_t)param - 1, .only_reads = true};
+    struct reader r = {.row = &row};
+    *only_reads = false;
+    LB_TRY(read_dump(&r, dump, size, err));
+    *only_reads = row.only_reads;
+    return LB_OK;
 }

@@ -2,6 +2,8 @@
 #ifndef LB_LUA_BYTECODE_H
 #define LB_LUA_BYTECODE_H
 
+#include <stdbool.h>
+
 #include "core/base/buf.h"
 
 /* How an instruction uses a variable that the outermost function captures. */
@@ -24,6 +26,19 @@ lb_status lb_bytecode_walk(const char *dump, size_t size, lb_bytecode_visitor *v
 /* Appends what the function does, without names, lines and where its captured variables come from: two functions with
  * equal bytes do the same if their captured variables are the same. */
 lb_status lb_bytecode_canonical(const char *dump, size_t size, struct lb_buf *out,
+                                struct lb_error *err) LB_MUST_USE;
+
+/* Called for each name that is read of a row. is_always: the read comes before any branch, so a call reads it
+ * unless it fails first. name is borrowed. */
+typedef lb_status lb_bytecode_field_visitor(void *state, const char *name, size_t size,
+                                            bool is_always, struct lb_error *err);
+
+/* What a dumped function does with its parameter of this number (1: the first). *only_reads: nothing but read
+ * fields of it by constant short names; the visitor saw each such read. Not *only_reads: it may also store it,
+ * pass it on, return it, write to it, index it otherwise, assign to it or capture it in a closure; what the
+ * visitor saw then means nothing. When in doubt, not. */
+lb_status lb_bytecode_row_reads(const char *dump, size_t size, int param,
+                                lb_bytecode_field_visitor *visitor, void *state, bool *only_reads,
                                 struct lb_error *err) LB_MUST_USE;
 
 #endif

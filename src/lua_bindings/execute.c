@@ -197,6 +197,42 @@ static void push_results(lua_State *L, struct execution *x)
     }
 }
 
+/* Raises { status, message, restart = { node =, columns = { [i] = type } } }. */
+static int raise_restart(lua_State *L, struct execution *x)
+{
+    uint32_t node = 0;
+    const char *data = NULL;
+    size_t size = 0;
+    lua_settop(L, 3); /* plan, options, the execution: what is left of it goes with its collection */
+    if (!lb_plan_restart(x->plan, &node, &data, &size))
+        return fail(L, x);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, LB_RESTART);
+    lua_setfield(L, -2, "status");
+    lua_pushstring(L, x->err.message);
+    lua_setfield(L, -2, "message");
+    lb_lua_push_encoded(L, data, size);
+    lua_pushinteger(L, (lua_Integer)node);
+    lua_setfield(L, -2, "node");
+    lua_newtable(L); /* the pairs {i, type} as [i] = type */
+    if (lua_getfield(L, -2, "columns") == LUA_TTABLE) {
+        for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TTABLE; i++) {
+            lua_rawgeti(L, -1, 1);
+            lua_rawgeti(L, -2, 2);
+            lua_rawset(L, -5);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    lua_setfield(L, -2, "columns");
+    lua_setfield(L, -2, "restart");
+    close_plan(x);
+    close_run(x);
+    lb_buf_fini(&x->bytes);
+    return lua_error(L);
+}
+
 int lb_lua_execute(lua_State *L)
 {
     if (lb_lua_worker_of(L) != NULL)
@@ -209,8 +245,12 @@ int lb_lua_execute(lua_State *L)
         return fail(L, x);
     options.host = x->host;
     (void)lb_lua_take_skipped(NULL); /* those of a run that failed */
-    if (lb_run_new(&options, &x->run, &x->err) != LB_OK ||
-        lb_plan_execute(x->plan, x->run, &x->err) != LB_OK ||
+    lb_status status = lb_run_new(&options, &x->run, &x->err);
+    if (status == LB_OK)
+        status = lb_plan_execute(x->plan, x->run, &x->err);
+    if (status == LB_RESTART)
+        return raise_restart(L, x);
+    if (status != LB_OK ||
         lb_plan_describe(x->plan, true, &x->bytes, &x->err) != LB_OK)
         return fail(L, x);
 
@@ -224,6 +264,9 @@ int lb_lua_execute(lua_State *L)
     lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->spilled_bytes));
     lua_setfield(L, -2, "spilled_bytes");
     uint64_t skipped = lb_lua_take_skipped(&x->err);
+    if (skipped == 0 && atomic_load(&x->run->n_skipped) > 0)
+        x->err = x->run->first_skipped;
+    skipped += atomic_load(&x->run->n_skipped);
     lua_pushinteger(L, (lua_Integer)skipped);
     lua_setfield(L, -2, "skipped");
     if (skipped > 0) {

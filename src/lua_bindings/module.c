@@ -13,7 +13,9 @@
 #include "lua_bindings/execute.h"
 #include "lua_bindings/machine.h"
 #include "lua_bindings/ops.h"
+#include "lua_bindings/row.h"
 #include "lua_bindings/ship.h"
+#include "lua_bindings/sniff.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker_private.h"
 #include "luabatch.h"
@@ -116,6 +118,40 @@ static int l_core_ship(lua_State *L)
     if (lb_lua_ship(L, 1, what, out, &err) != LB_OK)
         return lb_lua_raise(L, &err);
     return return_buffer(L, out);
+}
+
+static lb_status add_read(void *state, const char *name, size_t size, bool is_always,
+                          struct lb_error *err)
+{
+    (void)is_always;
+    struct lb_buf *names = state;
+    const char *cursor = names->data;
+    while (names->size > 0 && cursor < names->data + names->size) {
+        struct lb_value known;
+        lb_codec_next(&cursor, &known);
+        if (known.size == size && memcmp(known.data, name, size) == 0)
+            return LB_OK;
+    }
+    return lb_codec_put_string(names, name, size, err);
+}
+
+/* core.row_reads(fn, param) -> list of the names of all fields that fn reads of its parameter of that number (1
+ * when not given), in the order of its code; nil when fn may do anything else with it */
+static int l_core_row_reads(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_Integer param = luaL_optinteger(L, 2, 1);
+    luaL_argcheck(L, param >= 1 && param <= 200, 2, "the number of a parameter expected");
+    struct lb_buf *names = push_buffer(L);
+    if (!lb_lua_row_reads(L, 1, (int)param, add_read, names))
+        return 0;
+    const char *cursor = names->data;
+    lua_newtable(L);
+    for (lua_Integer i = 1; names->size > 0 && cursor < names->data + names->size; i++) {
+        lb_lua_push_next(L, &cursor);
+        lua_rawseti(L, -2, i);
+    }
+    return 1;
 }
 
 static int push_name(lua_State *L, const char *name)
@@ -276,6 +312,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"ship", l_core_ship},
                                      {"kernel_reduce", l_core_kernel_reduce},
                                      {"kernel_group", l_core_kernel_group},
+                                     {"row_reads", l_core_row_reads},
                                      {"counter", l_core_counter},
                                      {"counters", l_core_counters},
                                      {"options", l_core_options},
@@ -284,6 +321,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"memory_limit", l_core_memory_limit},
                                      {"output_exists", l_core_output_exists},
                                      {"expand_paths", l_core_expand_paths},
+                                     {"csv_sniff", lb_lua_csv_sniff},
                                      {"execute", lb_lua_execute},
                                      {"describe", lb_lua_describe},
                                      {NULL, NULL}};

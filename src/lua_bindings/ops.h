@@ -5,23 +5,37 @@
  * such a record had emitted before stays. map_partitions, init, final and merges of states always
  * fail.
  *
+ *
+ * Operators marked R take names = list of the columns' names. Then the function gets one row instead of a
+ * record's values: a table { name = value }, nil columns absent. The table is the function's own, unless all it
+ * does is read fields by constant names: then the row is one table for all records (row.h), and a name that no
+ * column has is an error. Which of the two is found out by each worker from the function's code, by what
+ * core.row_reads calls too.
+ *
  *  transforms
- *   lua.map               fn           the values it returns are the record; none: one nil
- *   lua.flat_map          fn           f(record..., emit); a returned list is emitted too
- *   lua.filter            fn
- *   lua.foreach           fn           records go on unchanged
+ *   lua.map             R fn, out_names?     the values it returns are the record; none: one nil;
+ *                                      with out_names, a list: it returns a table with no other keys
+ *                                      than these names, whose fields are the columns in this order
+ *   lua.flat_map        R fn           f(record..., emit); a returned list is emitted too
+ *   lua.filter          R fn
+ *   lua.foreach         R fn           records go on unchanged
  *   lua.map_values        fn           the key stays, f sees and gives the values
  *   lua.flat_map_values   fn           likewise
- *   lua.key_by            fn           its result goes in front of the record as a new column
- *   lua.partition         fn, n        likewise, but f(key, n) must give an integer
- *   lua.map_partitions    fn           f(iterator, emit, index), index = morsel + 1, in a
+ *   lua.key_by          R fn           its result goes in front of the record as a new column
+ *   lua.partition       R fn, n        likewise, but f(key, n) must give an integer
+ *   lua.map_partitions  R fn           f(iterator, emit, index), index = morsel + 1, in a
  *                                      coroutine; on_error is not looked at
- *   lua.mapper            fn, init?, final?      f(key, value..., emit, task); a record of one
+ *   lua.mapper          R fn, init?, final?      f(key, value..., emit, task); a record of one
  *                                      column has key nil
  *   lua.combine           fn, init?, final?      combiner: f(key, values, emit, task) for the
  *                                      groups of a morsel, or of as much of it as memory allows
- *   lua.fold              create, step one record per morsel that had any: state = step(state,
- *                                      record...) from state = create(record...)
+ *   lua.fold            R create, step one record per morsel that had any: state = step(state,
+ *                                      record...) from state = create(record...); create's row is
+ *                                      always its own
+ *   lua.compute         R fns, as?           fns is a list; what each gives of a record becomes a new
+ *                                      column behind the others; as: their names, for messages.
+ *                                      A function that does more than read its row gets a table
+ *                                      of its own, not one that another function has seen
  *  sources
  *   lua.groups            inputs = {sort}, fn, init?, final?     f(key, values, emit, task); it
  *                                      streams, and need not be read to its end
@@ -55,6 +69,7 @@ extern const struct lb_op_class lb_lua_op_map, lb_lua_op_flat_map, lb_lua_op_fil
     lb_lua_op_foreach, lb_lua_op_map_values, lb_lua_op_flat_map_values, lb_lua_op_key_by,
     lb_lua_op_partition;
 extern const struct lb_op_class lb_lua_op_mapper, lb_lua_op_map_partitions, lb_lua_op_fold;
+extern const struct lb_op_class lb_lua_op_compute;
 extern const struct lb_op_class lb_lua_op_groups, lb_lua_op_combine;
 extern const struct lb_aggregate_class lb_lua_aggregate_reduce, lb_lua_aggregate_combine_by_key;
 

@@ -14,6 +14,7 @@
 struct caller {
     struct lb_lua_task task;
     const struct lb_batch *batch; /* being pushed */
+    struct lb_lua_row out;        /* map with out_names: the names of the columns it makes */
     /* filter, foreach, key_by, partition */
     uint32_t *select; /* rows of batch that go on; LB_BATCH_ROWS, made when first needed */
     uint32_t select_capacity;
@@ -39,14 +40,31 @@ static lb_status attach(struct lb_op_local *local, struct lb_error *err)
                             local->next, err);
 }
 
+/* For the operators whose function may get rows. */
+static lb_status attach_rows(struct lb_op_local *local, struct lb_error *err)
+{
+    LB_TRY(attach(local, err));
+    struct caller *c = local->state;
+    return lb_lua_task_take_rows(&c->task, &local->op->params, LB_SLOT_FUNCTION, 1, err);
+}
+
 static void detach(struct lb_op_local *local)
 {
     struct caller *c = local->state;
+    lb_lua_row_fini(&c->out);
     lb_lua_task_fini(&c->task);
     lb_builder_fini(&c->keys);
     lb_free(c->columns, LB_MAX_COLUMNS * sizeof *c->columns);
     lb_free(c->select, c->select_capacity * sizeof *c->select);
     lb_free(c, sizeof *c);
+}
+
+static lb_status attach_map(struct lb_op_local *local, struct lb_error *err)
+{
+    LB_TRY(attach_rows(local, err));
+    struct caller *c = local->state;
+    return lb_lua_row_init(&c->out, c->task.lua, &local->op->params, "out_names", c->task.label,
+                           err);
 }
 
 static lb_status begin(struct lb_op_local *local, struct lb_error *err)
@@ -95,35 +113,84 @@ static lb_status push_emitted(struct lb_op_local *local, const struct lb_batch *
     return lb_emitter_flush(&c->task.emitter, err);
 }
 
-static void map(lua_State *L, uint32_t first)
+/* What the function gets of a record; with keeps_key all but the key. */
+static int push_arguments(struct caller *c, lua_State *L, uint32_t row)
+{
+    if (!c->task.emitter.keeps_key)
+        return lb_lua_task_push_record(&c->task, L, c->batch, row);
+    int n_args = lb_lua_push_record(L, c->batch, 1, row);
+    if (n_args > 0)
+        return n_args;
+    lua_pushnil(L); /* a key without a value */
+    return 1;
+}
+
+/* The message about a field of the table at position 3 that is none of the columns. */
+static void tell_field(struct caller *c, lua_State *L)
+{
+    struct lb_error *err = &c->task.emitter.err;
+    lua_pushnil(L);
+    while (lua_next(L, 3) != 0) {
+        lua_pop(L, 1);
+        bool is_known = false;
+        for (uint32_t i = 0; i < c->out.n_columns && !is_known; i++) {
+            lua_rawgeti(L, LUA_REGISTRYINDEX, c->out.columns[i].name);
+            is_known = lua_rawequal(L, -1, -2);
+            lua_pop(L, 1);
+        }
+        if (is_known)
+            continue;
+        if (lua_type(L, -1) == LUA_TSTRING)
+            lb_error_set(err, LB_ERR_USER, "a row with the field '%s', which is no column of it",
+                         lua_tostring(L, -1));
+        else
+            lb_error_set(err, LB_ERR_USER, "a row with a %s as a key (only names are possible)",
+                         luaL_typename(L, -1));
+        return;
+    }
+}
+
+/* The row that map returned, from position 3 on, becomes a record with the columns of c->out. */
+static bool add_fields(struct caller *c, lua_State *L)
+{
+    if (lua_gettop(L) != 3 || lua_type(L, 3) != LUA_TTABLE) {
+        lb_error_set(&c->task.emitter.err, LB_ERR_USER, "%s (one row was expected)",
+                     lua_gettop(L) == 3 ? luaL_typename(L, 3) : "not one value");
+        return false;
+    }
+    int n = (int)c->out.n_columns;
+    int n_fields = 0;
+    luaL_checkstack(L, n + LUA_MINSTACK, "a record");
+    lua_pushnil(L);
+    while (lua_next(L, 3) != 0) {
+        lua_pop(L, 1);
+        n_fields++;
+    }
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, c->out.columns[i].name);
+        n_fields -= lua_rawget(L, 3) != LUA_TNIL;
+    }
+    if (n_fields == 0)
+        return lb_emitter_add(&c->task.emitter, L, 4, n);
+    tell_field(c, L);
+    return false;
+}
+
+static int l_map(lua_State *L)
 {
     struct caller *c = enter(L);
     struct lb_emitter *e = &c->task.emitter;
     for (uint32_t i = 0; i < c->batch->n_selected; i++) {
         uint32_t row = move_to(c, i);
         lua_pushvalue(L, 2);
-        int n_args = lb_lua_push_record(L, c->batch, first, row);
-        if (n_args == 0) { /* a key without a value */
-            lua_pushnil(L);
-            n_args = 1;
-        }
+        int n_args = push_arguments(c, L, row);
         if (!lb_lua_task_call(&c->task, L, n_args, LUA_MULTRET))
             continue;
-        if (!lb_emitter_add(e, L, 3, lua_gettop(L) - 2))
+        if (lb_lua_row_is_on(&c->out) ? !add_fields(c, L)
+                                      : !lb_emitter_add(e, L, 3, lua_gettop(L) - 2))
             lb_lua_task_refuse(&c->task, L, LB_SLOT_FUNCTION);
         lua_settop(L, 2);
     }
-}
-
-static int l_map(lua_State *L)
-{
-    map(L, 0);
-    return 0;
-}
-
-static int l_map_values(lua_State *L)
-{
-    map(L, 1);
     return 0;
 }
 
@@ -156,34 +223,19 @@ static void emit_list(struct caller *c, lua_State *L)
     }
 }
 
-static void flat_map(lua_State *L, uint32_t first)
+static int l_flat_map(lua_State *L)
 {
     struct caller *c = enter(L);
     lb_lua_task_push(&c->task, L, LB_SLOT_EMIT);
     for (uint32_t i = 0; i < c->batch->n_selected; i++) {
         uint32_t row = move_to(c, i);
         lua_pushvalue(L, 2);
-        int n_args = lb_lua_push_record(L, c->batch, first, row);
-        if (n_args == 0) {
-            lua_pushnil(L);
-            n_args = 1;
-        }
+        int n_args = push_arguments(c, L, row);
         lua_pushvalue(L, 3);
         if (lb_lua_task_call(&c->task, L, n_args + 1, 1) && !lua_isnil(L, 4))
             emit_list(c, L);
         lua_settop(L, 3);
     }
-}
-
-static int l_flat_map(lua_State *L)
-{
-    flat_map(L, 0);
-    return 0;
-}
-
-static int l_flat_map_values(lua_State *L)
-{
-    flat_map(L, 1);
     return 0;
 }
 
@@ -205,18 +257,6 @@ static lb_status push_flat_map(struct lb_op_local *local, const struct lb_batch 
                                struct lb_error *err)
 {
     return push_emitted(local, batch, l_flat_map, err);
-}
-
-static lb_status push_map_values(struct lb_op_local *local, const struct lb_batch *batch,
-                                 struct lb_error *err)
-{
-    return push_emitted(local, batch, l_map_values, err);
-}
-
-static lb_status push_flat_map_values(struct lb_op_local *local, const struct lb_batch *batch,
-                                      struct lb_error *err)
-{
-    return push_emitted(local, batch, l_flat_map_values, err);
 }
 
 /* filter, foreach */
@@ -244,7 +284,7 @@ static void filter(lua_State *L, bool any)
     for (uint32_t i = 0; i < c->batch->n_selected; i++) {
         uint32_t row = move_to(c, i);
         lua_pushvalue(L, 2);
-        int n_args = lb_lua_push_record(L, c->batch, 0, row);
+        int n_args = lb_lua_task_push_record(&c->task, L, c->batch, row);
         if (lb_lua_task_call(&c->task, L, n_args, 1)) {
             c->select[c->n_selected] = row;
             c->n_selected += any || lua_toboolean(L, 3);
@@ -315,7 +355,7 @@ static int l_key_by(lua_State *L)
     for (uint32_t i = 0; i < c->batch->n_selected; i++) {
         uint32_t row = move_to(c, i);
         lua_pushvalue(L, 2);
-        int n_args = lb_lua_push_record(L, c->batch, 0, row);
+        int n_args = lb_lua_task_push_record(&c->task, L, c->batch, row);
         if (lb_lua_task_call(&c->task, L, n_args, 1)) {
             append_key(c, L, row);
             lua_settop(L, 2);
@@ -330,7 +370,10 @@ static int l_partition(lua_State *L)
     for (uint32_t i = 0; i < c->batch->n_selected; i++) {
         uint32_t row = move_to(c, i);
         lua_pushvalue(L, 2);
-        lb_lua_push_column(L, &c->batch->columns[0], row);
+        if (lb_lua_row_is_on(&c->task.row))
+            lb_lua_row_push(&c->task.row, L, c->batch, row);
+        else
+            lb_lua_push_column(L, &c->batch->columns[0], row);
         lua_pushinteger(L, c->n_partitions);
         if (!lb_lua_task_call(&c->task, L, 2, 1))
             continue;
@@ -399,13 +442,12 @@ static lb_status push_partition(struct lb_op_local *local, const struct lb_batch
         .push = push_function, .detach = detach                                                 \
     }
 
-const struct lb_op_class lb_lua_op_map = CALLER("lua.map", attach, push_map);
-const struct lb_op_class lb_lua_op_flat_map = CALLER("lua.flat_map", attach, push_flat_map);
-const struct lb_op_class lb_lua_op_filter = CALLER("lua.filter", attach, push_filter);
-const struct lb_op_class lb_lua_op_foreach = CALLER("lua.foreach", attach, push_foreach);
-const struct lb_op_class lb_lua_op_map_values =
-    CALLER("lua.map_values", attach_values, push_map_values);
+const struct lb_op_class lb_lua_op_map = CALLER("lua.map", attach_map, push_map);
+const struct lb_op_class lb_lua_op_flat_map = CALLER("lua.flat_map", attach_rows, push_flat_map);
+const struct lb_op_class lb_lua_op_filter = CALLER("lua.filter", attach_rows, push_filter);
+const struct lb_op_class lb_lua_op_foreach = CALLER("lua.foreach", attach_rows, push_foreach);
+const struct lb_op_class lb_lua_op_map_values = CALLER("lua.map_values", attach_values, push_map);
 const struct lb_op_class lb_lua_op_flat_map_values =
-    CALLER("lua.flat_map_values", attach_values, push_flat_map_values);
-const struct lb_op_class lb_lua_op_key_by = CALLER("lua.key_by", attach, push_key_by);
-const struct lb_op_class lb_lua_op_partition = CALLER("lua.partition", attach, push_partition);
+    CALLER("lua.flat_map_values", attach_values, push_flat_map);
+const struct lb_op_class lb_lua_op_key_by = CALLER("lua.key_by", attach_rows, push_key_by);
+const struct lb_op_class lb_lua_op_partition = CALLER("lua.partition", attach_rows, push_partition);

@@ -25,8 +25,9 @@ static lb_status mapper_attach(struct lb_op_local *local, struct lb_error *err)
     if (m == NULL)
         return lb_error_memory(err, local->op->label, sizeof *m);
     local->state = m;
-    return lb_lua_task_init(&m->task, local->worker, &local->op->params, local->op->label,
-                            &functions, local->next, err);
+    LB_TRY(lb_lua_task_init(&m->task, local->worker, &local->op->params, local->op->label,
+                            &functions, local->next, err));
+    return lb_lua_task_take_rows(&m->task, &local->op->params, LB_SLOT_FUNCTION, 2, err);
 }
 
 static void mapper_detach(struct lb_op_local *local)
@@ -57,11 +58,11 @@ static int l_mapper(lua_State *L)
         task->emitter.parent_row = row;
         lua_pushvalue(L, 2);
         int n_args = 0;
-        if (batch->n_columns == 1) {
+        if (batch->n_columns == 1 || lb_lua_row_is_on(&task->row)) {
             lua_pushnil(L);
             n_args = 1;
         }
-        n_args += lb_lua_push_record(L, batch, 0, row);
+        n_args += lb_lua_task_push_record(task, L, batch, row);
         lua_pushvalue(L, 3);
         lua_pushvalue(L, 4);
         lb_lua_task_call(task, L, n_args + 2, 0);
@@ -128,8 +129,9 @@ static lb_status partitions_attach(struct lb_op_local *local, struct lb_error *e
     if (p == NULL)
         return lb_error_memory(err, local->op->label, sizeof *p);
     local->state = p;
-    return lb_lua_task_init(&p->task, local->worker, &local->op->params, local->op->label,
-                            &functions, local->next, err);
+    LB_TRY(lb_lua_task_init(&p->task, local->worker, &local->op->params, local->op->label,
+                            &functions, local->next, err));
+    return lb_lua_task_take_rows(&p->task, &local->op->params, 0, 0, err);
 }
 
 static void partitions_detach(struct lb_op_local *local)
@@ -182,7 +184,11 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     uint32_t row = lb_batch_row(p->batch, p->next++);
     p->task.place.row = row;
     p->task.emitter.parent_row = row;
-    luaL_checkstack(L, (int)p->batch->n_columns, "a record");
+    luaL_checkstack(L, (int)p->batch->n_columns + LUA_MINSTACK, "a record");
+    if (lb_lua_row_is_on(&p->task.row)) {
+        lb_lua_row_push_table(&p->task.row, L, p->batch, row);
+        return 1;
+    }
     if (n_args == 2 && !lb_column_is_valid(&p->batch->columns[0], row))
         return luaL_error(L,
                           "a for loop would end at this record, whose first value is nil: call the "
@@ -299,8 +305,9 @@ static lb_status fold_attach(struct lb_op_local *local, struct lb_error *err)
     if (f == NULL)
         return lb_error_memory(err, local->op->label, sizeof *f);
     local->state = f;
-    return lb_lua_task_init(&f->task, local->worker, &local->op->params, local->op->label,
-                            &functions, local->next, err);
+    LB_TRY(lb_lua_task_init(&f->task, local->worker, &local->op->params, local->op->label,
+                            &functions, local->next, err));
+    return lb_lua_task_take_rows(&f->task, &local->op->params, SLOT_STEP, 2, err);
 }
 
 static void fold_detach(struct lb_op_local *local)
@@ -319,6 +326,15 @@ static lb_status fold_begin(struct lb_op_local *local, struct lb_error *err)
     return LB_OK;
 }
 
+/* What create gets. It may well keep a row, which step perhaps does not. */
+static int push_first(struct fold *f, lua_State *L, uint32_t row)
+{
+    if (!lb_lua_row_is_on(&f->task.row))
+        return lb_lua_push_record(L, f->batch, 0, row);
+    lb_lua_row_push_table(&f->task.row, L, f->batch, row);
+    return 1;
+}
+
 static int l_fold(lua_State *L)
 {
     struct fold *f = lua_touserdata(L, 1);
@@ -334,11 +350,11 @@ static int l_fold(lua_State *L)
         if (f->has_state) {
             lua_pushvalue(L, 2);
             lua_pushvalue(L, 3);
-            n_args = 1;
+            n_args = 1 + lb_lua_task_push_record(task, L, batch, row);
         } else {
             lb_lua_task_push(task, L, SLOT_CREATE);
+            n_args = push_first(f, L, row);
         }
-        n_args += lb_lua_push_record(L, batch, 0, row);
         if (lb_lua_task_call(task, L, n_args, 1)) {
             lua_replace(L, 3);
             f->has_state = true;

@@ -72,6 +72,41 @@ static bool advance(lua_State *L, struct cursor *cursor)
     return true;
 }
 
+/* Takes the optional list of column names at stack position 2: leaves a list of their own there, or nil. */
+static void check_names(lua_State *L)
+{
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2))
+        return;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Integer n = luaL_len(L, 2);
+    luaL_argcheck(L, n <= LB_MAX_COLUMNS, 2, "too many names");
+    lua_createtable(L, (int)n, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_geti(L, 2, i) != LUA_TSTRING)
+            luaL_argerror(L, 2, "a list of names expected");
+        lua_rawseti(L, 3, i);
+    }
+    lua_replace(L, 2);
+}
+
+/* Pushes the row that advance went to as a table by the names in the list at index; nil columns are absent. */
+static void push_named(lua_State *L, struct cursor *cursor, int names)
+{
+    uint32_t n;
+    memcpy(&n, cursor->at, sizeof n);
+    cursor->at += sizeof n;
+    if (n > lua_rawlen(L, names))
+        luaL_error(L, "a record has %d values, but there are %d names", (int)n,
+                   (int)lua_rawlen(L, names));
+    lua_createtable(L, 0, (int)n);
+    for (uint32_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, names, (lua_Integer)i);
+        lb_lua_push_next(L, &cursor->at);
+        lua_rawset(L, -3); /* a nil adds no field */
+    }
+}
+
 /* Pushes the columns of the row that advance went to. */
 static int push_row(lua_State *L, struct cursor *cursor)
 {
@@ -88,7 +123,12 @@ static int l_cursor_next(lua_State *L)
 {
     struct cursor *cursor = lua_touserdata(L, lua_upvalueindex(1));
     lua_settop(L, 0);
-    return advance(L, cursor) ? push_row(L, cursor) : 0;
+    if (!advance(L, cursor))
+        return 0;
+    if (lua_isnil(L, lua_upvalueindex(2)))
+        return push_row(L, cursor);
+    push_named(L, cursor, lua_upvalueindex(2));
+    return 1;
 }
 
 static struct lb_store *check_store(lua_State *L)
@@ -99,23 +139,35 @@ static struct lb_store *check_store(lua_State *L)
     return *holder;
 }
 
-/* store:rows() -> function that gives the next record's values, nothing at the end. */
+/* store:rows(names) -> function that gives the next record's values, or with a list of names the record as a
+ * table { name = value }; nothing at the end. */
 static int l_store_rows(lua_State *L)
 {
-    push_cursor(L, check_store(L));
-    lua_pushcclosure(L, l_cursor_next, 1);
+    struct lb_store *store = check_store(L);
+    check_names(L);
+    push_cursor(L, store);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, l_cursor_next, 2);
     return 1;
 }
 
-/* store:list() -> all records: a value each, or a list of values where a record has several. */
+/* store:list(names) -> all records: a value each, or a list of values where a record has several; with a list of
+ * names a table { name = value } each. */
 static int l_store_list(lua_State *L)
 {
     struct lb_store *store = check_store(L);
+    check_names(L);
+    bool has_names = !lua_isnil(L, 2);
     uint64_t n_rows = lb_store_n_rows(store);
     struct cursor *cursor = push_cursor(L, store);
     lua_createtable(L, n_rows < INT_MAX ? (int)n_rows : INT_MAX, 0);
     int list = lua_gettop(L);
     for (lua_Integer row = 1; advance(L, cursor); row++) {
+        if (has_names) {
+            push_named(L, cursor, 2);
+            lua_rawseti(L, list, row);
+            continue;
+        }
         uint32_t n;
         memcpy(&n, cursor->at, sizeof n);
         cursor->at += sizeof n;

@@ -138,6 +138,7 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
 {
     task->skips = false;
     task->slots = LUA_NOREF;
+    task->row = (struct lb_lua_row){0};
     LB_TRY(lb_lua_worker(worker, &task->lua, err));
     task->label = lb_strdup(label);
     if (task->label == NULL)
@@ -158,6 +159,7 @@ void lb_lua_task_fini(struct lb_lua_task *task)
     if (task->label == NULL)
         return;
     lua_State *L = task->lua->L;
+    lb_lua_row_fini(&task->row);
     if (task->slots != LUA_NOREF && lua_checkstack(L, 4)) {
         lb_lua_task_push(task, L, LB_SLOT_EMIT);
         lb_emitter_disarm(L, -1);
@@ -168,6 +170,32 @@ void lb_lua_task_fini(struct lb_lua_task *task)
     lb_emitter_fini(&task->emitter);
     lb_strfree(task->label);
     task->label = NULL;
+}
+
+/* Rows */
+
+struct reading {
+    struct lb_lua_task *task;
+    int slot;
+    int param;
+};
+
+static int l_task_read(lua_State *L)
+{
+    struct reading *reading = lua_touserdata(L, 1);
+    lb_lua_task_push(reading->task, L, reading->slot);
+    lb_lua_row_add_reader(&reading->task->row, L, 2, reading->param);
+    return 0;
+}
+
+lb_status lb_lua_task_take_rows(struct lb_lua_task *task, const struct lb_value *params, int slot,
+                                int param, struct lb_error *err)
+{
+    LB_TRY(lb_lua_row_init(&task->row, task->lua, params, "names", task->label, err));
+    if (!lb_lua_row_is_on(&task->row) || slot == 0)
+        return LB_OK;
+    struct reading reading = {task, slot, param};
+    return lb_lua_task_run(task, l_task_read, &reading, err);
 }
 
 /* Running */

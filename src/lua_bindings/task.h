@@ -13,6 +13,7 @@
 #define LB_LUA_TASK_H
 
 #include "lua_bindings/emit.h"
+#include "lua_bindings/row.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker.h"
 
@@ -32,6 +33,7 @@ struct lb_lua_task {
     /* state */
     struct lb_lua_place place; /* where user code is */
     struct lb_emitter emitter;
+    struct lb_lua_row row; /* when on: records are rows; see lb_lua_task_take_rows */
     /* resources */
     int slots; /* registry reference of the table of slots */
 };
@@ -49,6 +51,10 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
                            const struct lb_lua_functions *functions, struct lb_op_local *next,
                            struct lb_error *err) LB_MUST_USE;
 void lb_lua_task_fini(struct lb_lua_task *task);
+/* After init, for operators that take `names`: when they are given, the function in slot gets a row as its
+ * parameter of that number, 1 the first. slot 0: only lb_lua_row_push_table is used. */
+lb_status lb_lua_task_take_rows(struct lb_lua_task *task, const struct lb_value *params, int slot,
+                                int param, struct lb_error *err) LB_MUST_USE;
 
 /* Calls body(state) protected: state is a light userdata at position 1. emit works meanwhile. */
 lb_status lb_lua_task_run(struct lb_lua_task *task, lua_CFunction body, void *state,
@@ -70,6 +76,9 @@ static inline bool lb_lua_task_call(struct lb_lua_task *task, lua_State *L, int 
 /* What the function in slot gave is refused with emitter.err's message: raises it, or counts a
  * skipped record. */
 void lb_lua_task_refuse(struct lb_lua_task *task, lua_State *L, int slot);
+/* Pushes what the user's function gets of a record: its columns, or one row; returns how many values. */
+static inline int lb_lua_task_push_record(struct lb_lua_task *task, lua_State *L,
+                                          const struct lb_batch *batch, uint32_t row);
 /* Pushes the columns of a row from `first` on; returns how many. */
 static inline int lb_lua_push_record(lua_State *L, const struct lb_batch *batch, uint32_t first,
                                      uint32_t row);
@@ -91,6 +100,15 @@ static inline int lb_lua_push_record(lua_State *L, const struct lb_batch *batch,
     for (uint32_t i = first; i < batch->n_columns; i++)
         lb_lua_push_column(L, &batch->columns[i], row);
     return (int)(batch->n_columns - first);
+}
+
+static inline int lb_lua_task_push_record(struct lb_lua_task *task, lua_State *L,
+                                          const struct lb_batch *batch, uint32_t row)
+{
+    if (!lb_lua_row_is_on(&task->row))
+        return lb_lua_push_record(L, batch, 0, row);
+    lb_lua_row_push(&task->row, L, batch, row);
+    return 1;
 }
 
 #endif

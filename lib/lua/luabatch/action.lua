@@ -1,10 +1,12 @@
 --- Actions: the methods of a dataset that run its plan.
 --
--- A record of one column is given as its value, one of several columns as the list of them.
+-- A record of one column is given as its value, one of several columns as the list of them, a row as a table.
 -- @module luabatch.action
 local core = require "luabatch.core"
 local check = require "luabatch.check"
+local columns = require "luabatch.columns"
 local builtin = require "luabatch.builtin"
+local dataset = require "luabatch.dataset"
 local runtime = require "luabatch.runtime"
 
 local action = {}
@@ -17,8 +19,8 @@ local function store_sink(limit)
 end
 
 -- Calls visit(n_columns, value...) for each record of a store.
-local function each(store, visit)
-  local rows = store:rows()
+local function each(store, visit, names)
+  local rows = store:rows(names)
   local n = store:count()
   local function pass(...)
     return visit(select("#", ...), ...)
@@ -41,27 +43,31 @@ end
 -- @return list
 -- @usage for _, pair in ipairs(ds:collect()) do print(pair[1], pair[2]) end
 function action:collect()
-  return stored("collect", self._node):list()
+  return stored("collect", self._node):list(self._node.names)
 end
 
 --- The number of records.
 function action:count()
   return runtime.run("count", self._node, function(b, stream)
     return b:add { op = "count", inputs = { stream }, result = true }
-  end).n
+  end, {}).n
+end
+
+-- The first n records as a node.
+local function limited(node, n)
+  return { op = "limit", n = n, inputs = { node }, columns = node.columns, names = node.names }
 end
 
 --- The first n records.
 -- @return list
 function action:take(n)
   n = check.integer("take", "n", n, 0)
-  return stored("take", { op = "limit", n = n, inputs = { self._node }, columns = self._node.columns }):list()
+  return stored("take", limited(self._node, n)):list(self._node.names)
 end
 
 --- The first record, or nil.
 function action:first()
-  local node = { op = "limit", n = 1, inputs = { self._node }, columns = self._node.columns }
-  return stored("first", node):list()[1]
+  return stored("first", limited(self._node, 1)):list(self._node.names)[1]
 end
 
 --- Whether there are no records.
@@ -74,9 +80,9 @@ local function top(self, name, n, f, descending)
   check.optional_func(name, "f", f)
   local node = {
     op = "top", n = n, fn = f, descending = descending, inputs = { self._node }, label = name,
-    columns = self._node.columns,
+    columns = self._node.columns, names = self._node.names,
   }
-  return runtime.run(name, node, "top").store:list()
+  return runtime.run(name, node, "top").store:list(node.names)
 end
 
 --- The n greatest records, the greatest first.
@@ -91,7 +97,7 @@ function action:take_ordered(n, f) return top(self, "take_ordered", n, f, nil) e
 
 -- The states of a fold, in input order.
 local function states(self, name, create, step, packed)
-  local node = self._node
+  local node = dataset.as_value(self._node)
   local store = runtime.run(name, node, function(b, stream)
     if packed and node.columns ~= 1 then stream = b:add { op = "pack", inputs = { stream } } end
     local fold = b:add {
@@ -149,7 +155,15 @@ function action:foreach(f)
   local node = { op = "foreach", fn = f, label = "foreach", inputs = { self._node } }
   runtime.run("foreach", node, function(b, stream)
     return b:add { op = "count", inputs = { stream }, result = true }
-  end)
+  end, {})
+end
+
+-- Actions on pairs do not take rows.
+local function pairs_of(self, name)
+  if self._node.names then
+    check.misuse("%s needs pairs, and these are rows; make pairs with key_by or map", name)
+  end
+  return self._node
 end
 
 -- A table from pairs. nil and NaN cannot be keys of a table.
@@ -165,14 +179,14 @@ local function table_of(store, name)
 end
 
 local function counts(name, node)
-  local counted = { op = "value_counts", inputs = { node }, label = name, columns = 2 }
+  local counted = { op = "value_counts", inputs = { dataset.as_value(node) }, label = name, columns = 2 }
   return table_of(stored(name, counted), name)
 end
 
 --- How often each key occurs.
 -- @return table from key to number
 function action:count_by_key()
-  local keys = { op = "project", picks = { 1 }, inputs = { self._node }, columns = 1 }
+  local keys = { op = "project", picks = { 1 }, inputs = { pairs_of(self, "count_by_key") }, columns = 1 }
   return counts("count_by_key", keys)
 end
 
@@ -184,14 +198,14 @@ end
 
 --- Pairs as a table; of several values for a key the last one stays.
 function action:collect_map()
-  return table_of(stored("collect_map", self._node), "collect_map")
+  return table_of(stored("collect_map", pairs_of(self, "collect_map")), "collect_map")
 end
 
 --- The values of one key, in order.
 -- @return list
 function action:lookup(key)
   local node = {
-    op = "filter", fn = builtin.key_is(key), label = "lookup", inputs = { self._node },
+    op = "filter", fn = builtin.key_is(key), label = "lookup", inputs = { pairs_of(self, "lookup") },
     columns = self._node.columns,
   }
   local values, i = {}, 0
@@ -295,7 +309,7 @@ end
 -- @usage for key, value in ds:iterate() do print(key, value) end
 function action:iterate()
   local store = stored("iterate", self._node)
-  local rows, left = store:rows(), store:count()
+  local rows, left = store:rows(self._node.names), store:count()
   local function pass(first, ...)
     if first == nil then
       error("iterate: the first value of a record is nil, which would end the loop; use collect", 0)
@@ -313,15 +327,54 @@ end
 -- @param n how many (default 20)
 function action:show(n)
   n = n == nil and 20 or check.integer("show", "n", n, 0)
-  local node = { op = "limit", n = n + 1, inputs = { self._node }, columns = self._node.columns }
   local rows, i = {}, 0
-  each(stored("show", node), function(count, ...)
+  each(stored("show", limited(self._node, n + 1)), function(count, ...)
     i = i + 1
     rows[i] = { n = count, ... }
   end)
   local more = i > n
   if more then rows[i] = nil end
-  print(require("luabatch.display").grid(rows, more))
+  print(require("luabatch.display").grid(rows, more, self._node.names))
+end
+
+--- The columns of rows: a list of `{name = ..., type = ...}`. Types are "boolean", "integer", "float", "string", or "any" where it
+-- is not known before the rows are computed.
+-- @return list
+function action:schema()
+  local node = require("luabatch.row").node(self, "schema")
+  local types, list = columns.types(node), {}
+  for i, name in ipairs(node.names) do list[i] = { name = name, type = types[name] or "any" } end
+  return list
+end
+
+--- Prints the columns of rows and their types.
+function action:print_schema()
+  local rows = {}
+  for i, column in ipairs(self:schema()) do rows[i] = { n = 2, column.name, column.type } end
+  print(require("luabatch.display").grid(rows, false, { "column", "type" }))
+end
+
+--- What is in the columns of rows: for each a row of its type, the number of values and of nils, the least and the greatest
+-- value, and the mean of numbers.
+-- @return dataset of rows
+-- @usage lb.csv("sales.csv"):describe():show()
+function action:describe()
+  local lb = require "luabatch"
+  local aggregates, schema = { n = lb.count() }, self:schema()
+  for i, column in ipairs(schema) do
+    local name = column.name
+    aggregates["count" .. i], aggregates["min" .. i], aggregates["max" .. i] = lb.count(name), lb.min(name), lb.max(name)
+    if column.type == "integer" or column.type == "float" then aggregates["mean" .. i] = lb.avg(name) end
+  end
+  local result, list = self:agg(aggregates):first(), {}
+  for i, column in ipairs(schema) do
+    local count = result["count" .. i]
+    list[i] = {
+      column = column.name, type = column.type, count = count, nulls = result.n - count, min = result["min" .. i],
+      max = result["max" .. i], mean = result["mean" .. i],
+    }
+  end
+  return lb.from(list):select("column", "type", "count", "nulls", "min", "max", "mean")
 end
 
 local modes = { logical = true, optimised = true, stages = true, all = true }
@@ -342,11 +395,15 @@ local save_options = {
   compression = { "gzip", "zstd", "lz4", "bzip2" },
 }
 
+local csv_options = { mode = save_options.mode, compression = save_options.compression, header = "boolean" }
+
 local function save(self, verb, path, format, options)
   runtime.check_path(verb, path)
-  options = check.options(verb, options, save_options)
+  options = check.options(verb, options, format == "csv" and csv_options or save_options)
   if not runtime.wanted(path, options.mode) then return 0 end
-  return runtime.run(verb, self._node, runtime.write_sink(path, format, options)).n
+  -- The native format knows no names: there a row is a table.
+  local node = format == "native" and dataset.as_value(self._node) or self._node
+  return runtime.run(verb, node, runtime.write_sink(path, format, options)).n
 end
 
 --- Writes the records as lines: columns separated by tabs, tables as JSON.
@@ -357,6 +414,23 @@ end
 -- @usage lb.text("a.txt"):words():save_text("words.txt.gz", { mode = "overwrite" })
 function action:save_text(path, options)
   return save(self, "save_text", path, "text", options)
+end
+
+--- Writes rows as comma-separated values under a line of the columns' names, or other records without such a line. Values
+-- are quoted where needed, nil is empty.
+-- @param path as for save_text
+-- @param options as for save_text, and `header` (false: no line of names)
+-- @return number of records
+-- @usage lb.json("events.jsonl"):select("id", "kind"):save_csv("events.csv")
+function action:save_csv(path, options)
+  return save(self, "save_csv", path, "csv", options)
+end
+
+--- Writes each row as a JSON object on a line of its own, and other records as JSON values.
+-- @param path,options as for save_text
+-- @return number of records
+function action:save_json(path, options)
+  return save(self, "save_json", path, "json", options)
 end
 
 --- Writes the records exactly, to be read by `lb.read`.

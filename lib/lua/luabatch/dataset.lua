@@ -1,7 +1,8 @@
 --- Datasets: immutable, lazy descriptions of records.
 --
 -- A verb makes a new dataset and does no work; an action (action.lua, loaded when first used) runs the plan. A record is one
--- value, or several columns: a pair is a key and a value. User functions get the columns as arguments.
+-- value, or several columns: a pair is a key and a value. User functions get the columns as arguments. A row has named
+-- columns (row.lua has its verbs); functions get it as one table.
 -- @module luabatch.dataset
 local check = require "luabatch.check"
 local builtin = require "luabatch.builtin"
@@ -26,11 +27,50 @@ local function check_dataset(verb, name, value)
   return value._node
 end
 
+-- What verbs make of rows: rows of the same columns, or records of what functions make of the row. For the others of
+-- these a row is one value, a table.
+local keep_rows = {
+  filter = true, sample = true, limit = true, repartition = true, coalesce = true, sort_by = true, distinct = true,
+  union = true, intersection = true, subtract = true,
+}
+local take_rows = { map = true, flat_map = true, map_partitions = true, key_by = true }
+local take_values = { value_counts = true, cartesian = true, zip_with_index = true, pipe = true }
+
+-- Rows as records of one value, tables.
+local function as_value(node)
+  if not node.names then return node end
+  return { op = "pack_row", label = "rows as tables", inputs = { node }, columns = 1 }
+end
+dataset.as_value = as_value
+
 -- A new dataset whose node stands on this one.
 local function derive(self, op, node)
   node.op, node.label = op, node.label or op
   node.inputs = node.inputs or { self._node }
+  local rows = false
+  for _, input in ipairs(node.inputs) do rows = rows or input.names ~= nil end
+  if not rows or take_rows[op] then return dataset.new(node) end
+  if keep_rows[op] then
+    node.names = self._node.names
+  elseif take_values[op] then
+    local columns = 0
+    for i, input in ipairs(node.inputs) do
+      node.inputs[i] = as_value(input)
+      columns = columns and node.inputs[i].columns and columns + node.inputs[i].columns
+    end
+    if op == "cartesian" then node.columns = columns elseif op == "zip_with_index" then node.columns = 2 end
+  else
+    check.misuse("%s does not take rows; make other records of them with map or key_by, or use a verb of rows such as "
+      .. "select, group_by or join with {on = ...}", node.label)
+  end
   return dataset.new(node)
+end
+
+-- The node of the other dataset of a set operation; rows must have the same columns, in any order.
+local function same_columns(self, verb, other)
+  if self._node.names then return require("luabatch.row").aligned(verb, self._node.names, other) end
+  if other._node.names then check.misuse("%s: only the other dataset has named columns", verb) end
+  return other._node
 end
 
 -- What a choice of `columns` leaves: picks of a known number of columns.
@@ -87,6 +127,7 @@ function Dataset:key_by(f, options)
   check.func("key_by", "f", f)
   options = check.options("key_by", options, on_error)
   local columns = self._node.columns
+  if self._node.names then columns = 1 end
   return derive(self, "key_by", { fn = f, on_error = options.on_error, columns = columns and columns + 1 })
 end
 
@@ -97,13 +138,13 @@ end
 
 --- The values of pairs.
 function Dataset:values()
-  if self._node.columns == 2 then return pick(self, { 2 }) end
+  if self._node.columns == 2 or self._node.names then return pick(self, { 2 }) end
   return derive(self, "map", { fn = builtin.rest, label = "values" })
 end
 
 --- Values and keys change places.
 function Dataset:swap()
-  if self._node.columns == 2 then return pick(self, { 2, 1 }) end
+  if self._node.columns == 2 or self._node.names then return pick(self, { 2, 1 }) end
   return derive(self, "map", { fn = builtin.swap, label = "swap", columns = 2 })
 end
 
@@ -171,7 +212,9 @@ end
 function Dataset:union(...)
   local inputs = { self._node }
   for i = 1, select("#", ...) do
-    inputs[i + 1] = check_dataset("union", ("other[%d]"):format(i), (select(i, ...)))
+    local other = select(i, ...)
+    check_dataset("union", ("other[%d]"):format(i), other)
+    inputs[i + 1] = same_columns(self, "union", other)
   end
   local columns = inputs[1].columns
   for _, input in ipairs(inputs) do
@@ -183,7 +226,8 @@ end
 
 --- The records that both have, each once.
 function Dataset:intersection(other, options)
-  local node = check_dataset("intersection", "other", other)
+  check_dataset("intersection", "other", other)
+  local node = same_columns(self, "intersection", other)
   options = check.options("intersection", options, by_key)
   return derive(self, "intersection", {
     inputs = { self._node, node }, partitions = options.partitions, columns = self._node.columns,
@@ -192,7 +236,8 @@ end
 
 --- The records of this dataset that the other has not.
 function Dataset:subtract(other, options)
-  local node = check_dataset("subtract", "other", other)
+  check_dataset("subtract", "other", other)
+  local node = same_columns(self, "subtract", other)
   options = check.options("subtract", options, by_key)
   return derive(self, "subtract", {
     inputs = { self._node, node }, partitions = options.partitions, columns = self._node.columns,
@@ -379,6 +424,9 @@ end
 -- each of them in order of the other's; a value of several columns is a list.
 
 local function join(self, verb, kind, other, options)
+  if self._node.names or type(options) == "table" and options.on ~= nil then
+    return require("luabatch.row").join(self, other, options, verb)
+  end
   local node = check_dataset(verb, "other", other)
   options = check.options(verb, options, by_key)
   return derive(self, "join", {
@@ -387,8 +435,9 @@ local function join(self, verb, kind, other, options)
   })
 end
 
---- The pairs of both datasets that have the same key.
--- @param other dataset of pairs
+--- The pairs of both datasets that have the same key. Rows are joined by columns, see row.lua.
+-- @param other dataset of pairs, or of rows
+-- @param options for rows `{on = columns, how = "left"}`
 -- @return dataset of (key, left, right): one record for each pair of matching records
 -- @usage lb.from_pairs({ { "a", 1 } }):join(lb.from_pairs({ { "a", "x" } })):show()
 function Dataset:join(other, options)
@@ -445,6 +494,7 @@ function Dataset:cache()
   if not (self._node.cache and not self._node.cache.off) then
     self._node = {
       op = "cache", label = "cache", inputs = { self._node }, cache = {}, columns = self._node.columns,
+      names = self._node.names,
     }
   end
   return self
@@ -462,15 +512,23 @@ function Dataset:uncache()
   return self
 end
 
+-- Methods of other modules, in the order in which they are looked for.
+local row_verbs = {
+  "select", "where", "with_columns", "rename", "drop", "fill_nil", "drop_nil", "drop_duplicates", "explode", "order_by",
+  "group_by", "agg",
+}
+local is_row_verb = {}
+for _, name in ipairs(row_verbs) do is_row_verb[name] = true end
+
 function meta.__index(_, name)
   local verb = Dataset[name]
   if verb then return verb end
-  local actions = require "luabatch.action"
+  local actions = is_row_verb[name] and require("luabatch.row") or require("luabatch.action")
   if actions[name] then
     Dataset[name] = actions[name]
     return actions[name]
   end
-  local names = {}
+  local names = { table.unpack(row_verbs) }
   for _, methods in ipairs { Dataset, actions } do
     for known in pairs(methods) do names[#names + 1] = known end
   end

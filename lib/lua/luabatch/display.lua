@@ -32,12 +32,13 @@ local titles = {
 --- Records as a table with columns of equal width; numbers stand to the right.
 -- @param rows list of `{n = columns, ...}`
 -- @param more whether there are more records than these
+-- @param columns list of the columns' names (nil: "key" and "value")
 -- @return string
-function display.grid(rows, more)
+function display.grid(rows, more, columns)
   if #rows == 0 then return "(no records)" end
-  local n = 1
+  local n = columns and #columns or 1
   for _, row in ipairs(rows) do n = math.max(n, row.n) end
-  local names = titles[n]
+  local names = columns or titles[n]
   if not names then
     names = { "key" }
     for i = 2, n do names[i] = "value " .. (i - 1) end
@@ -84,7 +85,7 @@ function display.plan(node, mode)
     if mode == name or mode == "all" then parts[#parts + 1] = title .. "\n" .. make() end
   end
   part("logical", "logical plan", function() return plan.tree(node) end)
-  part("optimised", "optimised plan", function() return plan.tree(rules.optimise(node)) end)
+  part("optimised", "optimised plan", function() return plan.tree(rules.prune(rules.optimise(node))) end)
   part("stages", "stages", function()
     local description = plan.build(node, function(b, stream)
       return b:add { op = "store", inputs = { stream }, result = true }

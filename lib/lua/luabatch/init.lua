@@ -33,13 +33,22 @@ end
 local homes = {
   text = "source", files = "source", range = "source", from = "source", from_pairs = "source",
   read = "source", stdin = "source", job = "job",
+  csv = "row_source", tsv = "row_source", desc = "row",
 }
+for _, name in ipairs {
+  "count", "sum", "avg", "min", "max", "first", "last", "any_value", "min_by", "max_by", "count_distinct",
+  "approx_count_distinct", "stddev", "variance", "corr", "median", "quantile", "mode", "collect_list", "collect_set",
+  "bool_and", "bool_or",
+} do
+  homes[name] = "aggregates"
+end
 
 return setmetatable(lb, {
   __index = function(_, name)
     local home = homes[name]
     if home then
-      local value = require("luabatch." .. home)[name]
+      local module = require("luabatch." .. home)
+      local value = (module.constructors or module)[name]
       rawset(lb, name, value)
       return value
     end

@@ -28,9 +28,11 @@ local function ship(fn, label)
   return core.ship(fn, label)
 end
 
--- An operator that calls fn for each record of stream.
-function Builder:callback(op, stream, fn, label, on_error)
-  return self:add { op = op, inputs = { stream }, fn = ship(fn, label), label = label, on_error = on_error }
+-- An operator that calls fn for each record of stream; names: of the columns, where records are rows.
+function Builder:callback(op, stream, fn, label, on_error, names)
+  return self:add {
+    op = op, inputs = { stream }, fn = ship(fn, label), label = label, on_error = on_error, names = names,
+  }
 end
 
 -- The sinks of shared nodes are built once; their stages can be read several times.
@@ -44,6 +46,7 @@ function Builder:sink(node, make)
 end
 
 local lower = {}
+local tools = { PARTITIONS = PARTITIONS }
 
 -- The stream (source, transform or union) that gives the records of a logical node.
 function Builder:stream(node)
@@ -116,10 +119,17 @@ function lower.project(b, node)
   return b:add { op = "project", inputs = { b:input(node) }, columns = node.picks }
 end
 
-for _, op in ipairs { "map", "flat_map", "filter", "foreach", "map_values", "flat_map_values", "map_partitions", "key_by" } do
+for _, op in ipairs { "map", "flat_map", "filter", "foreach", "map_values", "flat_map_values", "map_partitions" } do
   lower[op] = function(b, node)
-    return b:callback("lua." .. op, b:input(node), node.fn, node.label, node.on_error)
+    return b:callback("lua." .. op, b:input(node), node.fn, node.label, node.on_error, node.inputs[1].names)
   end
+end
+
+function lower.key_by(b, node)
+  local names = node.inputs[1].names
+  local stream = b:callback("lua.key_by", b:input(node), node.fn, node.label, node.on_error, names)
+  if not names then return stream end
+  return b:add { op = "pack_row", inputs = { stream }, names = names, keep_first = true, label = node.label }
 end
 
 function lower.mapper(b, node)
@@ -150,6 +160,8 @@ local function by_sides(b, node, key, streams)
     sides = true, keep_key = true, label = node.label or node.op,
   }
 end
+
+tools.by_sides = by_sides
 
 -- The first input's records, decided by the second's.
 local function set(kind, key, only_keys)
@@ -226,7 +238,8 @@ end
 
 function lower.sort_by(b, node)
   if node.fn then
-    local keyed = b:callback("lua.key_by", b:input(node), node.fn, node.label, node.on_error)
+    local names = node.inputs[1].names
+    local keyed = b:callback("lua.key_by", b:input(node), node.fn, node.label, node.on_error, names)
     return sorted(b, node, keyed, {
       partitions = 1, by = "none", key = "first", keep_key = false, descending = node.descending,
     })
@@ -274,9 +287,11 @@ end
 
 -- The stream with the key of `top` in front: fn is a function, "first" (column 1 is the key) or nil (the record is).
 local function top_keyed(b, node)
-  local stream, columns = b:input(node), node.inputs[1].columns
+  local stream, columns, names = b:input(node), node.inputs[1].columns, node.inputs[1].names
+  if node.keys then return tools.keyed(b, stream, names, node.keys) end
+  if names and not node.fn then return tools.keyed(b, stream, names, names) end
   if type(node.fn) == "function" then
-    return b:callback("lua.key_by", stream, node.fn, node.label, node.on_error)
+    return b:callback("lua.key_by", stream, node.fn, node.label, node.on_error, names)
   end
   if columns and (columns == 1 or node.fn == "first") then
     local picks = { 1 }
@@ -388,27 +403,68 @@ function lower.groups(b, node)
   }
 end
 
+require "luabatch.lower_row"(lower, tools)
+
 --- Builds the engine's description of what ends in one sink.
 -- @param node the last logical node
 -- @param make_sink function(builder, stream, node) that adds the sink and returns its number; when it is the string
 --   "top", the node is a `top` node and becomes the sink itself
--- @return description, number of the sink, list of caches it fills
-function plan.build(node, make_sink)
-  node = rules.optimise(node)
-  local b = setmetatable({ nodes = {}, sinks = {}, caches = {} }, Builder)
+-- @param read the set of the columns that are read of the last node's rows (nil: all)
+-- @return description, number of the sink, list of caches it fills, map from numbers of nodes to sources of rows
+function plan.build(node, make_sink, read)
+  node = rules.prune(rules.optimise(node), read)
+  local b = setmetatable({ nodes = {}, sinks = {}, caches = {}, scans = {} }, Builder)
   local sink
   if make_sink == "top" and node.op == "top" then
     sink = plan.top_sink(b, node, true)
   else
     sink = make_sink(b, b:stream(node), node)
   end
-  return { nodes = b.nodes }, sink, b.caches
+  return { nodes = b.nodes }, sink, b.caches, b.scans
 end
 
 local shown = {
   "n", "first", "last", "step", "mode", "sep", "pattern", "fraction", "seed", "descending", "partitions",
-  "sort_values", "command",
+  "sort_values", "command", "sql", "how", "column",
 }
+
+-- Columns of rows: what a node computes, sorts or groups by.
+local function describe_columns(node, parts)
+  local function list(title, of, name)
+    local texts = {}
+    for i, one in ipairs(of) do texts[i] = name(one) end
+    if #texts > 0 then parts[#parts + 1] = title .. table.concat(texts, ", ") end
+  end
+  if node.op == "csv" then
+    local read = {}
+    for _, name in ipairs(node.names) do
+      if not node.needed or node.needed[name] then read[#read + 1] = name end
+    end
+    parts[#parts + 1] = ("reads %d of %d columns:"):format(#read, #node.source.names)
+    list("", read, tostring)
+  elseif node.items then
+    list("", node.items, function(item)
+      if item.fn then
+        local info = debug.getinfo(item.fn, "S")
+        return ("%s = function (%s:%d)"):format(item.name, info.short_src, info.linedefined)
+      end
+      local from = item.sql or item.column
+      return from == item.name and from or ("%s = %s"):format(item.name, from)
+    end)
+  elseif node.op == "order_by" then
+    list("by ", node.keys, function(key) return key.name .. (key.desc and " desc" or "") end)
+  elseif node.op == "group" or node.op == "drop_duplicates" or node.op == "top" and node.keys then
+    list("by ", node.keys, tostring)
+    list("of ", node.aggregates or {}, function(aggregate)
+      local of = {}
+      for i, name in ipairs(aggregate.columns) do of[i] = name or aggregate.sql[i] end
+      return ("%s = %s(%s)"):format(aggregate.name, aggregate.fn, table.concat(of, ", "))
+    end)
+  elseif node.op == "join_rows" then
+    list("on ", node.left, tostring)
+    list("= ", node.right, tostring)
+  end
+end
 
 local function describe_node(node)
   local parts = { node.op }
@@ -423,6 +479,7 @@ local function describe_node(node)
       parts[#parts + 1] = ("%s=%s"):format(name, tostring(value))
     end
   end
+  if node.names then describe_columns(node, parts) end
   if type(node.fn) == "function" then
     local info = debug.getinfo(node.fn, "S")
     parts[#parts + 1] = info.what == "C" and "(C function)"

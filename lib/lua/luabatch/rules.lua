@@ -80,13 +80,49 @@ local LARGEST_TOP = 10000
 function rules.limit_of_sort(node)
   local input = node.inputs and node.inputs[1]
   if node.op ~= "limit" or node.n > LARGEST_TOP then return node end
-  if input.op ~= "sort_by" and input.op ~= "sort_by_key" then return node end
-  local by = input.fn
+  if input.op ~= "sort_by" and input.op ~= "sort_by_key" and input.op ~= "order_by" then return node end
+  local by, keys, descending = input.fn, nil, input.descending
   if input.op == "sort_by_key" then by = "first" end
+  if input.op == "order_by" then
+    -- A list of all keys is compared in one direction.
+    keys, descending = {}, input.keys[1].desc or nil
+    for i, key in ipairs(input.keys) do
+      if (key.desc or nil) ~= descending then return node end
+      keys[i] = key.name
+    end
+  end
   return {
-    op = "top", n = node.n, fn = by, descending = input.descending, on_error = input.on_error,
-    label = input.label, inputs = input.inputs, columns = node.columns,
+    op = "top", n = node.n, fn = by, keys = keys, descending = descending, on_error = input.on_error,
+    label = input.label, inputs = input.inputs, columns = node.columns, names = node.names,
   }
+end
+
+--- A select of all columns in their order is no select.
+function rules.drop_select(node)
+  if node.op ~= "select" or #node.items ~= #node.inputs[1].names then return node end
+  for i, name in ipairs(node.inputs[1].names) do
+    if node.items[i].column ~= name or node.items[i].name ~= name then return node end
+  end
+  return node.inputs[1]
+end
+
+--- A condition on columns that a select only passes on is decided before the select computes others.
+function rules.where_below_select(node)
+  local input = node.inputs and node.inputs[1]
+  if (node.op ~= "where" and node.op ~= "filter") or not node.names or input.op ~= "select" then return node end
+  local passed = {}
+  for _, item in ipairs(input.items) do passed[item.name] = item.column == item.name end
+  local used = node.used
+  if node.op == "filter" then
+    if node.on_error then return node end
+    used = core.row_reads(node.fn, 1)
+  end
+  for _, name in ipairs(used or { false }) do
+    if not passed[name] then return node end
+  end
+  local below = input.inputs[1]
+  local condition = with(node, { inputs = { below }, names = below.names, columns = below.columns })
+  return with(input, { inputs = { condition } })
 end
 
 --- Distinct records of distinct records are they themselves.
@@ -119,7 +155,7 @@ end
 
 --- A key that is the first column itself needs no Lua.
 function rules.native_keys(node)
-  if not rules.is_identity(node.fn) then return node end
+  if not rules.is_identity(node.fn) or node.inputs[1].names then return node end
   local columns = node.inputs[1].columns
   if node.op == "sort_by" then
     return with(node, { op = "sort_by_key" })
@@ -159,8 +195,58 @@ end
 local all = {
   rules.fuse_text, rules.merge_projects, rules.drop_project, rules.merge_limits, rules.limit_of_sort,
   rules.native_keys, rules.merge_distincts, rules.flatten_unions, rules.merge_repartitions,
-  rules.native_reducer,
+  rules.native_reducer, rules.drop_select, rules.where_below_select,
 }
+
+--- Sources of rows read only the columns that a later step reads.
+-- @param root the last node of an optimised graph
+-- @param read the set of its columns that are read (nil: all)
+-- @return the last node of an equivalent graph
+function rules.prune(root, read)
+  local columns = require "luabatch.columns"
+  local order, seen, needed = {}, {}, { [root] = read or true }
+  local function visit(node)
+    if seen[node] then return end
+    seen[node] = true
+    if not (node.cache and node.cache.store) then
+      for _, input in ipairs(node.inputs or {}) do visit(input) end
+    end
+    order[#order + 1] = node
+  end
+  visit(root)
+  -- From the last node down: by then all who read a node have said what.
+  for i = #order, 1, -1 do
+    local node = order[i]
+    local sets = node.inputs and columns.reads(node, needed[node] or true)
+    for j, input in ipairs(node.inputs or {}) do
+      local set, before = sets and sets[j] or true, needed[input]
+      if before == nil or set == true then
+        needed[input] = before == true or set
+      elseif before ~= true then
+        local both = {}
+        for name in pairs(before) do both[name] = true end
+        for name in pairs(set) do both[name] = true end
+        needed[input] = both
+      end
+    end
+  end
+  local done = {}
+  for _, node in ipairs(order) do
+    local inputs, changed = {}, false
+    for j, input in ipairs(node.inputs or {}) do
+      inputs[j] = done[input] or input
+      changed = changed or inputs[j] ~= input
+    end
+    if changed then
+      done[node] = with(node, { inputs = inputs })
+    elseif node.source and needed[node] ~= true then
+      done[node] = with(node, { needed = needed[node] })
+    else
+      done[node] = node
+    end
+  end
+  return done[root]
+end
 
 --- Applies all rules to a graph, inputs first, until nothing changes.
 -- @param node the last node

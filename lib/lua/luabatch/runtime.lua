@@ -59,14 +59,27 @@ runtime.checked = setmetatable({}, { __tostring = function() return "checked" en
 
 local stdout = io.stdout
 
+-- What the engine's errors say that ask for a new start: a value did not fit the type that a sample had shown.
+local RESTART = -2
+
+-- Gives the source of a scan the wider types; columns go by their number among those that are read.
+local function widen(failure, scans)
+  local restart = failure.restart
+  local scan = scans[restart.node]
+  for i, kind in pairs(restart.columns) do
+    scan.source.types[scan.names[i]] = kind
+  end
+end
+
 --- Runs a plan whose records end in one sink.
 -- @param action name of the action, for messages
 -- @param node logical node
 -- @param make_sink see plan.build
+-- @param read see plan.build
 -- @return result of the sink (`n`, `store`), info
-function runtime.run(action, node, make_sink)
+function runtime.run(action, node, make_sink, read)
   local plan = require "luabatch.plan"
-  local description, sink, caches = plan.build(node, make_sink)
+  local description, sink, caches, scans = plan.build(node, make_sink, read)
   local settings = runtime.settings
   if settings.on_plan then settings.on_plan(action, node, description) end
   if settings.check then error(runtime.checked, 0) end
@@ -79,7 +92,13 @@ function runtime.run(action, node, make_sink)
   busy(true)
   local ok, results, info = pcall(core.execute, description, options)
   busy(false)
-  if not ok then error(results, 0) end
+  if not ok then
+    if type(results) == "table" and results.status == RESTART and results.restart then
+      widen(results, scans)
+      return runtime.run(action, node, make_sink, read)
+    end
+    error(results, 0)
+  end
   for _, kept in ipairs(caches) do
     if not kept.cache.off then kept.cache.store = results[kept.sink].store end
   end
@@ -101,17 +120,21 @@ local extensions = { gzip = ".gz", zstd = ".zst", lz4 = ".lz4", bzip2 = ".bz2" }
 --- Makes the sink that writes records.
 -- @param path as for save_text
 -- @param format "text", "json", "csv", "lua" or "native"
--- @param options mode, compression
+-- @param options mode, compression; for csv header
 -- @return function for plan.build
 function runtime.write_sink(path, format, options)
   local compression = options.compression or compressions[path:match("%.(%w+)$") or ""]
   local extension = (format == "native" and ".lbb" or format == "text" and ".txt" or "." .. format)
     .. (extensions[compression] or "")
+  -- A file that is gone on with has its line of names already.
+  local header = options.header
+  if options.mode == "append" and path:sub(-1) ~= "/" and core.output_exists(path) then header = false end
   return function(builder, stream, node)
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
-      extension = extension, part_per_morsel = partitioned[node.op],
+      extension = extension, names = (format == "csv" or format == "json") and node.names or nil,
+      header = header, part_per_morsel = partitioned[node.op],
     }
   end
 end

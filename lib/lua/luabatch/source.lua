@@ -6,8 +6,8 @@ local dataset = require "luabatch.dataset"
 
 local source = {}
 
--- A path or a list of paths as a list.
-local function path_list(verb, path)
+--- A path or a list of paths as a list.
+function source.path_list(verb, path)
   if type(path) == "string" then return { path } end
   if type(path) ~= "table" or #path == 0 then
     check.bad(verb, "path", "string or list of strings", path)
@@ -29,7 +29,7 @@ end
 -- @usage print(lb.text("logs/*.gz"):grep("ERROR"):count())
 function source.text(path, options)
   check.options("text", options, {})
-  return dataset.new { op = "text", paths = path_list("text", path), columns = 1 }
+  return dataset.new { op = "text", paths = source.path_list("text", path), columns = 1 }
 end
 
 --- The lines of standard input.
@@ -46,7 +46,7 @@ end
 -- @usage lb.files("texts/"):map(function(path, content) return path, #content end):show()
 function source.files(path, options)
   check.options("files", options, {})
-  return dataset.new { op = "files", paths = path_list("files", path), columns = 2 }
+  return dataset.new { op = "files", paths = source.path_list("files", path), columns = 2 }
 end
 
 --- Records written by `dataset:save`.
@@ -55,7 +55,7 @@ end
 -- @usage local counts = lb.read("counts.lbb")
 function source.read(path, options)
   check.options("read", options, {})
-  return dataset.new { op = "read", paths = path_list("read", path) }
+  return dataset.new { op = "read", paths = source.path_list("read", path) }
 end
 
 --- Integers from first to last, last included; `range(n)` begins at 1.
@@ -82,15 +82,53 @@ local function check_values(verb, list)
   end
 end
 
---- The elements of a list, one record each.
+-- The names in a list of tables with string keys, in order of bytes, or nil when it is no such list.
+local function row_names(list)
+  local names, seen = {}, {}
+  for i = 1, #list do
+    if type(list[i]) ~= "table" then return nil end
+    for key in pairs(list[i]) do
+      if type(key) ~= "string" then return nil end
+      if not seen[key] then
+        seen[key] = true
+        names[#names + 1] = key
+      end
+    end
+  end
+  if #names == 0 or #names > 250 then return nil end
+  table.sort(names)
+  return names
+end
+
+-- The types of columns whose values are all of one.
+local function row_types(list)
+  local types = {}
+  for i = 1, #list do
+    for name, value in pairs(list[i]) do
+      local kind = math.type(value) or type(value)
+      if kind == "table" or types[name] and types[name] ~= kind then kind = "any" end
+      types[name] = kind
+    end
+  end
+  return types
+end
+
+--- The elements of a list, one record each. Tables with string keys become rows, whose columns are all their keys.
 -- @param list values: nil, booleans, numbers, strings and tables of these
--- @return dataset of values
+-- @return dataset of values or rows
 -- @usage lb.from({ 3, 1, 2 }):sort_by():show()
 function source.from(list)
   check_values("from", list)
   local rows = {}
   for i = 1, #list do rows[i] = { list[i] } end
-  return dataset.new { op = "list", rows = rows, columns = 1 }
+  local node = { op = "list", rows = rows, columns = 1 }
+  local names = row_names(list)
+  if names then
+    node = {
+      op = "unpack", label = "from", inputs = { node }, names = names, columns = #names, types = row_types(list),
+    }
+  end
+  return dataset.new(node)
 end
 
 --- Pairs (or longer tuples) from a list of lists.

@@ -11,7 +11,8 @@
 
 /* The value is also the program's exit status (api.md, section 6). ORDER status */
 typedef enum lb_status {
-    LB_ENOUGH = -1, /* no failure: the sink needs no more of this morsel; travels as one does */
+    LB_RESTART = -2, /* no failure: the plan must run again, changed (plan.h: lb_plan_restart) */
+    LB_ENOUGH = -1,  /* no failure: the sink needs no more of this morsel; travels as one does */
     LB_OK = 0,
     LB_ERR_USER = 1,         /* a user function raised, or the job did */
     LB_ERR_USAGE = 2,        /* wrong usage, missing input, refused overwrite */

@@ -182,3 +182,21 @@ lb_status lb_format_batch(enum lb_format format, const struct lb_batch *batch, s
         LB_TRY(put_row(format, batch, lb_batch_row(batch, i), out, err));
     return LB_OK;
 }
+
+lb_status lb_format_objects(const struct lb_batch *batch, const char *keys, size_t keys_size,
+                            struct lb_buf *out, struct lb_error *err)
+{
+    static const struct lb_column absent = {.type = LB_NULL};
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i), c = 0;
+        for (const char *key = keys; key < keys + keys_size; c++) {
+            size_t size = strlen(key);
+            LB_TRY(lb_buf_append(out, key, size, err));
+            LB_TRY(put_cell(LB_FORMAT_JSON, c < batch->n_columns ? &batch->columns[c] : &absent,
+                            row, out, err));
+            key += size + 1;
+        }
+        LB_TRY(lb_buf_append(out, "}\n", 2, err));
+    }
+    return LB_OK;
+}

@@ -21,6 +21,10 @@ enum lb_format { LB_FORMAT_TEXT, LB_FORMAT_JSON, LB_FORMAT_CSV, LB_FORMAT_LUA };
 /* Appends every selected row, each with its newline. */
 lb_status lb_format_batch(enum lb_format format, const struct lb_batch *batch, struct lb_buf *out,
                           struct lb_error *err) LB_MUST_USE;
+/* Appends every selected row as a JSON object of all its columns, nil as null. keys: for each column what stands before its
+ * value, such as `{"a":` and `,"b":`, a NUL behind each. */
+lb_status lb_format_objects(const struct lb_batch *batch, const char *keys, size_t keys_size,
+                            struct lb_buf *out, struct lb_error *err) LB_MUST_USE;
 /* Appends one encoded value (column/codec.h) in the given format, without newline. */
 lb_status lb_format_encoded(enum lb_format format, const char *data, size_t size,
                             struct lb_buf *out, struct lb_error *err) LB_MUST_USE;

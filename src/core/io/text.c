@@ -91,6 +91,11 @@ static inline const struct lb_text_kernels *kernels(void)
     return __builtin_expect(now != NULL, 1) ? now : choose();
 }
 
+const struct lb_text_kernels *lb_text_kernels_in_use(void)
+{
+    return kernels();
+}
+
 size_t lb_text_lines(const char **cursor, const char *end, bool at_end, struct lb_view *views,
                      size_t max)
 {

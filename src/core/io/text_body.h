@@ -253,6 +253,8 @@ TARGET static size_t count_newlines(const char *data, size_t size)
     return count;
 }
 
+#include "core/io/csv_body.h"
+
 const struct lb_text_kernels KERNELS = {
     .lines = find_lines,
     .words = find_words,
@@ -260,4 +262,7 @@ const struct lb_text_kernels KERNELS = {
     .field_byte = find_field_byte,
     .lower = lower_text,
     .count_newlines = count_newlines,
+    .csv_index = csv_index,
+    .csv_last_end = csv_last_end,
+    .count_bytes = count_bytes,
 };

@@ -3,6 +3,7 @@
 #ifndef LB_IO_TEXT_KERNELS_H
 #define LB_IO_TEXT_KERNELS_H
 
+#include "core/io/csv.h"
 #include "core/io/text.h"
 
 /* ORDER simd: ascending, so that a machine which has one has those before it (of its family). */
@@ -17,6 +18,10 @@ struct lb_text_kernels {
     bool (*field_byte)(const char *line, size_t size, uint32_t n, char sep, struct lb_view *field);
     void (*lower)(const char *data, size_t size, char *out);
     size_t (*count_newlines)(const char *data, size_t size);
+    void (*csv_index)(const char *data, size_t size, char separator, int quote,
+                      struct lb_csv_index *index);
+    size_t (*csv_last_end)(const char *data, size_t size, int quote, bool *is_inside);
+    size_t (*count_bytes)(const char *data, size_t size, char byte);
 };
 
 extern const struct lb_text_kernels lb_text_swar;
@@ -26,6 +31,8 @@ extern const struct lb_text_kernels lb_text_avx2;
 extern const struct lb_text_kernels lb_text_avx512;
 #endif
 
+/* The path in use. */
+const struct lb_text_kernels *lb_text_kernels_in_use(void);
 /* Makes this path the one in use; false when the machine lacks it. For tests and benchmarks: the
  * program's own choice is the best path, or the one that LB_SIMD=swar|sse2|avx2|avx512 names
  * ("portable" is swar). Not while other threads are in a kernel. */

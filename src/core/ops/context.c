@@ -1,6 +1,8 @@
 /* Worker host state and memory shares. */
 #include "core/ops/context.h"
 
+#include <pthread.h>
+
 #include "core/column/batch.h"
 
 #ifdef LB_TINY
@@ -23,6 +25,30 @@ lb_status lb_worker_host(struct lb_worker *worker, void **host_state, struct lb_
     }
     *host_state = worker->host_state;
     return LB_OK;
+}
+
+static pthread_mutex_t skip_lock = PTHREAD_MUTEX_INITIALIZER; /* of what runs keep of skipped records */
+
+bool lb_run_skip(struct lb_worker *worker, uint64_t n)
+{
+    struct lb_run *run = worker->run;
+    pthread_mutex_lock(&skip_lock);
+    atomic_fetch_add(&run->n_skipped, n);
+    bool wanted =
+        run->first_skipped.status == LB_OK || worker->morsel < run->skipped_morsel;
+    pthread_mutex_unlock(&skip_lock);
+    return wanted;
+}
+
+void lb_run_keep_skipped(struct lb_worker *worker, const struct lb_error *first)
+{
+    struct lb_run *run = worker->run;
+    pthread_mutex_lock(&skip_lock);
+    if (run->first_skipped.status == LB_OK || worker->morsel < run->skipped_morsel) {
+        run->skipped_morsel = worker->morsel;
+        run->first_skipped = *first;
+    }
+    pthread_mutex_unlock(&skip_lock);
 }
 
 size_t lb_run_worker_bytes(const struct lb_run *run)

@@ -3,6 +3,7 @@
 #define LB_OPS_CONTEXT_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/base/budget.h"
@@ -36,6 +37,9 @@ struct lb_run {
     _Atomic int stop;               /* non-zero: everybody gives up; the first error is in error */
     _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
     struct lb_error error;          /* the first failure */
+    _Atomic uint64_t n_skipped;     /* bad records that sources left out */
+    uint64_t skipped_morsel;        /* the earliest with one, whose first is in first_skipped */
+    struct lb_error first_skipped;
     struct lb_run_private *private; /* exec's own */
 };
 
@@ -50,6 +54,11 @@ struct lb_worker {
 /* The host state of this worker, started when needed. */
 lb_status lb_worker_host(struct lb_worker *worker, void **host_state,
                          struct lb_error *err) LB_MUST_USE;
+
+/* Counts n bad records of the worker's morsel. True: none of this morsel nor an earlier one was told before; then
+ * lb_run_keep_skipped may say what the first was. */
+bool lb_run_skip(struct lb_worker *worker, uint64_t n);
+void lb_run_keep_skipped(struct lb_worker *worker, const struct lb_error *first);
 
 /* Memory that one worker of a stage may hold for sorting, tables and the like: its part of what the budget
  * has left. */

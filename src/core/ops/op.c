@@ -10,14 +10,19 @@
 enum { MAX_CLASSES = 96 };
 
 static const struct lb_op_class *classes[MAX_CLASSES] = {
-    &lb_op_scan_text, &lb_op_scan_files, &lb_op_scan_native,  &lb_op_scan_range,
-    &lb_op_scan_list, &lb_op_scan_store, &lb_op_scan_sorted,  &lb_op_scan_groups,
-    &lb_op_scan_set,  &lb_op_scan_join,  &lb_op_scan_cogroup, &lb_op_scan_aggregate,
-    &lb_op_words,     &lb_op_fields,     &lb_op_field,        &lb_op_grep,
-    &lb_op_lower,     &lb_op_project,    &lb_op_pack,         &lb_op_tag,
-    &lb_op_split_key, &lb_op_sample,     &lb_op_cartesian,    &lb_op_pipe,
-    &lb_op_sort,      &lb_op_aggregate,  &lb_op_store_class,  &lb_op_count,
-    &lb_op_top,       &lb_op_write,
+    &lb_op_scan_csv,       &lb_op_scan_text,   &lb_op_scan_files,
+    &lb_op_scan_native,    &lb_op_scan_range,  &lb_op_scan_list,
+    &lb_op_scan_store,     &lb_op_scan_sorted, &lb_op_scan_groups,
+    &lb_op_scan_set,       &lb_op_scan_join,   &lb_op_scan_cogroup,
+    &lb_op_scan_aggregate, &lb_op_words,       &lb_op_fields,
+    &lb_op_field,          &lb_op_grep,        &lb_op_lower,
+    &lb_op_project,        &lb_op_pack,        &lb_op_tag,
+    &lb_op_split_key,      &lb_op_sample,      &lb_op_cartesian,
+    &lb_op_pipe,           &lb_op_sort,        &lb_op_aggregate,
+    &lb_op_store_class,    &lb_op_count,       &lb_op_compute,
+    &lb_op_where,          &lb_op_top,         &lb_op_write,
+    &lb_op_bundle,         &lb_op_pack_row,    &lb_op_unpack,
+    &lb_op_explode,        &lb_op_group,       &lb_op_scan_group,
 };
 static const struct lb_aggregate_class *aggregates[MAX_CLASSES] = {
     &lb_aggregate_none, &lb_aggregate_count, &lb_aggregate_sum,

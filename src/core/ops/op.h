@@ -37,6 +37,7 @@ struct lb_op {
     const struct lb_op_class *class;
     struct lb_run *run;
     struct lb_value params; /* the plan node: a codec map; lives as long as the plan */
+    uint32_t node;          /* 1-based number of the plan node */
     const char *label;      /* for people: "map", "mapper of step 1" */
     struct lb_op **inputs;  /* sinks of earlier stages that it reads */
     uint32_t n_inputs;
@@ -45,6 +46,7 @@ struct lb_op {
     bool is_open;             /* between open and close */
     _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */
     _Atomic bool enough;      /* sinks: no further morsel is needed */
+    struct lb_buf restart;    /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
     uint64_t n_result;        /* sinks: records counted, stored or written; set by finish */
 };
 

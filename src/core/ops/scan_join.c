@@ -8,7 +8,10 @@
  *         are read again for each left record of that key. cogroup keeps the lists of one key in memory: they are one
  *         record.
  * RESULT  inner, left, right, full: (key, left, right), nil where there is no match; semi, anti: (key, left);
- *         cogroup: (key, list of side 0, list of side 1, ...). A side's value of several columns is a list. */
+ *         cogroup: (key, list of side 0, list of side 1, ...). A side's value of several columns is a list.
+ * FLAT    With the parameters flat = list of {left?, right?} and widths = {left, right}, the numbers of value columns of
+ *         the sides, a record has instead one column for each element of flat: the left record's value column of that
+ *         number; where there is no left record, or no `left`, the right record's; or nil. */
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/io/spill.h"
@@ -33,7 +36,17 @@ struct frames {
     size_t capacity;
 };
 
+/* A column of a flat result: 1-based value columns, 0: none. */
+struct flat_column {
+    uint32_t left, right;
+};
+
 struct join_local {
+    struct flat_column flat[LB_MAX_COLUMNS];
+    uint32_t n_flat; /* 0: (key, left, right) */
+    uint32_t widths[2];
+    const char *left_items[LB_MAX_COLUMNS]; /* scratch: the value columns of a record, or NULL */
+    const char *right_items[LB_MAX_COLUMNS];
     size_t hold_bytes;
     struct lb_buf held;     /* encoded values of right records, the newest */
     struct frames frames;   /* the older ones, in order */
@@ -50,6 +63,43 @@ static lb_status join_open(struct lb_op *self, struct lb_error *err)
     return lb_range_open_op(self, join_kinds, err);
 }
 
+static uint32_t number_of(const struct lb_value *map, const char *key)
+{
+    struct lb_value field;
+    if (map->tag != 'm' || !lb_value_field(map, key, &field))
+        return 0;
+    return field.tag == 'i' && field.i >= 1 && field.i <= LB_MAX_COLUMNS ? (uint32_t)field.i
+                                                                         : UINT32_MAX;
+}
+
+/* The parameters flat and widths. */
+static lb_status param_flat(const struct lb_op *op, struct join_local *own, struct lb_error *err)
+{
+    struct lb_value list, widths, item;
+    if (!lb_value_field(&op->params, "flat", &list))
+        return LB_OK;
+    bool good = list.tag == 'l' && list.count >= 1 && list.count <= LB_MAX_COLUMNS &&
+                lb_value_field(&op->params, "widths", &widths) && widths.tag == 'l' &&
+                widths.count == 2;
+    const char *cursor = good ? widths.data : NULL;
+    for (uint32_t i = 0; good && i < 2; i++) {
+        lb_codec_next(&cursor, &item);
+        good = item.tag == 'i' && item.i >= 0 && item.i < LB_MAX_COLUMNS;
+        own->widths[i] = good ? (uint32_t)item.i : 0;
+    }
+    cursor = good ? list.data : NULL;
+    for (uint32_t i = 0; good && i < list.count; i++) {
+        lb_codec_next(&cursor, &item);
+        struct flat_column column = {number_of(&item, "left"), number_of(&item, "right")};
+        good = column.left <= own->widths[0] && column.right <= own->widths[1] &&
+               (column.left > 0 || column.right > 0);
+        own->flat[own->n_flat++] = column;
+    }
+    return good ? LB_OK
+                : lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter 'flat' is wrong",
+                               op->label);
+}
+
 static lb_status join_attach(struct lb_op_local *local, struct lb_error *err)
 {
     LB_TRY(lb_range_attach(local, err));
@@ -63,7 +113,7 @@ static lb_status join_attach(struct lb_op_local *local, struct lb_error *err)
 #ifdef LB_TINY
     own->hold_bytes = HOLD_LEAST_BYTES;
 #endif
-    return LB_OK;
+    return param_flat(local->op, own, err);
 }
 
 static void join_detach(struct lb_op_local *local)
@@ -139,12 +189,53 @@ static lb_status hold_right(struct lb_op_local *local, struct join_local *own,
 
 /* ---- results ---- */
 
-/* Appends one record; left or right NULL: nil. */
-static lb_status put_record(struct lb_op_local *local, const struct lb_buf *left, const char *right,
-                            size_t right_size, struct lb_error *err)
+/* The value columns of an encoded value, as lb_range_put_value made it; NULL: there is no record. */
+static void split_value(const char *value, uint32_t width, const char **items)
+{
+    struct lb_value list = {.count = 0};
+    const char *cursor = value;
+    if (value != NULL && width == 1) {
+        items[0] = value;
+        return;
+    }
+    if (value != NULL && width > 1) {
+        lb_codec_next(&cursor, &list);
+        cursor = list.data;
+    }
+    for (uint32_t i = 0; i < width; i++) {
+        items[i] = i < list.count ? cursor : NULL;
+        if (i < list.count)
+            cursor += lb_codec_size(cursor);
+    }
+}
+
+static lb_status put_flat(struct lb_range_local *state, const char *left, const char *right,
+                          struct lb_error *err)
+{
+    struct join_local *own = state->own;
+    split_value(left, own->widths[0], own->left_items);
+    split_value(right, own->widths[1], own->right_items);
+    for (uint32_t i = 0; i < own->n_flat; i++) {
+        const struct flat_column *flat = &own->flat[i];
+        struct lb_builder *column = NULL;
+        const char *item = NULL;
+        if (flat->left > 0 && left != NULL)
+            item = own->left_items[flat->left - 1];
+        else if (flat->right > 0)
+            item = own->right_items[flat->right - 1];
+        LB_TRY(lb_batch_builder_column(&state->builder, i, &column, err));
+        LB_TRY(item != NULL ? lb_builder_encoded(column, item, lb_codec_size(item), err)
+                            : lb_builder_null(column, err));
+    }
+    return LB_OK;
+}
+
+/* (key, left, right) */
+static lb_status put_columns(struct lb_op_local *local, const struct lb_buf *left,
+                             const char *right, size_t right_size, struct lb_error *err)
 {
     struct lb_range_local *state = local->state;
-    struct lb_range_shared *shared = local->op->shared;
+    const struct lb_range_shared *shared = local->op->shared;
     struct join_local *own = state->own;
     struct lb_builder *column = NULL;
     LB_TRY(lb_batch_builder_column(&state->builder, 0, &column, err));
@@ -157,6 +248,19 @@ static lb_status put_record(struct lb_op_local *local, const struct lb_buf *left
         LB_TRY(right != NULL ? lb_builder_encoded(column, right, right_size, err)
                              : lb_builder_null(column, err));
     }
+    return LB_OK;
+}
+
+/* Appends one record; left or right NULL: nil. */
+static lb_status put_record(struct lb_op_local *local, const struct lb_buf *left, const char *right,
+                            size_t right_size, struct lb_error *err)
+{
+    struct lb_range_local *state = local->state;
+    const struct join_local *own = state->own;
+    if (own->n_flat > 0)
+        LB_TRY(put_flat(state, left != NULL ? left->data : NULL, right, err));
+    else
+        LB_TRY(put_columns(local, left, right, right_size, err));
     LB_TRY(lb_batch_builder_end_row(&state->builder, 0, err));
     if (!lb_batch_builder_is_full(&state->builder))
         return LB_OK;

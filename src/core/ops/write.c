@@ -13,6 +13,7 @@
 
 #include "core/base/sys.h"
 #include "core/io/format.h"
+#include "core/io/format_value.h"
 #include "core/io/native.h"
 #include "core/io/output.h"
 #include "core/ops/ops.h"
@@ -37,6 +38,9 @@ struct write_shared {
         part_per_morsel; /* directories: a part for each morsel, else a new one beyond PART_BYTES */
     enum lb_format format;
     enum lb_compression compression;
+    struct lb_buf header; /* csv of rows: the line of names, at the head of each part */
+    struct lb_buf
+        keys; /* json of rows: `{"name":`, then `,"name":` ..., each with a NUL behind it */
     pthread_mutex_t lock;
     pthread_cond_t turned;
     uint64_t turn;
@@ -52,6 +56,9 @@ struct write_local {
     struct lb_buf ready; /* to be written */
     uint64_t n_rows;     /* formatted since the last handing over */
 };
+
+static lb_status begin_part(struct write_shared *shared, struct lb_error *err);
+static bool writes_at_offsets(const struct write_shared *shared);
 
 static lb_status param_compression(const struct lb_op *op, const char *path,
                                    enum lb_compression *compression, struct lb_error *err)
@@ -87,6 +94,35 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     return lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->output, err);
 }
 
+/* The parameters names and header: what csv and json write of the names of columns. */
+static lb_status open_names(struct lb_op *self, struct lb_error *err)
+{
+    struct write_shared *shared = self->shared;
+    struct lb_value list, name;
+    bool wants_header = true;
+    LB_TRY(lb_param_bool(self, "header", true, &wants_header, err));
+    if (!lb_value_field(&self->params, "names", &list) || shared->is_native)
+        return LB_OK;
+    bool is_csv = shared->format == LB_FORMAT_CSV && wants_header;
+    bool is_json = shared->format == LB_FORMAT_JSON;
+    const char *cursor = list.data;
+    for (uint32_t i = 0; list.tag == 'l' && i < list.count; i++) {
+        lb_codec_next(&cursor, &name);
+        if (name.tag != 's')
+            return lb_error_set(err, LB_ERR_INTERNAL, "plan: write: a name is no string");
+        if (is_csv && i > 0)
+            LB_TRY(lb_buf_append_byte(&shared->header, ',', err));
+        if (is_csv)
+            LB_TRY(lb_format_csv_string(name.data, name.size, &shared->header, err));
+        if (!is_json)
+            continue;
+        LB_TRY(lb_buf_append_byte(&shared->keys, i > 0 ? ',' : '{', err));
+        LB_TRY(lb_format_json_string(name.data, name.size, &shared->keys, err));
+        LB_TRY(lb_buf_append(&shared->keys, ":", 2, err));
+    }
+    return is_csv ? lb_buf_append_byte(&shared->header, '\n', err) : LB_OK;
+}
+
 static lb_status write_open(struct lb_op *self, struct lb_error *err)
 {
     struct write_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
@@ -114,7 +150,10 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     lb_strfree(path);
     lb_strfree(format);
     lb_strfree(extension);
-    return status;
+    LB_TRY(status);
+    LB_TRY(open_names(self, err));
+    /* Workers claim places behind it. Elsewhere the header is written when the turn comes to the first bytes. */
+    return shared->header.size > 0 && writes_at_offsets(shared) ? begin_part(shared, err) : LB_OK;
 }
 
 static lb_status write_attach(struct lb_op_local *local, struct lb_error *err)
@@ -175,12 +214,27 @@ static lb_status end_part(struct write_shared *shared, struct lb_error *err)
     return LB_OK;
 }
 
+static lb_status put_header(struct write_shared *shared, struct lb_error *err)
+{
+    struct lb_buf packed = {0};
+    if (shared->compression == LB_PLAIN)
+        return put(shared, shared->header.data, shared->header.size, err);
+    lb_status status = lb_output_compress(shared->compression, shared->header.data,
+                                          shared->header.size, &packed, err);
+    if (status == LB_OK)
+        status = put(shared, packed.data, packed.size, err);
+    lb_buf_fini(&packed);
+    return status;
+}
+
 static lb_status begin_part(struct write_shared *shared, struct lb_error *err)
 {
     if (shared->in_part)
         return LB_OK;
     LB_TRY(lb_output_part(shared->output, shared->n_parts++, err));
     shared->in_part = true;
+    if (shared->header.size > 0)
+        return put_header(shared, err);
     return shared->is_native ? put_native(shared, false, err) : LB_OK;
 }
 
@@ -403,6 +457,8 @@ static lb_status write_push(struct lb_op_local *local, const struct lb_batch *ba
     struct lb_buf *out = shared->compression == LB_PLAIN ? &state->ready : &state->raw;
     if (shared->is_native)
         LB_TRY(lb_native_put_batch(batch, out, err));
+    else if (shared->keys.size > 0)
+        LB_TRY(lb_format_objects(batch, shared->keys.data, shared->keys.size, out, err));
     else
         LB_TRY(lb_format_batch(shared->format, batch, out, err));
     state->n_rows += batch->n_selected;
@@ -462,6 +518,8 @@ static void write_close(struct lb_op *self)
     }
     if (shared->output != NULL)
         lb_output_delete(shared->output);
+    lb_buf_fini(&shared->header);
+    lb_buf_fini(&shared->keys);
     pthread_cond_destroy(&shared->turned);
     pthread_mutex_destroy(&shared->lock);
     lb_free(shared, sizeof *shared);

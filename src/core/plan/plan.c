@@ -146,6 +146,7 @@ static lb_status op_new(struct lb_plan *plan, uint32_t n, struct lb_op **out, st
         return lb_error_memory(err, "an operator", sizeof *op);
     *out = op;
     op->class = node->class;
+    op->node = n + 1;
     op->params = node->params;
     op->label = node->label;
     op->handle = node->handle;
@@ -169,6 +170,7 @@ static void op_delete(struct lb_op *op)
     if (op == NULL)
         return;
     lb_op_close(op);
+    lb_buf_fini(&op->restart);
     lb_free(op->inputs, op->n_inputs * sizeof *op->inputs);
     lb_free(op, sizeof *op);
 }
@@ -384,6 +386,23 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
     for (uint32_t s = 0; s < plan->n_stages; s++)
         lb_op_close(plan->stages[s].run.sink);
     return status;
+}
+
+bool lb_plan_restart(const struct lb_plan *plan, uint32_t *node, const char **data, size_t *size)
+{
+    for (uint32_t s = 0; s < plan->n_stages; s++) {
+        const struct lb_stage *stage = &plan->stages[s].run;
+        for (uint32_t i = 0; i < stage->n_legs; i++) {
+            const struct lb_op *source = stage->legs[i].ops[0];
+            if (source->restart.size > 0) {
+                *node = source->node;
+                *data = source->restart.data;
+                *size = source->restart.size;
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 uint32_t lb_plan_n_results(const struct lb_plan *plan)

@@ -16,6 +16,11 @@
  *   scan.text      paths: list; mode?: "lines" (default) | "words" | "field"; n?, sep? for "field"
  *   scan.files     paths: list                      -> (path, content)
  *   scan.native    paths: list
+ *   scan.csv       paths; file_names: list, all columns of the files; columns: list of 1-based numbers of them, in
+ *                  output order; types: list, for each of `columns`: "boolean" | "integer" | "float" | "string";
+ *                  inferred?: list of booleans: may be widened by LB_RESTART; labels?: list of names for messages;
+ *                  sep? (","), quote? ("\"", "" for none), header?: true (the first record of a file is one);
+ *                  check_header?: true (it must be file_names); null?: list of strings ({""}); on_bad?: "fail" | "skip"
  *   scan.range     first, last, step: integers (last included)
  *   scan.list      rows: list of lists, each the columns of one record
  *   scan.store     inputs = {store sink}, or handle = integer (lb_plan_add_handle); index?: true appends the
@@ -23,10 +28,12 @@
  *   scan.sorted    inputs = {sort}                  -> the payload columns in order
  *   scan.groups    inputs = {sort}                  -> (key, list of values); a value of several columns is a list
  *   scan.aggregate inputs = {aggregate}             -> (key, result...)
+ *   scan.group     inputs = {group}                 -> the key columns, then one column per aggregate
  *   scan.set       inputs = {sort with sides}; kind: "subtract" | "intersection": records of side 0 by whether
  *                  their group has side 1; intersection gives each key once
  *   scan.join      inputs = {sort with sides}; kind: "inner" | "left" | "right" | "full"   -> (key, left, right), or
- *                  "semi" | "anti" -> (key, left); side 0 is the left one; nil keys match nothing
+ *                  "semi" | "anti" -> (key, left); side 0 is the left one; nil keys match nothing;
+ *                  flat?: list of {left?: n, right?: n}, widths: {left, right}: see scan_join.c
  *   scan.cogroup   inputs = {sort with sides}; sides: their number   -> (key, list of side 0, list of side 1, ...)
  *  transforms
  *   words; fields sep?; field n, sep?; grep pattern; lower      the native text helpers, on column 0
@@ -35,23 +42,32 @@
  *   pack           a record of several columns becomes one list; one column stays as it is
  *   tag            value: integer, put in front as a new first column
  *   split_key      a list {k, v...} in column 0 becomes columns (from_pairs of packed records): inverse of pack
+ *   bundle         keys, columns: lists of column numbers; strict?    -> (key, columns...); see rows.c
+ *   pack_row       names; unpack names; explode column                 rows from and to maps and lists
+ *   compute        exprs: list of programs (expr/expr.h), columns?: n   records are n columns wide; each program
+ *                  appends its value as one more
+ *   where          expr: program                      keeps the records for which it is true
  *   sample         fraction: float, seed: integer
  *   cartesian      inputs = {stream, store sink}: each record with each stored one, columns side by side
  *   pipe           command: string
  *  sinks
  *   sort           partitions: integer; by: "hash" | "given" (column 0 is the partition number, modulo, and is
  *                  dropped) | "turn" (round robin by input position) | "none";
- *                  key: "first" (column 0 after drops) | "record" (all columns) | "none"; sides?: column 0
+ *                  key: "first" (column 0 after drops) | "record" (all columns) | "none" | "columns" with
+ *                  keys = list of {column: 1-based, desc?: bool}: first column first; sides?: column 0
  *                  (after the partition) is 0 to 255, dropped, and orders within the group, highest first; values?: true orders a group
  *                  by its values too; keep_key: true when the key column is part of the record (false: drop it);
  *                  descending?: bool
  *   aggregate      aggregate: name of the class; partitions; whole?: true: the key is the whole record; and the
  *                  aggregate's own parameters
+ *   group          keys?: list of columns (none: one group, also of no rows); aggregates?: list of {fn, column?, column2?, p?,
+ *                  population?, label?}: see algo/group_state.h; partitions
  *   store          limit?: integer                  result: the store
  *   count                                           result: the number of records
  *   top            n; descending?: bool; column 0 is the key and is dropped; result: a store in order
  *   write          path, mode: "error" | "overwrite" | "append"; format: "text" | "json" | "csv" | "lua" | "native";
- *                  compression?: "gzip" | "zstd" | "lz4" | "bzip2"; extension?    result: number of records
+ *                  compression?: "gzip" | "zstd" | "lz4" | "bzip2"; extension?; names?: of the columns: json writes objects, csv a
+ *                  line of them first in each file unless header? is false    result: number of records
  *
  * Hosts add their own (lua_bindings/ops.h lists the lua.* ones). */
 #ifndef LB_PLAN_PLAN_H
@@ -72,6 +88,11 @@ lb_status lb_plan_add_handle(struct lb_plan *plan, int64_t handle, struct lb_sto
 /* Runs all stages. */
 lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run,
                           struct lb_error *err) LB_MUST_USE;
+
+/* After LB_RESTART: the number (1-based) of the source that read what its parameters do not allow for, and an encoded map
+ * that says how these must change: { columns = list of {i, type} } for scan.csv, i a number in its `columns`, type
+ * the name of a wider type. Borrowed from the plan. False: none. */
+bool lb_plan_restart(const struct lb_plan *plan, uint32_t *node, const char **data, size_t *size);
 
 /* Results of nodes with result = true, after a good run. */
 struct lb_plan_result {

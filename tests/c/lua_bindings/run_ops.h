@@ -24,6 +24,7 @@
 #include "lua_bindings/ship.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker.h"
+#include "luabatch.h"
 
 enum { MAX_OPS = 8, MAX_STAGES = 3, MAX_MORSELS = 256 };
 
@@ -413,7 +414,8 @@ static void check_lua(const char *chunk)
     lua_setglobal(L, "seed");
     lua_pushinteger(L, LB_BATCH_ROWS);
     lua_setglobal(L, "BATCH_ROWS");
-    lb_lua_register_ops();
+    luaL_requiref(L, "luabatch.core", luaopen_luabatch_core, 0); /* registers the operators */
+    lua_setglobal(L, "core");
     if (luaL_dostring(L, run_ops_prelude) != LUA_OK ||
         luaL_loadbuffer(L, chunk, strlen(chunk), "=chunk") || lua_pcall(L, 0, 0, 0) != LUA_OK)
         fail_msg("%s", lua_tostring(L, -1));

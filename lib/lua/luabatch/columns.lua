@@ -1,0 +1,257 @@
+--- Columns of rows: their names, their types, and what a step reads of them.
+--
+-- A logical node of rows has `names`, the list of its columns. The engine knows columns by number only.
+-- @module luabatch.columns
+local core = require "luabatch.core"
+local check = require "luabatch.check"
+
+local columns = {}
+
+--- Names to numbers.
+-- @param names list of strings
+function columns.index(names)
+  local index = {}
+  for i, name in ipairs(names) do index[name] = i end
+  return index
+end
+
+--- The number of a column; a wrong name is an error at the user's call.
+function columns.find(verb, names, name)
+  if type(name) ~= "string" then check.bad(verb, "column", "string", name) end
+  for i, known in ipairs(names) do
+    if known == name then return i end
+  end
+  check.misuse("%s: there is no column '%s'%s", verb, name, require("luabatch.suggest").hint(name, names))
+end
+
+--- Checks a list of names of columns, given as arguments or as one list.
+-- @return list without repetitions
+function columns.list(verb, names, ...)
+  local given = type((...)) == "table" and (...) or { ... }
+  local list, seen = {}, {}
+  for _, name in ipairs(given) do
+    columns.find(verb, names, name)
+    if not seen[name] then
+      seen[name] = true
+      list[#list + 1] = name
+    end
+  end
+  return list
+end
+
+--- Checks that names can be the columns of rows: strings, each once, not too many.
+function columns.unique(verb, names)
+  if #names > 250 then check.misuse("%s: %d columns (250 are possible)", verb, #names) end
+  local seen = {}
+  for _, name in ipairs(names) do
+    if type(name) ~= "string" then check.bad(verb, "column", "string", name) end
+    if seen[name] then check.misuse("%s: the column '%s' comes twice", verb, name) end
+    seen[name] = true
+  end
+  return names
+end
+
+--- Compiles an SQL expression over columns; an error is one of the user's call.
+-- @return program, list of the names that it reads
+function columns.sql(verb, text, names)
+  local sql = require "luabatch.sql"
+  local ok, program, used = pcall(sql.compile, text, names)
+  if not ok then check.misuse("%s: %s", verb, tostring(program)) end
+  if not program then check.misuse("%s: %s", verb, tostring(used)) end
+  local list = {}
+  for key, value in pairs(used) do
+    local one = type(value) == "string" and value or key
+    list[#list + 1] = type(one) == "number" and names[one] or one
+  end
+  return program, list
+end
+
+--- A name as SQL writes it.
+function columns.quote(name)
+  return '"' .. name:gsub('"', '""') .. '"'
+end
+
+--- A constant as SQL writes it.
+function columns.literal(verb, value)
+  local kind = type(value)
+  if kind == "string" then return "'" .. value:gsub("'", "''") .. "'" end
+  if kind == "boolean" then return tostring(value) end
+  if kind ~= "number" or value ~= value or value - value ~= 0 then
+    check.misuse("%s: the value must be a string, a boolean or a finite number", verb)
+  end
+  return core.format(value, "json")
+end
+
+-- Types.
+
+local numbers = { integer = true, float = true }
+
+-- Types of aggregates; the others are of their column's type.
+local aggregate_types = {
+  count = "integer", count_distinct = "integer", approx_count_distinct = "integer", avg = "float", stddev = "float",
+  variance = "float", corr = "float", median = "float", quantile = "float", collect_list = "any", collect_set = "any",
+  bool_and = "boolean", bool_or = "boolean",
+}
+
+local types = {}
+
+--- The types of a node's columns, as far as they are known: "boolean", "integer", "float", "string" or "any".
+-- @return map from name to type
+function columns.types(node)
+  local make = types[node.op]
+  if make then return make(node) end
+  local input = node.inputs and node.inputs[1]
+  return node.names and input and input.names and columns.types(input) or {}
+end
+
+function types.csv(node) return node.source.types end
+
+function types.unpack(node) return node.types or {} end
+
+function types.select(node)
+  local result, before = {}, columns.types(node.inputs[1])
+  for _, item in ipairs(node.items) do result[item.name] = item.column and before[item.column] or nil end
+  return result
+end
+
+function types.join_rows(node)
+  local sides, result = { columns.types(node.inputs[1]), columns.types(node.inputs[2]) }, {}
+  for _, out in ipairs(node.outputs) do
+    result[out.name] = sides[out.left and 1 or 2][out.left or out.right]
+  end
+  return result
+end
+
+function types.group(node)
+  local before, result = columns.types(node.inputs[1]), {}
+  for _, key in ipairs(node.keys) do result[key] = before[key] end
+  for _, agg in ipairs(node.aggregates) do
+    local known = aggregate_types[agg.fn]
+    local of = before[agg.columns[1] or false]
+    if agg.fn == "sum" and not numbers[of] then of = nil end
+    result[agg.name] = known or of
+  end
+  return result
+end
+
+function types.explode(node)
+  local result = {}
+  for name, kind in pairs(columns.types(node.inputs[1])) do
+    if name ~= node.column then result[name] = kind end
+  end
+  return result
+end
+
+function types.union(node)
+  local result = columns.types(node.inputs[1])
+  for i = 2, #node.inputs do
+    local other, merged = columns.types(node.inputs[i]), {}
+    for name, kind in pairs(result) do merged[name] = other[name] == kind and kind or nil end
+    result = merged
+  end
+  return result
+end
+
+-- What steps read. For a node and the set of its columns that are read later (true: all) each function gives, for
+-- each input, the set of columns that are needed (true: all).
+
+local reads = {}
+
+local function set_of(...)
+  local set = {}
+  for i = 1, select("#", ...) do
+    for _, name in ipairs((select(i, ...))) do set[name] = true end
+  end
+  return set
+end
+
+local function join_sets(a, b)
+  if a == true or b == true then return true end
+  local set = {}
+  for name in pairs(a) do set[name] = true end
+  for name in pairs(b) do set[name] = true end
+  return set
+end
+
+-- What a function of a row reads of it.
+local function of_function(fn)
+  local list = fn == nil and {} or type(fn) == "function" and core.row_reads(fn, 1)
+  return list and set_of(list) or true
+end
+
+-- Only what is read later, and what the step itself reads.
+local function through(own)
+  return function(node, later) return { join_sets(later, own(node)) } end
+end
+
+local function nothing() return {} end
+
+for _, op in ipairs { "limit", "sample", "repartition", "coalesce" } do reads[op] = through(nothing) end
+for _, op in ipairs { "filter", "sort_by" } do
+  reads[op] = through(function(node) return node.op == "sort_by" and not node.fn or of_function(node.fn) end)
+end
+for _, op in ipairs { "map", "flat_map", "foreach" } do
+  reads[op] = function(node) return { of_function(node.fn) } end
+end
+reads.order_by = through(function(node)
+  local set = {}
+  for _, key in ipairs(node.keys) do set[key.name] = true end
+  return set
+end)
+reads.top = through(function(node) return node.keys and set_of(node.keys) or of_function(node.fn) end)
+reads.where = through(function(node) return set_of(node.used) end)
+reads.explode = through(function(node) return { [node.column] = true } end)
+reads.drop_duplicates = through(function(node) return set_of(node.keys) end)
+
+function reads.union(node, later)
+  local sets = {}
+  for i = 1, #node.inputs do sets[i] = later end
+  return sets
+end
+
+function reads.select(node, later)
+  local set = {}
+  for _, item in ipairs(node.items) do
+    if later == true or later[item.name] or item.fn then
+      if item.column then
+        set[item.column] = true
+      else
+        set = join_sets(set, item.fn and of_function(item.fn) or set_of(item.used))
+      end
+    end
+  end
+  return { set }
+end
+
+function reads.group(node)
+  local set = set_of(node.keys)
+  for _, agg in ipairs(node.aggregates) do
+    for _, name in ipairs(agg.columns) do
+      if name then set[name] = true end
+    end
+    set = join_sets(set, set_of(agg.used))
+  end
+  return { set }
+end
+
+function reads.join_rows(node, later)
+  local left, right = set_of(node.left), set_of(node.right)
+  for _, out in ipairs(node.outputs) do
+    if later == true or later[out.name] then
+      if out.left then left[out.left] = true end
+      if out.right then right[out.right] = true end
+    end
+  end
+  return { left, right }
+end
+
+--- The columns that a node needs of its inputs.
+-- @param node logical node
+-- @param later set of its own columns that are read later, or true
+-- @return list of sets (true: all), or nil: all of all
+function columns.reads(node, later)
+  local make = reads[node.op]
+  return make and make(node, node.names and later or true)
+end
+
+return columns

@@ -1,0 +1,211 @@
+--- Lowering of the nodes of rows: names of columns become the engine's numbers.
+-- @module luabatch.lower_row
+local core = require "luabatch.core"
+local columns = require "luabatch.columns"
+
+-- Adds its functions to the table of plan.lua; `tools` are helpers of that module.
+return function(lower, tools)
+  -- The numbers 1 to n.
+  local function range(n)
+    local list = {}
+    for i = 1, n do list[i] = i end
+    return list
+  end
+
+  local function numbers(names, list)
+    local index, result = columns.index(names), {}
+    for i, name in ipairs(list) do result[i] = index[name] end
+    return result
+  end
+
+  local function project(b, stream, picks)
+    return b:add { op = "project", inputs = { stream }, columns = picks }
+  end
+
+  -- Sources. Only the columns that a later step reads are read (rules.prune); the others are nil, so that the numbers of
+  -- columns stay what they are. A column beyond a batch's last is nil.
+  local BEYOND = 250
+
+  -- The columns to read, as numbers among the source's own, and the picks that put them in their places. Those of a declared
+  -- type are read in any case: whether a record is bad must not depend on what is done with it.
+  local function wanted(node)
+    local source = node.source
+    local index, picks, read = columns.index(source.names), {}, {}
+    for i, name in ipairs(node.names) do
+      local is_declared = not source.inferred[name] and source.types[name] ~= "string"
+      if not node.needed or node.needed[name] or is_declared then
+        read[#read + 1] = index[name]
+        picks[i] = #read
+      else
+        picks[i] = BEYOND
+      end
+    end
+    return read, picks
+  end
+
+  local function scan(b, node, description)
+    local source = node.source
+    local read, picks = wanted(node)
+    local types, inferred, labels = {}, {}, {}
+    for i, number in ipairs(read) do
+      local name = source.names[number]
+      types[i], inferred[i], labels[i] = source.types[name], source.inferred[name], name
+    end
+    local is_whole = #read == #node.names
+    if #read == 0 then
+      -- Records are there even if no column is read.
+      read, types, inferred, labels = { 1 }, { "string" }, { false }, { source.names[1] }
+    end
+    description.types, description.inferred, description.labels = types, inferred, labels
+    description.paths, description.on_bad, description.label = node.paths, source.on_bad, node.label
+    description.columns = read
+    local stream = b:add(description)
+    b.scans[stream] = { source = source, names = labels }
+    return is_whole and stream or project(b, stream, picks)
+  end
+
+  function lower.csv(b, node)
+    local source = node.source
+    return scan(b, node, {
+      op = "scan.csv", sep = source.format.sep, quote = source.format.quote, header = source.format.header,
+      null = source.format.null, file_names = source.names,
+    })
+  end
+
+  function lower.unpack(b, node)
+    return b:add { op = "unpack", inputs = { b:input(node) }, names = node.names, label = node.label }
+  end
+
+  function lower.pack_row(b, node)
+    return b:add { op = "pack_row", inputs = { b:input(node) }, names = node.inputs[1].names, label = node.label }
+  end
+
+  -- Appends columns computed by functions and then by expressions. The result is the stream and the new columns' numbers, by item.
+  local function compute(b, stream, names, items, label)
+    local fns, as, programs, number = {}, {}, {}, {}
+    local n = #names
+    for _, item in ipairs(items) do
+      if item.fn then
+        fns[#fns + 1], as[#as + 1] = core.ship(item.fn, ("%s of column %s"):format(label, item.name)), item.name
+        number[item] = n + #fns
+      end
+    end
+    for _, item in ipairs(items) do
+      if item.sql then
+        programs[#programs + 1] = columns.sql(label, item.sql, names)
+        number[item] = n + #fns + #programs
+      end
+    end
+    if #fns > 0 then
+      stream = b:add { op = "lua.compute", inputs = { stream }, fns = fns, as = as, names = names, label = label }
+    end
+    if #programs > 0 then
+      stream = b:add { op = "compute", inputs = { stream }, exprs = programs, columns = n + #fns, label = label }
+    end
+    return stream, number
+  end
+
+  function lower.select(b, node)
+    local names = node.inputs[1].names
+    local index, picks = columns.index(names), {}
+    local stream, number = compute(b, b:input(node), names, node.items, node.label)
+    for i, item in ipairs(node.items) do picks[i] = number[item] or index[item.column] end
+    return project(b, stream, picks)
+  end
+
+  function lower.where(b, node)
+    local program = columns.sql(node.label, node.sql, node.inputs[1].names)
+    return b:add { op = "where", inputs = { b:input(node) }, expr = program, label = node.label }
+  end
+
+  function lower.explode(b, node)
+    return b:add {
+      op = "explode", inputs = { b:input(node) }, column = columns.index(node.inputs[1].names)[node.column],
+      label = node.label,
+    }
+  end
+
+  function lower.order_by(b, node)
+    local index, keys = columns.index(node.names), {}
+    for i, key in ipairs(node.keys) do keys[i] = { column = index[key.name], desc = key.desc or nil } end
+    local sort = b:add {
+      op = "sort", inputs = { b:input(node) }, partitions = 1, by = "none", key = "columns", keys = keys, keep_key = true,
+      label = node.label,
+    }
+    return b:add { op = "scan.sorted", inputs = { sort }, label = node.label }
+  end
+
+  -- The record as (key, all columns).
+  local function keyed(b, stream, names, keys, strict)
+    return b:add {
+      op = "bundle", inputs = { stream }, keys = numbers(names, keys), columns = range(#names), strict = strict,
+      label = "key",
+    }
+  end
+  tools.keyed = keyed
+
+  function lower.drop_duplicates(b, node)
+    local sink = b:add {
+      op = "aggregate", inputs = { keyed(b, b:input(node), node.names, node.keys) }, aggregate = "first",
+      partitions = tools.PARTITIONS, label = node.label,
+    }
+    local picks = range(#node.names)
+    for i in ipairs(picks) do picks[i] = i + 1 end
+    return project(b, b:add { op = "scan.aggregate", inputs = { sink }, label = node.label }, picks)
+  end
+
+  function lower.group(b, node)
+    local names, items, aggregates = node.inputs[1].names, {}, {}
+    local item_of = {}
+    for _, aggregate in ipairs(node.aggregates) do
+      for i, text in pairs(aggregate.sql or {}) do
+        local item = { name = aggregate.name, sql = text }
+        items[#items + 1] = item
+        item_of[aggregate] = item_of[aggregate] or {}
+        item_of[aggregate][i] = item
+      end
+    end
+    local stream, number = compute(b, b:input(node), names, items, node.label)
+    local index = columns.index(names)
+    for i, aggregate in ipairs(node.aggregates) do
+      local function column(k)
+        local name = aggregate.columns[k]
+        if name == false then return number[item_of[aggregate][k]] end
+        return index[name]
+      end
+      local description = {
+        fn = aggregate.fn, column = column(1), column2 = column(2), p = aggregate.p, label = aggregate.name,
+      }
+      aggregates[i] = description
+    end
+    local sink = b:add {
+      op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,
+      partitions = #node.keys == 0 and 1 or node.partitions or tools.PARTITIONS, label = node.label,
+    }
+    return b:add { op = "scan.group", inputs = { sink }, label = node.label }
+  end
+
+  function lower.join_rows(b, node)
+    local left, right = node.inputs[1], node.inputs[2]
+    if node.how == "cross" then
+      local stream = b:stream(left)
+      local store = b:add { op = "store", inputs = { b:stream(right) } }
+      return b:add { op = "cartesian", inputs = { stream, store } }
+    end
+    local left_stream = keyed(b, b:stream(left), left.names, node.left, true)
+    local right_stream = keyed(b, b:stream(right), right.names, node.right, true)
+    local widths = { #left.names, #right.names }
+    local one_sided = node.how == "semi" or node.how == "anti"
+    if one_sided then
+      right_stream, widths[2] = project(b, right_stream, { 1 }), 0
+    end
+    local index, right_index, flat = columns.index(left.names), columns.index(right.names), {}
+    for i, out in ipairs(node.outputs) do
+      flat[i] = { left = out.left and index[out.left], right = not one_sided and out.right and right_index[out.right] or nil }
+    end
+    return b:add {
+      op = "scan.join", inputs = { tools.by_sides(b, node, "first", { left_stream, right_stream }) }, kind = node.how,
+      flat = flat, widths = widths, label = node.label,
+    }
+  end
+end

@@ -1,0 +1,369 @@
+--- Rows: verbs of datasets whose records have named columns.
+--
+-- A column is computed by a string, an SQL expression that the engine evaluates, or by a Lua function of the row. Names
+-- are checked when a verb is called. The verbs of this module are methods of datasets.
+-- @module luabatch.row
+local check = require "luabatch.check"
+local columns = require "luabatch.columns"
+local dataset = require "luabatch.dataset"
+
+local row = {}
+
+-- A new dataset of rows whose node stands on `node`.
+local function derive(node, op, fields)
+  fields.op, fields.label = op, fields.label or op
+  fields.inputs = fields.inputs or { node }
+  fields.names = fields.names or node.names
+  fields.columns = #fields.names
+  return dataset.new(fields)
+end
+
+-- The node of a dataset as rows. Where its columns are not known, records being tables, those that the verb mentions are
+-- taken from them.
+local function rows(self, verb, mentioned)
+  local node = self._node
+  if node.names then return node end
+  if node.columns and node.columns ~= 1 then
+    check.misuse("%s needs rows, and a record has %d values here; make a table with string keys of them with map", verb,
+      node.columns)
+  end
+  if not mentioned or #mentioned == 0 then
+    check.misuse('%s: the columns are not known here; name them first with select("a", "b")', verb)
+  end
+  return {
+    op = "unpack", inputs = { node }, names = columns.unique(verb, mentioned), columns = #mentioned, label = verb,
+  }
+end
+
+--- A dataset's node as rows, for other modules.
+row.node = rows
+
+-- The item of a select that computes `name`.
+local function computed(verb, names, name, how)
+  if type(how) == "function" then return { name = name, fn = how } end
+  if type(how) ~= "string" then check.bad(verb, name, "SQL expression or function", how) end
+  for _, known in ipairs(names) do
+    if known == how then return { name = name, column = how } end
+  end
+  local _, used = columns.sql(verb, how, names)
+  return { name = name, sql = how, used = used }
+end
+
+local function select_items(node, verb, items)
+  local names = {}
+  for i, item in ipairs(items) do names[i] = item.name end
+  columns.unique(verb, names)
+  return derive(node, "select", { items = items, names = names, label = verb })
+end
+
+local function kept_items(node)
+  local items = {}
+  for i, name in ipairs(node.names) do items[i] = { name = name, column = name } end
+  return items
+end
+
+local function sorted_keys(verb, t)
+  local keys = {}
+  for key in pairs(t) do
+    if type(key) ~= "string" then check.bad(verb, "column", "string as name", key) end
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
+--- The columns named, and computed ones: a table's names stand in order of bytes behind those before it.
+-- @param ... names of columns, "*" for all, tables `{name = SQL expression or function(row)}`
+-- @usage lb.csv("a.csv"):select("id", { net = "price * 0.8", initial = function(r) return r.name:sub(1, 1) end })
+function row:select(...)
+  local arguments, plain = { ... }, {}
+  if #arguments == 0 then check.bad("select", "column", "string or table", nil) end
+  for i, argument in ipairs(arguments) do
+    if type(argument) == "string" and plain then plain[i] = argument else plain = nil end
+  end
+  local node, items = rows(self, "select", plain), {}
+  for _, argument in ipairs(arguments) do
+    if argument == "*" then
+      for _, item in ipairs(kept_items(node)) do items[#items + 1] = item end
+    elseif type(argument) == "string" then
+      columns.find("select", node.names, argument)
+      items[#items + 1] = { name = argument, column = argument }
+    elseif type(argument) == "table" then
+      for _, name in ipairs(sorted_keys("select", argument)) do
+        items[#items + 1] = computed("select", node.names, name, argument[name])
+      end
+    else
+      check.bad("select", "column", "string or table", argument)
+    end
+  end
+  if #items == 0 then check.misuse("select: no column is named") end
+  return select_items(node, "select", items)
+end
+
+--- The rows for which an SQL condition is true.
+-- @usage lb.csv("people.csv"):where "age >= 18 and country in ('SE', 'NO')"
+function row:where(condition)
+  if type(condition) == "function" then return self:filter(condition) end
+  check.string("where", "condition", condition)
+  local node = rows(self, "where")
+  local _, used = columns.sql("where", condition, node.names)
+  return derive(node, "where", { sql = condition, used = used })
+end
+
+--- All columns, and computed ones; a column that exists is replaced where it stands.
+-- @param computations `{name = SQL expression or function(row)}`, all of them computed from the columns before
+function row:with_columns(computations)
+  if type(computations) ~= "table" then check.bad("with_columns", "columns", "table", computations) end
+  local node = rows(self, "with_columns")
+  local items, index = kept_items(node), columns.index(node.names)
+  for _, name in ipairs(sorted_keys("with_columns", computations)) do
+    items[index[name] or #items + 1] = computed("with_columns", node.names, name, computations[name])
+  end
+  return select_items(node, "with_columns", items)
+end
+
+--- Other names for columns.
+-- @param names `{old = "new"}`
+function row:rename(names)
+  if type(names) ~= "table" then check.bad("rename", "names", "table", names) end
+  local node = rows(self, "rename")
+  local items, index = kept_items(node), columns.index(node.names)
+  for _, old in ipairs(sorted_keys("rename", names)) do
+    columns.find("rename", node.names, old)
+    items[index[old]].name = check.string("rename", old, names[old])
+  end
+  return select_items(node, "rename", items)
+end
+
+--- All columns but those named.
+function row:drop(...)
+  local node = rows(self, "drop")
+  local gone, items = columns.index(columns.list("drop", node.names, ...)), {}
+  for _, item in ipairs(kept_items(node)) do
+    if not gone[item.name] then items[#items + 1] = item end
+  end
+  if #items == 0 then check.misuse("drop: no column would be left") end
+  return select_items(node, "drop", items)
+end
+
+--- Values in place of nil.
+-- @param values `{column = value}`
+-- @usage ds:fill_nil { amount = 0, country = "?" }
+function row:fill_nil(values)
+  if type(values) ~= "table" then check.bad("fill_nil", "values", "table", values) end
+  local node = rows(self, "fill_nil")
+  local items, index = kept_items(node), columns.index(node.names)
+  for _, name in ipairs(sorted_keys("fill_nil", values)) do
+    columns.find("fill_nil", node.names, name)
+    local sql = ("coalesce(%s, %s)"):format(columns.quote(name), columns.literal("fill_nil", values[name]))
+    items[index[name]] = computed("fill_nil", node.names, name, sql)
+  end
+  return select_items(node, "fill_nil", items)
+end
+
+--- The rows in which none of these columns is nil (without names: no column).
+function row:drop_nil(...)
+  local node = rows(self, "drop_nil")
+  local list = select("#", ...) == 0 and node.names or columns.list("drop_nil", node.names, ...)
+  local conditions = {}
+  for i, name in ipairs(list) do conditions[i] = columns.quote(name) .. " is not null" end
+  local sql = table.concat(conditions, " and ")
+  return derive(node, "where", { sql = sql, used = list, label = "drop_nil" })
+end
+
+--- The first row for each combination of values of these columns (without names: of all).
+function row:drop_duplicates(...)
+  local node = rows(self, "drop_duplicates")
+  local keys = select("#", ...) == 0 and node.names or columns.list("drop_duplicates", node.names, ...)
+  return derive(node, "drop_duplicates", { keys = keys })
+end
+
+--- A row for each element of the list in a column, in the list's place; a row whose list is nil or empty goes.
+function row:explode(name)
+  local node = rows(self, "explode")
+  columns.find("explode", node.names, name)
+  return derive(node, "explode", { column = name, label = ("explode(%s)"):format(name) })
+end
+
+local Descending = {}
+
+--- For `order_by`: a column in descending order.
+-- @usage ds:order_by("country", lb.desc "age")
+function row.desc(name)
+  return setmetatable({ name = check.string("desc", "column", name) }, Descending)
+end
+
+--- Sorts rows by columns; rows that are equal in all of them keep their order.
+-- @param ... names of columns, or `lb.desc(name)`
+function row:order_by(...)
+  local keys, mentioned = {}, {}
+  for i = 1, select("#", ...) do
+    local key = select(i, ...)
+    local desc = getmetatable(key) == Descending
+    local name = desc and key.name or key
+    if type(name) ~= "string" then check.bad("order_by", "column", "string or lb.desc(string)", name) end
+    keys[i], mentioned[i] = { name = name, desc = desc }, name
+  end
+  if #keys == 0 then check.bad("order_by", "column", "string", nil) end
+  local node = rows(self, "order_by")
+  for _, name in ipairs(mentioned) do columns.find("order_by", node.names, name) end
+  return derive(node, "order_by", { keys = keys })
+end
+
+-- Groups.
+
+local Groups = {}
+Groups.__index = Groups
+Groups.__name = "groups"
+
+local function group_node(groups, aggregates, label)
+  local names = {}
+  for i, key in ipairs(groups.keys) do names[i] = key end
+  for _, aggregate in ipairs(aggregates) do names[#names + 1] = aggregate.name end
+  return derive(groups.node, "group", {
+    keys = groups.keys, aggregates = aggregates, partitions = groups.partitions, label = label,
+    names = columns.unique(label, names),
+  })
+end
+
+--- Groups of rows that are equal in these columns; `agg` or `count` makes rows of them.
+-- @param ... names of columns
+-- @usage lb.csv("sales.csv"):group_by("country"):agg { n = lb.count(), total = lb.sum "amount" }:show()
+function row:group_by(...)
+  local node = rows(self, "group_by")
+  return setmetatable({ node = node, keys = columns.list("group_by", node.names, ...) }, Groups)
+end
+
+-- An aggregate's columns must exist; what is no column's name is an expression.
+local function bound_aggregate(node, name, aggregate)
+  local bound = { name = name, columns = {}, used = {} }
+  for key, value in pairs(aggregate) do
+    if key ~= "columns" then bound[key] = value end
+  end
+  local index = columns.index(node.names)
+  for i, column in ipairs(aggregate.columns or {}) do
+    if index[column] then
+      bound.columns[i] = column
+    else
+      local _, used = columns.sql("agg", column, node.names)
+      bound.sql = bound.sql or {}
+      bound.sql[i], bound.columns[i] = column, false
+      for _, one in ipairs(used) do bound.used[#bound.used + 1] = one end
+    end
+  end
+  return bound
+end
+
+--- One row for each group: the group's columns, then the aggregates in order of their names.
+-- @param aggregates `{name = lb.sum "amount", ...}`
+function Groups:agg(aggregates)
+  if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
+  local list = {}
+  for i, name in ipairs(sorted_keys("agg", aggregates)) do
+    if not require("luabatch.aggregates").is(aggregates[name]) then
+      check.bad("agg", name, "aggregate such as lb.count()", aggregates[name])
+    end
+    list[i] = bound_aggregate(self.node, name, aggregates[name])
+  end
+  if #list == 0 then check.misuse("agg: no aggregate is named") end
+  return group_node(self, list, "agg")
+end
+
+--- One row for each group: the group's columns, and the number of its rows as `count`.
+function Groups:count()
+  return group_node(self, { { name = "count", fn = "count", columns = {}, used = {} } }, "count")
+end
+
+--- One row of aggregates over all rows.
+-- @param aggregates `{name = lb.sum "amount", ...}`
+function row:agg(aggregates)
+  return self:group_by():agg(aggregates)
+end
+
+-- Joins.
+
+local kinds = { "inner", "left", "right", "full", "semi", "anti", "cross" }
+
+-- `on` as two lists of names.
+local function join_keys(left, right, on)
+  local keys = { on, on }
+  if type(on) == "table" and (on.left ~= nil or on.right ~= nil) then keys = { on.left, on.right } end
+  for i, node in ipairs { left, right } do
+    local list = type(keys[i]) == "string" and { keys[i] } or keys[i]
+    if type(list) ~= "table" or #list == 0 then
+      check.misuse("bad option 'on' of join (a column, a list of columns, or {left = ..., right = ...} expected)")
+    end
+    for _, name in ipairs(list) do columns.find("join", node.names, name) end
+    keys[i] = list
+  end
+  if #keys[1] ~= #keys[2] then check.misuse("join: 'on' names %d and %d columns", #keys[1], #keys[2]) end
+  return keys[1], keys[2]
+end
+
+-- The columns of a join: the left ones, then the right ones but for the keys. A key comes from the right side where the
+-- left one has no record.
+local function join_outputs(left, right, keys, right_keys, only_left)
+  local outputs, taken, key_of, is_key = {}, {}, {}, columns.index(right_keys)
+  for i, name in ipairs(keys) do key_of[name] = right_keys[i] end
+  for _, name in ipairs(left.names) do
+    outputs[#outputs + 1] = { name = name, left = name, right = key_of[name] }
+    taken[name] = true
+  end
+  for _, name in ipairs(only_left and {} or right.names) do
+    if not is_key[name] then
+      local free = name
+      while taken[free] do free = free .. "_right" end
+      taken[free] = true
+      outputs[#outputs + 1] = { name = free, right = name }
+    end
+  end
+  return outputs
+end
+
+--- Rows of both datasets side by side, where the columns of `on` are equal. nil equals nothing.
+-- @param other dataset of rows
+-- @param options `on`: a column, a list of columns, or `{left = ..., right = ...}`; `how`: "inner" (default), "left", "right",
+--   "full", "semi", "anti" or "cross"
+-- @return rows of the left columns and the right ones without the keys; equal names get the suffix "_right"
+-- @usage users:join(purchases, { on = { left = "id", right = "user_id" }, how = "left" })
+function row.join(self, other, options, label)
+  if not dataset.is(other) then check.bad(label, "other", "dataset", other) end
+  options = options or {}
+  local on = options.on
+  local others = {}
+  for key, value in pairs(options) do if key ~= "on" then others[key] = value end end
+  local allowed = { partitions = "integer" }
+  if label == "join" then allowed.how, allowed.on = kinds, true end
+  check.options(label, others, allowed)
+  local how = others.how or label:match("^(%a+)_join$") or "inner"
+  local left, right = rows(self, label), rows(other, label)
+  local keys, right_keys = {}, {}
+  if how ~= "cross" then
+    if on == nil then check.misuse("%s of rows needs the option 'on', the columns that must be equal", label) end
+    keys, right_keys = join_keys(left, right, on)
+  elseif on ~= nil then
+    check.misuse("join: a cross join has no 'on'")
+  end
+  local outputs = join_outputs(left, right, keys, right_keys, how == "semi" or how == "anti")
+  local names = {}
+  for i, out in ipairs(outputs) do names[i] = out.name end
+  return derive(left, "join_rows", {
+    inputs = { left, right }, how = how, left = keys, right = right_keys, outputs = outputs, label = label,
+    names = columns.unique(label, names), partitions = others.partitions,
+  })
+end
+
+--- The node of `other` with its columns in the order of `names`.
+function row.aligned(verb, names, other)
+  local node = other._node
+  if not node.names then check.misuse("%s: the other dataset has no named columns", verb) end
+  local same = #node.names == #names
+  for i, name in ipairs(names) do
+    columns.find(verb, node.names, name)
+    same = same and node.names[i] == name
+  end
+  for _, name in ipairs(node.names) do columns.find(verb, names, name) end
+  return same and node or other:select(table.unpack(names))._node
+end
+
+return row

@@ -1,0 +1,97 @@
+--- Sources of rows: delimited text.
+-- @module luabatch
+local core = require "luabatch.core"
+local check = require "luabatch.check"
+local columns = require "luabatch.columns"
+local dataset = require "luabatch.dataset"
+local source = require "luabatch.source"
+
+local row_source = {}
+
+local kinds = { "boolean", "integer", "float", "string" }
+
+-- Types that the user declared, which replace those of the sample.
+local function declared(verb, known, types)
+  local inferred = {}
+  for name in pairs(known.types) do inferred[name] = true end
+  for name, kind in pairs(types or {}) do
+    columns.find(verb, known.names, name)
+    check.options(verb .. ": types", { [name] = kind }, { [name] = kinds })
+    known.types[name], inferred[name] = kind, false
+  end
+  known.inferred = inferred
+  return known
+end
+
+-- `types` of a sniff, by number, as a map from names.
+local function by_name(names, types)
+  local map = {}
+  for i, name in ipairs(names) do map[name] = types[i] or types[name] end
+  return map
+end
+
+local function null_list(verb, null)
+  if type(null) == "string" then null = { null } end
+  for i, text in ipairs(null) do
+    if type(text) ~= "string" then check.bad(verb, ("null[%d]"):format(i), "string", text) end
+  end
+  return null
+end
+
+-- Names and types of a file's columns. Standard input, which cannot be read twice, has those that the user declared.
+local function sniff(paths, format, options)
+  local names, types = options.columns, options.types or {}
+  local is_declared = names ~= nil and #paths == 1 and paths[1] == "-"
+  for _, name in ipairs(names or {}) do is_declared = is_declared and types[name] ~= nil end
+  if is_declared then return { names = names, types = {} } end
+  return core.csv_sniff(paths, format)
+end
+
+local function delimited(verb, path, options, sep)
+  local paths = source.path_list(verb, path)
+  options = check.options(verb, options, {
+    header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = "table",
+    on_bad = { "fail", "skip" },
+  })
+  local format = {
+    sep = options.sep or sep, quote = options.quote or '"', header = options.header ~= false,
+    null = null_list(verb, options.null or { "" }),
+  }
+  if format.sep == "" then check.misuse("bad option 'sep' of %s (it must not be empty)", verb) end
+  if #format.quote > 1 then check.misuse("bad option 'quote' of %s (one byte, or \"\" for none, expected)", verb) end
+  local sniffed = sniff(paths, format, options)
+  local file_names = sniffed.names
+  local names = file_names
+  if options.columns then
+    names = columns.unique(verb, options.columns)
+    if format.header then
+      for _, name in ipairs(names) do columns.find(verb, file_names, name) end
+    elseif #names ~= #file_names then
+      check.misuse("%s: %d columns are named, and %s has %d", verb, #names, paths[1], #file_names)
+    else
+      file_names = names
+    end
+  end
+  columns.unique(verb, file_names)
+  local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, options.types)
+  known.format, known.on_bad, known.verb = format, options.on_bad or "fail", verb
+  return dataset.new { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }
+end
+
+--- Rows of comma-separated files.
+-- @param path a file, a directory, a glob, or a list of those; as for `text`
+-- @param options `header` (false: the first line is a row; columns are then c1, c2, ... or those of `columns`), `sep`, `quote`,
+--   `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null` (list of
+--   texts that stand for nil, default `{""}`), `on_bad` ("fail" or "skip")
+-- @return dataset of rows. A type that is not declared is found from a sample and widened when a later value does not fit
+-- @usage lb.csv("sales.csv"):where("amount > 100"):show()
+function row_source.csv(path, options)
+  return delimited("csv", path, options, ",")
+end
+
+--- Rows of tab-separated files; options as for `csv`.
+function row_source.tsv(path, options)
+  return delimited("tsv", path, options, "\t")
+end
+
+return row_source

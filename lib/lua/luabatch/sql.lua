@@ -1,0 +1,390 @@
+--- SQL expressions: from text to programs for the engine's operators `compute` and `where`.
+--
+-- From the loosest to the tightest: `or`; `and`; `not`; `is [not] null|true|false|distinct from`; `= == <> != ~= < <= > >=`,
+-- `[not] in|between|like|ilike`; `||`; `+ -`; `* / // %`; `-`; `^`; `::type`. Keywords and functions are known in any case, columns only as
+-- they are spelt; "quoted" or `quoted` names may hold anything. Strings are 'it''s'.
+--
+-- NULL is nil and logic is three-valued. Arithmetic is Lua's, but integer overflow is an error and a zero divisor gives NULL; `/` gives
+-- a float, `//` and `%` round down. Comparing values of different types is an error. Strings are bytes: `length`, `substr`,
+-- `_` of `like` count bytes, `upper` and `lower` change ASCII only. `ceil floor round abs` keep the type; `concat least greatest` pass over
+-- NULLs. Times are seconds since 1970 or ISO 8601 text, whose fields are read as written; only `epoch` minds the zone.
+-- @module luabatch.sql
+local lpeg = require "lpeg"
+local suggest = require "luabatch.suggest"
+
+local sql = {}
+
+local MAX_NESTED = 200
+
+-- Functions by name: class in programs (src/core/expr), least and most arguments.
+local functions = {
+  abs = { "abs", 1, 1 }, ceil = { "ceil", 1, 1 }, floor = { "floor", 1, 1 }, round = { "round", 1, 2 }, sqrt = { "sqrt", 1, 1 },
+  ln = { "ln", 1, 1 }, exp = { "exp", 1, 1 }, power = { "power", 2, 2 }, mod = { "mod", 2, 2 }, sign = { "sign", 1, 1 },
+  lower = { "lower", 1, 1 }, upper = { "upper", 1, 1 }, length = { "length", 1, 1 }, substr = { "substr", 2, 3 },
+  trim = { "trim", 1, 2 }, ltrim = { "ltrim", 1, 2 }, rtrim = { "rtrim", 1, 2 }, replace = { "replace", 3, 3 },
+  concat = { "concat", 1, 1000 }, coalesce = { "coalesce", 1, 1000 }, nullif = { "nullif", 2, 2 },
+  least = { "least", 1, 1000 }, greatest = { "greatest", 1, 1000 }, starts_with = { "starts_with", 2, 2 },
+  ends_with = { "ends_with", 2, 2 }, contains = { "contains", 2, 2 }, instr = { "position", 2, 2 },
+  lpad = { "lpad", 2, 3 }, rpad = { "rpad", 2, 3 }, reverse = { "reverse", 1, 1 }, typeof = { "typeof", 1, 1 },
+  hash = { "hash", 1, 1 }, year = { "year", 1, 1 }, month = { "month", 1, 1 }, day = { "day", 1, 1 }, hour = { "hour", 1, 1 },
+  minute = { "minute", 1, 1 }, second = { "second", 1, 1 }, date_trunc = { "date_trunc", 2, 2 }, epoch = { "epoch", 1, 1 },
+}
+functions.substring, functions.ceiling, functions.pow = functions.substr, functions.ceil, functions.power
+functions.ifnull = { "coalesce", 2, 2 }
+
+-- Those with a syntax of their own, for suggestions.
+local function_names = { "cast", "try_cast", "position" }
+for name in pairs(functions) do function_names[#function_names + 1] = name end
+table.sort(function_names)
+
+local types = {
+  integer = "integer", int = "integer", bigint = "integer", float = "float", double = "float", real = "float",
+  string = "string", text = "string", varchar = "string", boolean = "boolean", bool = "boolean",
+}
+local type_names = {}
+for name in pairs(types) do type_names[#type_names + 1] = name end
+table.sort(type_names)
+
+local keywords = {}
+for word in ("and or not is null true false in between like ilike escape case when then else end as distinct from"):gmatch "%a+" do
+  keywords[word] = true
+end
+
+-- Raised while compiling, caught by sql.compile: a message and where in the text.
+local function fail(position, format, ...)
+  error({ position = position, message = format:format(...) }, 0)
+end
+
+-- Nodes of the syntax tree: class, from, to (bytes of the text), then argument nodes. A literal has `value`, a column
+-- `name`.
+
+local function node(class, from, to, ...)
+  return { class = class, from = from, to = to, ... }
+end
+
+local function unary(class, from, argument)
+  return node(class, from, argument.to, argument)
+end
+
+local function negated(is_negated, tree)
+  return is_negated and node("not", tree.from, tree.to, tree) or tree
+end
+
+-- {first, class, operand, class, operand...} to the left.
+local function fold_left(list)
+  local tree = list[1]
+  for i = 2, #list, 2 do
+    local right = list[i + 1]
+    tree = node(list[i], tree.from, right.to, tree, right)
+  end
+  return tree
+end
+
+local function chain(class)
+  return function(list)
+    if #list == 1 then return list[1] end
+    local tree = node(class, list[1].from, list[#list].to)
+    for i, argument in ipairs(list) do tree[i] = argument end
+    return tree
+  end
+end
+
+local function parse_number(from, text, to)
+  -- tonumber reads "1" as an integer while it fits, as Lua source does.
+  local value = tonumber(text)
+  return { class = "literal", from = from, to = to - 1, value = value, text = text }
+end
+
+-- -9223372036854775808 is a number, though its digits alone are none that fits.
+local function negate(from, tree)
+  if tree.text then
+    return { class = "literal", from = from, to = tree.to, value = tonumber("-" .. tree.text) }
+  end
+  return unary("neg", from, tree)
+end
+
+local function call(from, name, arguments, to)
+  local entry = functions[name:lower()]
+  if name:lower() == "position" then fail(from, "it is written position(part in text)") end
+  if not entry then
+    fail(from, "there is no function '%s'%s", name, suggest.hint(name, function_names))
+  end
+  local class, least, most = entry[1], entry[2], entry[3]
+  if #arguments < least or #arguments > most then
+    local wanted = least == most and tostring(least) or most < 1000 and ("%d or %d"):format(least, most) or "at least " .. least
+    fail(from, "%s takes %s argument%s, got %d", name:lower(), wanted, wanted == "1" and "" or "s", #arguments)
+  end
+  return node(class, from, to - 1, table.unpack(arguments))
+end
+
+local function cast(from, prefix, argument, type_from, type_name, to)
+  local kind = types[type_name:lower()]
+  if not kind then fail(type_from, "there is no type '%s'%s", type_name, suggest.hint(type_name, type_names)) end
+  return node(prefix .. kind, from, to - 1, argument)
+end
+
+-- `case x when v` compares x anew each time: every step of a program has one user.
+local function case(from, subject, branches, otherwise, to)
+  local tree = node("case", from, to - 1)
+  for i = 1, #branches, 2 do
+    local condition = branches[i]
+    if subject then condition = node("eq", condition.from, condition.to, subject, condition) end
+    tree[i], tree[i + 1] = condition, branches[i + 1]
+  end
+  if otherwise then tree[#branches + 1] = otherwise end
+  return tree
+end
+
+local function literal(value)
+  return function(from, to)
+    return { class = "literal", from = from, to = to - 1, value = value }
+  end
+end
+
+local function parenthesised(from, tree, to)
+  tree.from, tree.to, tree.text = from, to - 1, nil
+  return tree
+end
+
+-- What may follow an operand on the level of comparisons: functions from the operand to a tree.
+local function comparison(class, right)
+  return function(left) return node(class, left.from, right.to, left, right) end
+end
+
+local function between(is_not, low, high)
+  return function(left) return negated(is_not, node("between", left.from, high.to, left, low, high)) end
+end
+
+local function in_list(is_not, list, to)
+  return function(left) return negated(is_not, node("in", left.from, to - 1, left, table.unpack(list))) end
+end
+
+local function like(is_not, class, pattern, escape)
+  return function(left)
+    return negated(is_not, node(class, left.from, (escape or pattern).to, left, pattern, escape))
+  end
+end
+
+local function is_null(is_not, to)
+  return function(left) return negated(is_not, node("is_null", left.from, to - 1, left)) end
+end
+
+local function is_same(is_not, right)
+  return function(left) return negated(is_not, node("same", left.from, right.to, left, right)) end
+end
+
+local function apply(list)
+  local tree = list[1]
+  for i = 2, #list do tree = list[i](tree) end
+  return tree
+end
+
+local function build_grammar()
+  local P, R, S, V = lpeg.P, lpeg.R, lpeg.S, lpeg.V
+  local C, Cc, Cg, Cp, Ct, Carg, Cmt, Cs = lpeg.C, lpeg.Cc, lpeg.Cg, lpeg.Cp, lpeg.Ct, lpeg.Carg, lpeg.Cmt, lpeg.Cs
+
+  local space = S(" \t\r\n\f\v") ^ 0
+  local letter = R("az", "AZ", "\128\255") + "_"
+  local word = letter * (letter + R "09") ^ 0
+
+  -- The farthest place where something was wanted is where the text is wrong.
+  local missing = Cmt(Carg(1), function(_, at, farthest)
+    if at > farthest.position then farthest.position = at end
+    return false
+  end) * 1 -- so that LPeg sees no empty loops
+  local function token(pattern) return (pattern + missing) * space end
+  local function sign(text) return token(P(text)) end
+  -- A token and where it ends, without the blanks behind it.
+  local function ended(pattern) return (pattern + missing) * Cp() * space end
+
+  local function keyword_pattern(text)
+    local pattern = P(true)
+    for c in text:gmatch "." do pattern = pattern * S(c:lower() .. c:upper()) end
+    return pattern * -(letter + R "09")
+  end
+  local function keyword(text) return token(keyword_pattern(text)) end
+
+  local plain = Cmt(C(word), function(_, at, text)
+    if keywords[text:lower()] then return false end
+    return at, text
+  end)
+  local quoted = P '"' * Cs((P '""' / '"' + (1 - P '"')) ^ 1) * '"' + P "`" * Cs((P "``" / "`" + (1 - P "`")) ^ 1) * "`"
+  local string = P "'" * Cs((P "''" / "'" + (1 - P "'")) ^ 0) * "'"
+  local digits = R "09" ^ 1
+  local number = C((digits * (P "." * R "09" ^ 0) ^ -1 + P "." * digits) * (S "eE" * S "+-" ^ -1 * digits) ^ -1)
+    * -(letter + R "09" + ".")
+
+  local function binary(operand, operators)
+    return Ct(operand * (operators * operand) ^ 0) / fold_left
+  end
+  local function operator(text, class, but)
+    local pattern = P(text)
+    if but then pattern = pattern * -S(but) end
+    return token(pattern) * Cc(class)
+  end
+
+  local is_not = keyword "not" * Cc(true) + Cc(false)
+  local compare = operator("==", "eq") + operator("=", "eq") + operator("<>", "ne") + operator("!=", "ne") + operator("~=", "ne")
+    + operator("<=", "le") + operator(">=", "ge") + operator("<", "lt") + operator(">", "gt")
+  local list = Ct(V "expr" * (sign "," * V "expr") ^ 0)
+  local constant = Cp() * ended(keyword_pattern "null") / literal(nil)
+    + Cp() * ended(keyword_pattern "true") / literal(true)
+    + Cp() * ended(keyword_pattern "false") / literal(false)
+    + Cp() * ended(number) / parse_number
+    + Cp() * ended(string) / function(from, value, to) return { class = "literal", from = from, to = to - 1, value = value } end
+  local type_name = Cp() * token(plain)
+
+  return P {
+    space * V "expr" * (P(-1) + missing),
+    expr = Ct(V "conjunction" * (keyword "or" * V "conjunction") ^ 0) / chain "or",
+    conjunction = Ct(V "negation" * (keyword "and" * V "negation") ^ 0) / chain "and",
+    negation = Ct((Cp() * keyword "not") ^ 0) * V "test" / function(positions, tree)
+      for i = #positions, 1, -1 do tree = unary("not", positions[i], tree) end
+      return tree
+    end,
+    test = Ct(V "comparison" * (keyword "is" * (
+      is_not * ended(keyword_pattern "null") / is_null
+      + is_not * keyword "distinct" * keyword "from" * V "joined" / function(no, right) return is_same(not no, right) end
+      + is_not * (Cp() * ended(keyword_pattern "true") / literal(true) + Cp() * ended(keyword_pattern "false") / literal(false))
+        / is_same)) ^ 0) / apply,
+    comparison = Ct(V "joined" * (
+      compare * V "joined" / comparison
+      + is_not * keyword "between" * V "joined" * keyword "and" * V "joined" / between
+      + is_not * keyword "in" * sign "(" * list * ended ")" / in_list
+      + is_not * (keyword "ilike" * Cc "ilike" + keyword "like" * Cc "like") * V "joined" * (keyword "escape" * V "joined") ^ -1
+        / like) ^ -1) / apply,
+    joined = Ct(V "sum" * (sign "||" * V "sum") ^ 0) / chain "join",
+    sum = binary(V "product", operator("+", "add") + operator("-", "sub")),
+    product = binary(V "signed", operator("*", "mul") + operator("//", "idiv") + operator("/", "div") + operator("%", "mod")),
+    signed = Ct((Cp() * (sign "-" * Cc(true) + sign "+" * Cc(false))) ^ 0) * V "power" / function(signs, tree)
+      for i = #signs - 1, 1, -2 do
+        if signs[i + 1] then tree = negate(signs[i], tree) end
+      end
+      return tree
+    end,
+    power = V "typed" * (sign "^" * V "signed") ^ -1 / function(base, exponent)
+      return exponent and node("power", base.from, exponent.to, base, exponent) or base
+    end,
+    typed = Ct(V "primary" * (sign "::" * (Cp() * ended(plain)) / function(from, name, to)
+      return function(left) return cast(left.from, "to_", left, from, name, to) end
+    end) ^ 0) / apply,
+    primary = constant
+      + Cp() * sign "(" * V "expr" * ended ")" / parenthesised
+      + Cp() * keyword "case" * (V "expr" + Cc(false)) * Ct((keyword "when" * V "expr" * keyword "then" * V "expr") ^ 1)
+        * (keyword "else" * V "expr" + Cc(false)) * ended(keyword_pattern "end") / case
+      + Cp() * (keyword "cast" * Cc "to_" + keyword "try_cast" * Cc "try_") * sign "(" * V "expr" * keyword "as" * type_name
+        * ended ")" / cast
+      + Cp() * keyword "position" * sign "(" * V "joined" * keyword "in" * V "joined" * ended ")"
+        / function(from, part, text, to) return node("position", from, to - 1, text, part) end
+      + Cp() * token(plain) * sign "(" * (list + Ct "") * ended ")" / call
+      + Cp() * Cg(ended(plain)) / function(from, name, to) return { class = "column", from = from, to = to - 1, name = name } end
+      + Cp() * ended(quoted) / function(from, name, to)
+        return { class = "column", from = from, to = to - 1, name = name, is_quoted = true }
+      end,
+  }
+end
+
+local grammar
+
+-- The parser recurses: what is nested too deep must not reach it.
+local function check_nesting(text)
+  local plain = text:gsub("'[^']*'", "''"):gsub('"[^"]*"', '""'):lower()
+  local depth, deepest, n_powers = 0, 0, 0
+  for word in plain:gmatch "[%w_]+" do
+    if word == "case" then depth = depth + 1 elseif word == "end" then depth = depth - 1 end
+    deepest = math.max(deepest, depth)
+  end
+  depth = 0
+  for token in plain:gmatch "[()^]" do
+    if token == "^" then n_powers = n_powers + 1 else depth = depth + (token == "(" and 1 or -1) end
+    deepest = math.max(deepest, depth + n_powers)
+  end
+  if deepest > MAX_NESTED then fail(1, "nested more than %d deep", MAX_NESTED) end
+end
+
+local function syntax_error(text, position, names)
+  local rest = text:sub(position)
+  local word = rest:match "^[%a_\128-\255][%w_\128-\255]*" or rest:match "^%d[%w.]*" or rest:match "^[=<>!~|:/]+" or rest:sub(1, 1)
+  if word == "'" or word == '"' or word == "`" then fail(position, "a %s that does not end, or an empty name", word) end
+  local hint = ""
+  for _, name in ipairs(names) do
+    if name == word then hint = ('; a column of this name is written "%s"'):format(name) end
+  end
+  fail(position, "unexpected %s%s", word == "" and "end" or "'" .. word .. "'", hint)
+end
+
+local function column_error(tree, names)
+  local hint = suggest.hint(tree.name, names)
+  if hint == "" and tree.is_quoted then hint = "; a string is written in single quotes" end
+  fail(tree.from, "there is no column '%s'%s", tree.name, hint)
+end
+
+-- Appends the steps of a tree; the result is the number of its last one.
+local function emit(tree, program, index, names, used)
+  local step = { tree.class, tree.from, tree.to }
+  if tree.class == "column" then
+    local number = index[tree.name]
+    if not number then column_error(tree, names) end
+    step[4] = number
+    if not used[tree.name] then
+      used[tree.name] = true
+      used[#used + 1] = tree.name
+    end
+  elseif tree.class == "literal" then
+    step[4] = tree.value
+  else
+    for i, argument in ipairs(tree) do step[3 + i] = emit(argument, program, index, names, used) end
+  end
+  local steps = program.steps
+  steps[#steps + 1] = step
+  return #steps
+end
+
+local function compile(text, names)
+  grammar = grammar or build_grammar()
+  lpeg.setmaxstack(100000)
+  check_nesting(text)
+  local farthest = { position = 1 }
+  local tree = grammar:match(text, 1, farthest)
+  if not tree then syntax_error(text, farthest.position, names) end
+  local index = {}
+  for i, name in ipairs(names) do index[name] = i end
+  local program, used = { text = text, steps = {} }, {}
+  emit(tree, program, index, names, used)
+  local list = {}
+  for i, name in ipairs(used) do list[i] = name end
+  return program, list
+end
+
+-- The message with the line of the text, and a mark under the place.
+local function explain(text, problem)
+  local first = 1
+  for at in text:gmatch "()\n" do
+    if at < problem.position then first = at + 1 end
+  end
+  local line = text:sub(first):match "^[^\n]*"
+  local before = line:sub(1, problem.position - first):gsub("[^\t]", " ")
+  return ("position %d: %s\n  %s\n  %s^"):format(problem.position, problem.message, line, before)
+end
+
+--- Compiles an expression.
+-- @param text the expression
+-- @param names list of the columns' names, in the order of the columns
+-- @return program for the engine (`compute`, `where`), list of the names that it reads; or nil and a message, which shows the
+-- text, points at the place and suggests the nearest column or function
+-- @usage local program, used = sql.compile("age >= 18 and country in ('SE', 'NO')", { "country", "age" })
+function sql.compile(text, names)
+  local ok, program, used = pcall(compile, text, names)
+  if ok then return program, used end
+  if type(program) ~= "table" then error(program, 0) end
+  return nil, explain(text, program)
+end
+
+--- The functions' names, sorted.
+function sql.functions()
+  local copy = {}
+  for i, name in ipairs(function_names) do copy[i] = name end
+  return copy
+end
+
+return sql

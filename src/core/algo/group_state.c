@@ -1,0 +1,468 @@
+/* Aggregate functions over columns: the list of them, their parameters and their arrays of states; count, bool_and
+ * and bool_or. */
+#include "core/algo/group_state_private.h"
+
+#include <math.h>
+
+#include "core/base/sys.h"
+
+/* ---- what all share ---- */
+
+static const char *type_name(const struct lb_column *column, uint32_t row)
+{
+    struct lb_value value = lb_group_value(column, row);
+    switch (value.tag) {
+    case 'f':
+    case 't':
+        return "a boolean";
+    case 'i':
+    case 'd':
+        return "a number";
+    case 's':
+        return "a string";
+    default:
+        return "a table";
+    }
+}
+
+lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_group_rows *rows,
+                              uint32_t row, const char *wanted, struct lb_error *err)
+{
+    struct lb_buf place = {0};
+    uint32_t column = self->column;
+    if (self->column2 != LB_NO_COLUMN) { /* name the wrong one of two */
+        char tag = lb_group_value(&rows->batch->columns[column], row).tag;
+        if (tag == 'i' || tag == 'd')
+            column = self->column2;
+    }
+    if (lb_batch_locate(rows->batch, row, &place, err) != LB_OK)
+        place.size = 0;
+    lb_error_set(err, LB_ERR_DATA, "%s: %s where %s is wanted%s%.*s%s", self->label,
+                 type_name(&rows->batch->columns[column], row), wanted, place.size > 0 ? " (" : "",
+                 (int)(place.size < 2000 ? place.size : 2000), place.size > 0 ? place.data : "",
+                 place.size > 0 ? ")" : "");
+    lb_buf_fini(&place);
+    return LB_ERR_DATA;
+}
+
+lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_INTERNAL, "%s: a partial state is cut short", self->label);
+}
+
+static int compare_mixed(int64_t integer, double value)
+{
+    if (isnan(value) || value >= 9223372036854775808.0)
+        return -1;
+    if (value < -9223372036854775808.0)
+        return 1;
+    double below = floor(value);
+    int64_t floored = (int64_t)below;
+    if (integer != floored)
+        return integer < floored ? -1 : 1;
+    return value > below ? -1 : 0;
+}
+
+int lb_group_compare_numbers(const struct lb_value *a, const struct lb_value *b)
+{
+    if (a->tag == 'i' && b->tag == 'i')
+        return (a->i > b->i) - (a->i < b->i);
+    if (a->tag == 'i')
+        return compare_mixed(a->i, b->d);
+    if (b->tag == 'i')
+        return -compare_mixed(b->i, a->d);
+    if (isnan(a->d) || isnan(b->d))
+        return (isnan(a->d) != 0) - (isnan(b->d) != 0);
+    return (a->d > b->d) - (a->d < b->d);
+}
+
+bool lb_group_prefers(const struct lb_value *a, const struct lb_value *b)
+{
+    if (a->tag != b->tag)
+        return a->tag == 'i';
+    if (a->tag == 'i')
+        return false;
+    /* NaNs with other bits: the greater bits, so that one is chosen. */
+    return (uint64_t)a->i > (uint64_t)b->i;
+}
+
+lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value, struct lb_error *err)
+{
+    size_t size;
+    const char *encoded;
+    switch (value->tag) {
+    case 'f':
+    case 't':
+        return lb_codec_put_bool(out, value->tag == 't', err);
+    case 'i':
+        return lb_codec_put_int(out, value->i, err);
+    case 'd':
+        return lb_codec_put_float(out, value->d, err);
+    case 's':
+        return lb_codec_put_string(out, value->data, value->size, err);
+    case 'l':
+    case 'm':
+        encoded = lb_group_encoded(value, &size);
+        return lb_buf_append(out, encoded, size, err);
+    default:
+        return lb_codec_put_nil(out, err);
+    }
+}
+
+lb_status lb_group_build_value(struct lb_builder *out, const struct lb_value *value,
+                               struct lb_error *err)
+{
+    size_t size;
+    const char *encoded;
+    switch (value->tag) {
+    case 'f':
+    case 't':
+        return lb_builder_bool(out, value->tag == 't', err);
+    case 'i':
+        return lb_builder_int(out, value->i, err);
+    case 'd':
+        return lb_builder_float(out, value->d, err);
+    case 's':
+        return lb_builder_string(out, value->data, value->size, err);
+    case 'l':
+    case 'm':
+        encoded = lb_group_encoded(value, &size);
+        return lb_builder_encoded(out, encoded, size, err);
+    default:
+        return lb_builder_null(out, err);
+    }
+}
+
+/* ---- count: an int64 ---- */
+
+static lb_status count_update(struct lb_group_state *self, const struct lb_group_rows *rows,
+                              struct lb_error *err)
+{
+    (void)err;
+    int64_t *counts = (int64_t *)self->states;
+    const struct lb_batch *batch = rows->batch;
+    const struct lb_column *column =
+        self->column != LB_NO_COLUMN ? &batch->columns[self->column] : NULL;
+    uint32_t n = batch->n_selected;
+    if (column == NULL ||
+        (column->type != LB_NULL && column->type != LB_ANY && column->valid == NULL)) {
+        for (uint32_t i = 0; i < n; i++)
+            counts[rows->slots[i]]++;
+        return LB_OK;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        counts[rows->slots[i]] += lb_group_value(column, lb_batch_row(batch, i)).tag != 'n';
+    return LB_OK;
+}
+
+static lb_status count_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
+                            struct lb_error *err)
+{
+    return lb_buf_append(out, self->states + slot * sizeof(int64_t), sizeof(int64_t), err);
+}
+
+static lb_status count_merge(struct lb_group_state *self, const char **cursor, const char *end,
+                             struct lb_error *err)
+{
+    int64_t more;
+    LB_GROUP_LOAD(self, cursor, end, more, err);
+    *(int64_t *)self->states += more;
+    return LB_OK;
+}
+
+static lb_status count_result(struct lb_group_state *self, struct lb_builder *out,
+                              struct lb_error *err)
+{
+    return lb_builder_int(out, *(const int64_t *)self->states, err);
+}
+
+static const struct lb_group_state_class count_class = {.name = "count",
+                                                        .state_bytes = sizeof(int64_t),
+                                                        .update = count_update,
+                                                        .save = count_save,
+                                                        .merge = count_merge,
+                                                        .result = count_result};
+
+/* ---- bool_and, bool_or: which of the two values was seen ---- */
+
+enum { SEEN_FALSE = 1, SEEN_TRUE = 2 };
+
+static lb_status bool_update(struct lb_group_state *self, const struct lb_group_rows *rows,
+                             struct lb_error *err)
+{
+    uint64_t *seen = (uint64_t *)self->states;
+    const struct lb_batch *batch = rows->batch;
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        char tag = lb_group_value(&batch->columns[self->column], row).tag;
+        if (tag == 'n')
+            continue;
+        if (tag != 't' && tag != 'f')
+            return lb_group_wrong_type(self, rows, row, "a boolean", err);
+        seen[rows->slots[i]] |= tag == 't' ? SEEN_TRUE : SEEN_FALSE;
+    }
+    return LB_OK;
+}
+
+static lb_status bool_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
+                           struct lb_error *err)
+{
+    return lb_buf_append_byte(out, (char)((const uint64_t *)self->states)[slot], err);
+}
+
+static lb_status bool_merge(struct lb_group_state *self, const char **cursor, const char *end,
+                            struct lb_error *err)
+{
+    unsigned char more;
+    LB_GROUP_LOAD(self, cursor, end, more, err);
+    *(uint64_t *)self->states |= more;
+    return LB_OK;
+}
+
+static lb_status and_result(struct lb_group_state *self, struct lb_builder *out,
+                            struct lb_error *err)
+{
+    uint64_t seen = *(const uint64_t *)self->states;
+    return seen == 0 ? lb_builder_null(out, err) : lb_builder_bool(out, !(seen & SEEN_FALSE), err);
+}
+
+static lb_status or_result(struct lb_group_state *self, struct lb_builder *out,
+                           struct lb_error *err)
+{
+    uint64_t seen = *(const uint64_t *)self->states;
+    return seen == 0 ? lb_builder_null(out, err) : lb_builder_bool(out, seen & SEEN_TRUE, err);
+}
+
+static const struct lb_group_state_class and_class = {.name = "bool_and",
+                                                      .state_bytes = sizeof(uint64_t),
+                                                      .n_columns = 1,
+                                                      .update = bool_update,
+                                                      .save = bool_save,
+                                                      .merge = bool_merge,
+                                                      .result = and_result};
+static const struct lb_group_state_class or_class = {.name = "bool_or",
+                                                     .state_bytes = sizeof(uint64_t),
+                                                     .n_columns = 1,
+                                                     .update = bool_update,
+                                                     .save = bool_save,
+                                                     .merge = bool_merge,
+                                                     .result = or_result};
+
+/* ---- parameters ---- */
+
+static const struct lb_group_state_class *const classes[] = {
+    &count_class,
+    &and_class,
+    &or_class,
+    &lb_group_sum,
+    &lb_group_avg,
+    &lb_group_variance,
+    &lb_group_stddev,
+    &lb_group_corr,
+    &lb_group_min,
+    &lb_group_max,
+    &lb_group_any_value,
+    &lb_group_first,
+    &lb_group_last,
+    &lb_group_min_by,
+    &lb_group_max_by,
+    &lb_group_count_distinct,
+    &lb_group_collect_set,
+    &lb_group_mode,
+    &lb_group_median,
+    &lb_group_quantile,
+    &lb_group_approx_count_distinct,
+    &lb_group_collect_list,
+};
+
+static const struct lb_group_state_class *find_class(const char *name, size_t size)
+{
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (strlen(classes[i]->name) == size && memcmp(classes[i]->name, name, size) == 0)
+            return classes[i];
+    return NULL;
+}
+
+bool lb_group_state_exists(const char *name)
+{
+    return find_class(name, strlen(name)) != NULL;
+}
+
+static lb_status wrong_param(const struct lb_group_state *state, const char *key,
+                             struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_INTERNAL, "plan: aggregate %s: parameter '%s' is wrong",
+                        state->class->name, key);
+}
+
+static lb_status get_column(const struct lb_group_state *state, const struct lb_value *params,
+                            const char *key, bool must, uint32_t *column, struct lb_error *err)
+{
+    struct lb_value field;
+    *column = LB_NO_COLUMN;
+    if (!lb_value_field(params, key, &field))
+        return must ? wrong_param(state, key, err) : LB_OK;
+    if (field.tag != 'i' || field.i < 1 || field.i > LB_MAX_COLUMNS)
+        return wrong_param(state, key, err);
+    *column = (uint32_t)field.i - 1;
+    return LB_OK;
+}
+
+lb_status lb_group_state_init(struct lb_group_state *state, const struct lb_value *params,
+                              struct lb_error *err)
+{
+    struct lb_value field;
+    memset(state, 0, sizeof *state);
+    if (params->tag != 'm' || !lb_value_field(params, "fn", &field) || field.tag != 's')
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: an aggregate has no fn");
+    state->class = find_class(field.data, field.size);
+    if (state->class == NULL)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: no aggregate '%.*s'",
+                            (int)(field.size < 100 ? field.size : 100), field.data);
+    if (!lb_value_field(params, "label", &field) || field.tag != 's') {
+        field.data = state->class->name;
+        field.size = strlen(state->class->name);
+    }
+    if (field.size >= sizeof state->label)
+        field.size = sizeof state->label - 1;
+    memcpy(state->label, field.data, field.size);
+    uint32_t n_columns = state->class->n_columns;
+    LB_TRY(get_column(state, params, "column", n_columns > 0, &state->column, err));
+    LB_TRY(get_column(state, params, "column2", n_columns > 1, &state->column2, err));
+    if (n_columns < 2)
+        state->column2 = LB_NO_COLUMN;
+    state->p = 0.5;
+    if (lb_value_field(params, "p", &field)) {
+        state->p = field.tag == 'i' ? (double)field.i : field.tag == 'd' ? field.d : -1;
+        if (!(state->p >= 0 && state->p <= 1))
+            return wrong_param(state, "p", err);
+    }
+    if (lb_value_field(params, "population", &field)) {
+        if (field.tag != 't' && field.tag != 'f')
+            return wrong_param(state, "population", err);
+        state->population = field.tag == 't';
+    }
+    return state->class->open != NULL ? state->class->open(state, err) : LB_OK;
+}
+
+void lb_group_state_fini(struct lb_group_state *state)
+{
+    if (state->extra != NULL)
+        state->class->close(state);
+    if (state->states != NULL)
+        lb_free(state->states, state->capacity * state->class->state_bytes);
+    memset(state, 0, sizeof *state);
+}
+
+/* ---- arrays ---- */
+
+#ifdef LB_TINY
+enum { FIRST_SLOTS = 4, KEEP_BYTES = 512 };
+#else
+enum { FIRST_SLOTS = 64, KEEP_BYTES = 512 << 10 };
+#endif
+
+static size_t room_for(const struct lb_group_state *state, size_t n_slots)
+{
+    size_t capacity = state->capacity > 0 ? state->capacity : FIRST_SLOTS;
+    while (capacity < n_slots)
+        capacity *= 2;
+    return capacity;
+}
+
+static lb_status use_slots(struct lb_group_state *state, size_t n_slots, struct lb_error *err)
+{
+    if (n_slots > state->capacity) {
+        size_t width = state->class->state_bytes;
+        size_t capacity = room_for(state, n_slots);
+        char *states = lb_realloc(state->states, state->capacity * width, capacity * width);
+        if (states == NULL)
+            return lb_error_memory(err, "the states of an aggregate", capacity * width);
+        memset(states + state->capacity * width, 0, (capacity - state->capacity) * width);
+        state->states = states;
+        state->capacity = capacity;
+    }
+    if (n_slots > state->n_slots)
+        state->n_slots = n_slots;
+    return LB_OK;
+}
+
+lb_status lb_group_state_update(struct lb_group_state *state, size_t n_slots,
+                                const struct lb_group_rows *rows, struct lb_error *err)
+{
+    uint32_t n_columns = rows->batch->n_columns;
+    LB_TRY(use_slots(state, n_slots, err));
+    if ((state->column != LB_NO_COLUMN && state->column >= n_columns) ||
+        (state->column2 != LB_NO_COLUMN && state->column2 >= n_columns)) {
+        /* A column that the records do not have is nil in all. */
+        struct lb_column columns[LB_MAX_COLUMNS];
+        struct lb_batch wide = *rows->batch;
+        memcpy(columns, wide.columns, n_columns * sizeof *columns);
+        for (uint32_t i = n_columns; i < LB_MAX_COLUMNS; i++)
+            columns[i] = (struct lb_column){.type = LB_NULL};
+        wide.columns = columns;
+        wide.n_columns = LB_MAX_COLUMNS;
+        struct lb_group_rows all = {&wide, rows->slots, rows->position};
+        return state->class->update(state, &all, err);
+    }
+    return state->class->update(state, rows, err);
+}
+
+lb_status lb_group_state_save(struct lb_group_state *state, size_t slot, struct lb_buf *out,
+                              struct lb_error *err)
+{
+    return state->class->save(state, slot, out, err);
+}
+
+void lb_group_state_reset(struct lb_group_state *state)
+{
+    size_t width = state->class->state_bytes;
+    if (state->class->forget != NULL)
+        state->class->forget(state);
+    if (state->capacity * width > KEEP_BYTES) {
+        lb_free(state->states, state->capacity * width);
+        state->states = NULL;
+        state->capacity = 0;
+    } else if (state->states != NULL) {
+        memset(state->states, 0, state->n_slots * width);
+    }
+    state->n_slots = 0;
+}
+
+size_t lb_group_state_held_bytes(const struct lb_group_state *state)
+{
+    size_t bytes = state->capacity * state->class->state_bytes;
+    return state->class->extra_bytes != NULL ? bytes + state->class->extra_bytes(state) : bytes;
+}
+
+size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots)
+{
+    size_t capacity = room_for(state, n_slots);
+    size_t bytes = lb_group_state_held_bytes(state);
+    return capacity > state->capacity ? bytes + capacity * state->class->state_bytes : bytes;
+}
+
+/* ---- the final merge: slot 0 alone ---- */
+
+lb_status lb_group_state_clear(struct lb_group_state *state, struct lb_error *err)
+{
+    if (state->n_slots > 0) {
+        if (state->class->forget != NULL)
+            state->class->forget(state);
+        memset(state->states, 0, state->class->state_bytes);
+        return LB_OK;
+    }
+    return use_slots(state, 1, err);
+}
+
+lb_status lb_group_state_merge(struct lb_group_state *state, const char **cursor, const char *end,
+                               struct lb_error *err)
+{
+    return state->class->merge(state, cursor, end, err);
+}
+
+lb_status lb_group_state_result(struct lb_group_state *state, struct lb_builder *out,
+                                struct lb_error *err)
+{
+    return state->class->result(state, out, err);
+}

@@ -1,0 +1,122 @@
+/* What the files of group_state share: the class of a function, reading of values, and values kept in states. */
+#ifndef LB_ALGO_GROUP_STATE_PRIVATE_H
+#define LB_ALGO_GROUP_STATE_PRIVATE_H
+
+#include "core/algo/group_state.h"
+#include "core/base/arena.h"
+
+struct lb_group_state_class {
+    const char *name;
+    uint32_t
+        state_bytes;    /* of one slot; a multiple of 8; zero bytes are the state without values */
+    uint32_t n_columns; /* that it must have: 0 (one may be given), 1 or 2 */
+    /* Makes and frees extra; both NULL when there is none. */
+    lb_status (*open)(struct lb_group_state *self, struct lb_error *err);
+    void (*close)(struct lb_group_state *self);
+    lb_status (*update)(struct lb_group_state *self, const struct lb_group_rows *rows,
+                        struct lb_error *err);
+    lb_status (*save)(struct lb_group_state *self, size_t slot, struct lb_buf *out,
+                      struct lb_error *err);
+    /* Into slot 0. */
+    lb_status (*merge)(struct lb_group_state *self, const char **cursor, const char *end,
+                       struct lb_error *err);
+    lb_status (*result)(struct lb_group_state *self, struct lb_builder *out, struct lb_error *err);
+    /* Forgets what is in extra, and how much that is; NULL when there is none. */
+    void (*forget)(struct lb_group_state *self);
+    size_t (*extra_bytes)(const struct lb_group_state *self);
+};
+
+extern const struct lb_group_state_class lb_group_sum, lb_group_avg, lb_group_variance,
+    lb_group_stddev, lb_group_corr, lb_group_min, lb_group_max, lb_group_any_value, lb_group_first,
+    lb_group_last, lb_group_min_by, lb_group_max_by, lb_group_count_distinct, lb_group_collect_set,
+    lb_group_mode, lb_group_median, lb_group_quantile, lb_group_approx_count_distinct,
+    lb_group_collect_list;
+
+/* "total: not a number: a string (record x.csv:3 ...)" */
+lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_group_rows *rows,
+                              uint32_t row, const char *wanted, struct lb_error *err);
+lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_error *err);
+
+/* The value of a row; of a list or map lb_group_encoded tells the whole bytes. */
+static inline struct lb_value lb_group_value(const struct lb_column *column, uint32_t row)
+{
+    struct lb_value value = {.tag = 'n'};
+    if (!lb_column_is_valid(column, row))
+        return value;
+    switch (column->type) {
+    case LB_INT64:
+        value.tag = 'i';
+        value.i = column->ints[row];
+        break;
+    case LB_FLOAT64:
+        value.tag = 'd';
+        value.d = column->floats[row];
+        break;
+    case LB_BOOL:
+        value.tag = column->bools[row] ? 't' : 'f';
+        break;
+    case LB_STRING:
+        value.tag = 's';
+        value.data = lb_view_data(&column->views[row]);
+        value.size = column->views[row].size;
+        break;
+    case LB_ANY: {
+        const char *cursor = lb_view_data(&column->views[row]);
+        lb_codec_next(&cursor, &value);
+        break;
+    }
+    case LB_NULL:
+        break;
+    }
+    return value;
+}
+
+/* The codec bytes of a list or map. */
+static inline const char *lb_group_encoded(const struct lb_value *value, size_t *size)
+{
+    enum { HEAD_BYTES = 9 };
+    *size = value->size + HEAD_BYTES;
+    return value->data - HEAD_BYTES;
+}
+
+/* nil < false < true < numbers < strings < lists < maps, as in key.h */
+static inline int lb_group_rank(char tag)
+{
+    switch (tag) {
+    case 'f':
+        return 1;
+    case 't':
+        return 2;
+    case 'i':
+    case 'd':
+        return 3;
+    case 's':
+        return 4;
+    case 'l':
+        return 5;
+    case 'm':
+        return 6;
+    default:
+        return 0;
+    }
+}
+
+/* Exact order of two numbers; 1 and 1.0 are equal, NaN is above all and equal to itself. */
+int lb_group_compare_numbers(const struct lb_value *a, const struct lb_value *b);
+/* Of equal numbers: whether a is to stand for both: an integer before a float, -0.0 before 0.0. */
+bool lb_group_prefers(const struct lb_value *a, const struct lb_value *b);
+/* Appends any value (in the codec). */
+lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value,
+                             struct lb_error *err) LB_MUST_USE;
+lb_status lb_group_build_value(struct lb_builder *out, const struct lb_value *value,
+                               struct lb_error *err) LB_MUST_USE;
+
+#define LB_GROUP_LOAD(self, cursor, end, what, err)     \
+    do {                                                \
+        if ((size_t)((end) - *(cursor)) < sizeof(what)) \
+            return lb_group_bad_partial(self, err);     \
+        memcpy(&(what), *(cursor), sizeof(what));       \
+        *(cursor) += sizeof(what);                      \
+    } while (0)
+
+#endif

@@ -1,0 +1,60 @@
+/* Keys of several columns: found in a group table, carried through the sorter, turned back to columns.
+ *
+ * IDEA   A worker's table has one string per key: the sort keys of its columns (column/key.h) side by side, closed
+ *        unless there is only one, then what sort keys do not tell. So a flush copies bytes, and the sorter orders groups by their
+ *        columns. One column alone is the table's key as it is.
+ * KEYS   1 and 1.0 are one key but may be two entries of a worker's table: the sorter brings them together, and
+ *        lb_group_key_merge chooses column by column what stands for both: an integer before a float, -0.0 before 0.0, of
+ *        tables the greatest encoding. Such a choice does not depend on the order of rows.
+ * FORMAT details: one byte of enum lb_key_form per column; when one of them is LB_FORM_TABLE, then a uint32 size and so many
+ *        bytes: per table a uint32 size of its sort key and its codec value.
+ *        entry of several columns: sort key, tables, [uint32 size of tables, when there is one], forms. */
+#ifndef LB_OPS_GROUP_KEY_H
+#define LB_OPS_GROUP_KEY_H
+
+#include "core/algo/group_table.h"
+#include "core/column/builder.h"
+
+/* ORDER: of equal numbers the lower form stands for all. */
+enum lb_key_form {
+    LB_FORM_NIL,
+    LB_FORM_FALSE,
+    LB_FORM_TRUE,
+    LB_FORM_INT,
+    LB_FORM_MINUS_ZERO,
+    LB_FORM_FLOAT,
+    LB_FORM_STRING,
+    LB_FORM_TABLE
+};
+
+struct lb_group_keys {
+    const uint32_t *columns; /* 0-based; borrowed */
+    uint32_t n;              /* at least 1 */
+    struct lb_group_table table;
+    struct lb_buf bytes;   /* keys of several columns, of one batch */
+    struct lb_buf tables;  /* of one row */
+    struct lb_buf encoded; /* a key of one column */
+    struct lb_view *views; /* LB_BATCH_ROWS, when n > 1 */
+};
+
+lb_status lb_group_keys_init(struct lb_group_keys *keys, const uint32_t *columns, uint32_t n,
+                             struct lb_error *err) LB_MUST_USE;
+void lb_group_keys_fini(struct lb_group_keys *keys);
+/* As lb_group_table_find. */
+lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *batch,
+                             struct lb_group_entry **found, struct lb_error *err) LB_MUST_USE;
+/* Appends the entry's sort key and its details. */
+lb_status lb_group_keys_save(struct lb_group_keys *keys, const struct lb_group_entry *entry,
+                             struct lb_buf *sort_key, struct lb_buf *details,
+                             struct lb_error *err) LB_MUST_USE;
+
+/* The size of n columns' details. */
+size_t lb_group_key_details_size(const char *details, uint32_t n);
+/* Of two details of one sort key: `into` gets the better one of each column. */
+void lb_group_key_merge(char *into, const char *other, uint32_t n);
+/* Appends the columns of a key as columns 0.. of the row being built. */
+lb_status lb_group_key_decode(const char *sort_key, size_t sort_key_size, const char *details,
+                              uint32_t n, struct lb_batch_builder *builder,
+                              struct lb_error *err) LB_MUST_USE;
+
+#endif

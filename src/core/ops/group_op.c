@@ -1,0 +1,349 @@
+/* The sink "group": native aggregates by key columns. scan_group.c merges what it collects.
+ *
+ * IDEA    Every worker numbers the groups it meets (slots) by a table of keys (group_key.h) and folds each batch into the
+ *         states of all aggregates (algo/group_state.h), a column at a time. Full or finished tables are flushed as rows (partition,
+ *         key, partial states) into the external sorter, and scan.group merges rows of equal key: memory, spilling,
+ *         partitions and order are the sorter's, as in aggregate_op.c.
+ * ORDER   States know positions (morsel << 40 | row of the morsel), so it does not matter when a table is flushed.
+ * STATES  of the table: growing while it reduces the rows; once a full table holds more than two thirds as
+ *         many keys as it saw rows, it stays small: then it only takes out close repetitions.
+ * FORMAT  payload = details of the key (group_key.h), then the partial state of each aggregate. Without keys the
+ *         sort key is one zero byte and there are no details. */
+#include "core/ops/group_op.h"
+
+#include "core/base/hash.h"
+#include "core/base/sys.h"
+#include "core/ops/group_key.h"
+#include "core/ops/ops.h"
+
+#ifdef LB_TINY
+enum { SMALL_BYTES = 3 << 10, SMALL_STATE_BYTES = 1 << 10, KEEP_TABLE_BYTES = 1 << 10 };
+#else
+enum { SMALL_BYTES = 4 << 20, SMALL_STATE_BYTES = 1 << 20, KEEP_TABLE_BYTES = 4 << 20 };
+#endif
+
+struct group_local {
+    struct lb_sort_writer *writer;
+    struct lb_group_keys keys;
+    struct lb_group_state *states; /* one per aggregate */
+    size_t n_groups;               /* slots in use */
+    bool stays_small;
+    uint64_t rows_seen; /* since the last flush */
+    uint64_t n_flushes; /* within this morsel */
+    uint64_t rows_in_morsel;
+    struct lb_buf sort_key;
+    struct lb_buf payload;
+    struct lb_group_entry *found[LB_BATCH_ROWS];
+    uint32_t slots[LB_BATCH_ROWS];
+};
+
+const struct lb_group_shared *lb_group_op_shared(const struct lb_op *op)
+{
+    return op->class == &lb_op_group ? op->shared : NULL;
+}
+
+/* ---- opening and closing ---- */
+
+static lb_status wrong_param(const struct lb_op *self, const char *key, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_INTERNAL, "plan: operator group: parameter '%s' of %s is wrong",
+                        key, self->label);
+}
+
+static lb_status read_keys(struct lb_op *self, struct lb_error *err)
+{
+    struct lb_group_shared *shared = self->shared;
+    struct lb_value list, item;
+    if (!lb_value_field(&self->params, "keys", &list))
+        return LB_OK;
+    if (list.tag != 'l' || list.count > LB_MAX_COLUMNS)
+        return wrong_param(self, "keys", err);
+    if (list.count == 0)
+        return LB_OK;
+    shared->key_columns = lb_alloc(list.count * sizeof *shared->key_columns);
+    if (shared->key_columns == NULL)
+        return lb_error_memory(err, self->label, list.count * sizeof *shared->key_columns);
+    shared->n_keys = list.count;
+    const char *cursor = list.data;
+    for (uint32_t i = 0; i < list.count; i++) {
+        lb_codec_next(&cursor, &item);
+        if (item.tag != 'i' || item.i < 1 || item.i > LB_MAX_COLUMNS)
+            return wrong_param(self, "keys", err);
+        shared->key_columns[i] = (uint32_t)item.i - 1;
+    }
+    return LB_OK;
+}
+
+static lb_status read_aggregates(struct lb_op *self, struct lb_error *err)
+{
+    struct lb_group_shared *shared = self->shared;
+    struct lb_value list;
+    if (!lb_value_field(&self->params, "aggregates", &list))
+        return LB_OK;
+    if (list.tag != 'l')
+        return wrong_param(self, "aggregates", err);
+    if (list.count + (uint64_t)shared->n_keys > LB_MAX_COLUMNS)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: more than %d columns", self->label,
+                            LB_MAX_COLUMNS);
+    if (list.count == 0)
+        return LB_OK;
+    shared->aggregates = lb_alloc(list.count * sizeof *shared->aggregates);
+    if (shared->aggregates == NULL)
+        return lb_error_memory(err, self->label, list.count * sizeof *shared->aggregates);
+    shared->n_aggregates = list.count;
+    const char *cursor = list.data;
+    for (uint32_t i = 0; i < list.count; i++)
+        lb_codec_next(&cursor, &shared->aggregates[i]);
+    return LB_OK;
+}
+
+lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_group_state **states,
+                               struct lb_error *err)
+{
+    *states = NULL;
+    if (shared->n_aggregates == 0)
+        return LB_OK;
+    *states = lb_alloc_zero(shared->n_aggregates * sizeof **states);
+    if (*states == NULL)
+        return lb_error_memory(err, "aggregates", shared->n_aggregates * sizeof **states);
+    for (uint32_t i = 0; i < shared->n_aggregates; i++) {
+        lb_status status = lb_group_state_init(&(*states)[i], &shared->aggregates[i], err);
+        if (status == LB_OK)
+            continue;
+        lb_group_close_states(shared, *states);
+        *states = NULL;
+        return status;
+    }
+    return LB_OK;
+}
+
+void lb_group_close_states(const struct lb_group_shared *shared, struct lb_group_state *states)
+{
+    if (states == NULL)
+        return;
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        if (states[i].class != NULL)
+            lb_group_state_fini(&states[i]);
+    lb_free(states, shared->n_aggregates * sizeof *states);
+}
+
+static lb_status group_open(struct lb_op *self, struct lb_error *err)
+{
+    struct lb_group_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    int64_t n_partitions = 1;
+    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(read_keys(self, err));
+    LB_TRY(read_aggregates(self, err));
+    if (n_partitions < 1 || n_partitions > 65535)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
+                            self->label, (long long)n_partitions);
+    shared->n_partitions = shared->n_keys > 0 ? (uint32_t)n_partitions : 1;
+    /* Wrong parameters are found here, also when there is no row. */
+    struct lb_group_state *states;
+    LB_TRY(lb_group_open_states(shared, &states, err));
+    lb_group_close_states(shared, states);
+    size_t worker_bytes = lb_run_worker_bytes(self->run);
+    shared->table_bytes = worker_bytes / 2;
+    struct lb_sorter_config config = {
+        .n_partitions = shared->n_partitions,
+        .n_ranges = 1,
+        .writer_bytes = worker_bytes / 2,
+        .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
+        .n_workers = self->run->options.n_threads,
+        .tmp_dir = self->run->options.tmp_dir,
+        .budget = self->run->budget,
+        .stop = &self->run->stop,
+    };
+    return lb_sorter_new(&config, &shared->sorter, err);
+}
+
+static void group_close(struct lb_op *self)
+{
+    struct lb_group_shared *shared = self->shared;
+    if (shared == NULL)
+        return;
+    if (shared->sorter != NULL)
+        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
+    lb_sorter_delete(shared->sorter);
+    lb_free(shared->key_columns, shared->n_keys * sizeof *shared->key_columns);
+    lb_free(shared->aggregates, shared->n_aggregates * sizeof *shared->aggregates);
+    lb_free(shared, sizeof *shared);
+    self->shared = NULL;
+}
+
+static lb_status group_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct lb_group_shared *shared = local->op->shared;
+    struct group_local *state = local->state = lb_alloc_zero(sizeof *state);
+    if (state == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *state);
+    if (shared->n_keys > 0)
+        LB_TRY(lb_group_keys_init(&state->keys, shared->key_columns, shared->n_keys, err));
+    LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
+    return lb_group_open_states(shared, &state->states, err);
+}
+
+static void group_detach(struct lb_op_local *local)
+{
+    struct group_local *state = local->state;
+    if (state->writer != NULL)
+        lb_sort_writer_delete(state->writer);
+    lb_group_close_states(local->op->shared, state->states);
+    lb_group_keys_fini(&state->keys);
+    lb_buf_fini(&state->sort_key);
+    lb_buf_fini(&state->payload);
+    lb_free(state, sizeof *state);
+}
+
+static lb_status group_begin(struct lb_op_local *local, struct lb_error *err)
+{
+    (void)err;
+    struct group_local *state = local->state;
+    state->n_flushes = 0;
+    state->rows_in_morsel = 0;
+    return LB_OK;
+}
+
+/* ---- flushing ---- */
+
+/* The group of an entry, or without keys (entry NULL) of slot 0. */
+static lb_status flush_group(struct lb_op_local *local, const struct lb_group_entry *entry,
+                             uint64_t sequence, struct lb_error *err)
+{
+    const struct lb_group_shared *shared = local->op->shared;
+    struct group_local *state = local->state;
+    struct lb_buf *key = &state->sort_key, *payload = &state->payload;
+    size_t slot = entry != NULL ? (size_t)entry->state : 0;
+    key->size = payload->size = 0;
+    if (entry != NULL)
+        LB_TRY(lb_group_keys_save(&state->keys, entry, key, payload, err));
+    else
+        LB_TRY(lb_buf_append_byte(key, 0, err));
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        LB_TRY(lb_group_state_save(&state->states[i], slot, payload, err));
+    if (payload->size > UINT32_MAX || key->size > UINT32_MAX)
+        return lb_error_set(err, LB_ERR_RESOURCE, "%s: a state of more than 4 GiB",
+                            local->op->label);
+    uint32_t key_size = (uint32_t)key->size;
+    uint32_t partition = 0;
+    if (shared->n_partitions > 1)
+        partition = (uint32_t)(lb_hash_bytes(key->data, key_size) % shared->n_partitions);
+    struct lb_sort_row *row = NULL;
+    LB_TRY(lb_sort_writer_add(state->writer, partition, sequence, key_size, key_size,
+                              (uint32_t)payload->size, &row, err));
+    memcpy(row->bytes, key->data, key_size);
+    if (payload->size > 0)
+        memcpy(row->bytes + key_size, payload->data, payload->size);
+    return LB_OK;
+}
+
+static lb_status flush(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct lb_group_shared *shared = local->op->shared;
+    struct group_local *state = local->state;
+    const struct lb_group_table *table = &state->keys.table;
+    uint64_t sequence = local->worker->morsel << 40 | state->n_flushes++;
+    if (shared->n_keys == 0 && state->n_groups > 0)
+        LB_TRY(flush_group(local, NULL, sequence, err));
+    for (size_t i = 0; shared->n_keys > 0 && i < table->n_slots; i++)
+        if (table->entries[i].kind != LB_KIND_EMPTY)
+            LB_TRY(flush_group(local, &table->entries[i], sequence, err));
+    if (state->rows_seen * 2 < (uint64_t)state->n_groups * 3)
+        state->stays_small = true;
+    state->rows_seen = 0;
+    state->n_groups = 0;
+    if (shared->n_keys > 0)
+        lb_group_table_reset(&state->keys.table, KEEP_TABLE_BYTES);
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        lb_group_state_reset(&state->states[i]);
+    return LB_OK;
+}
+
+/* Whether the next batch might not fit. */
+static bool is_full(const struct lb_group_shared *shared, const struct group_local *state)
+{
+    if (state->n_groups == 0)
+        return false;
+    size_t small = SMALL_BYTES + (size_t)shared->n_aggregates * SMALL_STATE_BYTES;
+    size_t bytes = shared->n_keys > 0 ? lb_group_table_next_bytes(&state->keys.table) : 0;
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        bytes += lb_group_state_next_bytes(&state->states[i], state->n_groups + LB_BATCH_ROWS);
+    if (bytes <= small)
+        return false;
+    if (state->stays_small || bytes > shared->table_bytes)
+        return true;
+    /* About to outgrow the cache: go on only if it pays. Not asked earlier: 100 k groups that come at random
+     * look like nothing but new ones at first. */
+    return bytes > 8 * small && state->rows_seen * 2 < (uint64_t)state->n_groups * 3;
+}
+
+/* ---- pushing ---- */
+
+static lb_status find_slots(struct group_local *state, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    uint32_t n = batch->n_selected;
+    if (state->keys.n == 0) {
+        state->n_groups = 1; /* slots are zero from the start */
+        return LB_OK;
+    }
+    LB_TRY(lb_group_keys_find(&state->keys, batch, state->found, err));
+    for (uint32_t i = 0; i < n; i++) {
+        struct lb_group_entry *entry = state->found[i];
+        if (entry->state_kind == 0) {
+            entry->state_kind = 1;
+            entry->state = (int64_t)state->n_groups++;
+        }
+        state->slots[i] = (uint32_t)entry->state;
+    }
+    return LB_OK;
+}
+
+static lb_status group_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    const struct lb_group_shared *shared = local->op->shared;
+    struct group_local *state = local->state;
+    if (is_full(shared, state))
+        LB_TRY(flush(local, err));
+    LB_TRY(find_slots(state, batch, err));
+    struct lb_group_rows rows = {
+        .batch = batch,
+        .slots = state->slots,
+        .position = local->worker->morsel << 40 | state->rows_in_morsel,
+    };
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        LB_TRY(lb_group_state_update(&state->states[i], state->n_groups, &rows, err));
+    state->rows_seen += batch->n_selected;
+    state->rows_in_morsel += batch->n_selected;
+    return LB_OK;
+}
+
+static lb_status group_combine(struct lb_op_local *local, struct lb_error *err)
+{
+    struct group_local *state = local->state;
+    LB_TRY(flush(local, err));
+    struct lb_sort_writer *writer = state->writer;
+    state->writer = NULL;
+    return lb_sort_writer_finish(writer, err);
+}
+
+static lb_status group_finish(struct lb_op *self, struct lb_error *err)
+{
+    return lb_sorter_prepare(((struct lb_group_shared *)self->shared)->sorter, err);
+}
+
+const struct lb_op_class lb_op_group = {
+    .name = "group",
+    .kind = LB_OP_SINK,
+    .open = group_open,
+    .attach = group_attach,
+    .begin = group_begin,
+    .push = group_push,
+    .combine = group_combine,
+    .detach = group_detach,
+    .finish = group_finish,
+    .close = group_close,
+};

@@ -1,0 +1,132 @@
+/* Names and types of CSV files for the Lua library.
+ *
+ * MEMORY The state hangs on a userdata: Lua may raise at any point. */
+#include "lua_bindings/sniff.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "core/io/csv_sniff.h"
+#include "lua_bindings/errors.h"
+
+#define SNIFF_TYPE "luabatch.sniff"
+
+struct sniff {
+    struct lb_csv_sniff csv;
+    struct lb_file_list files;
+};
+
+static int l_sniff_close(lua_State *L)
+{
+    struct sniff *sniff = luaL_checkudata(L, 1, SNIFF_TYPE);
+    lb_csv_sniff_fini(&sniff->csv);
+    lb_file_list_fini(&sniff->files);
+    return 0;
+}
+
+static struct sniff *push_sniff(lua_State *L)
+{
+    struct sniff *sniff = lua_newuserdatauv(L, sizeof *sniff, 0);
+    memset(sniff, 0, sizeof *sniff);
+    if (luaL_newmetatable(L, SNIFF_TYPE)) {
+        lua_pushcfunction(L, l_sniff_close);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return sniff;
+}
+
+/* The string option; it stays on the stack, which keeps it. */
+static const char *option_string(lua_State *L, const char *name, const char *fallback, size_t *size)
+{
+    if (lua_getfield(L, 2, name) == LUA_TNIL)
+        lua_pushstring(L, fallback);
+    else if (lua_type(L, -1) != LUA_TSTRING)
+        luaL_error(L, "bad option '%s' (string expected, got %s)", name, luaL_typename(L, -1));
+    return lua_tolstring(L, -1, size);
+}
+
+static bool option_boolean(lua_State *L, const char *name)
+{
+    bool value = lua_getfield(L, 2, name) == LUA_TNIL || lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* Pushes the list of nulls as one string, each with a NUL behind it. */
+static const char *option_nulls(lua_State *L, size_t *size)
+{
+    luaL_Buffer out;
+    int list = lua_gettop(L) + 1;
+    if (lua_getfield(L, 2, "null") == LUA_TNIL) {
+        lua_pushlstring(L, "", 1);
+        return lua_tolstring(L, -1, size);
+    }
+    luaL_checktype(L, list, LUA_TTABLE);
+    lua_Integer n = luaL_len(L, list);
+    luaL_buffinit(L, &out);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, list, i) != LUA_TSTRING)
+            luaL_error(L, "bad option 'null' (list of strings expected)");
+        luaL_addvalue(&out);
+        luaL_addchar(&out, '\0');
+    }
+    luaL_pushresult(&out);
+    return lua_tolstring(L, -1, size);
+}
+
+static lb_status add_paths(lua_State *L, struct sniff *sniff, struct lb_error *err)
+{
+    if (lua_type(L, 1) == LUA_TSTRING)
+        return lb_file_list_add(&sniff->files, lua_tostring(L, 1), err);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_Integer n = luaL_len(L, 1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, 1, i) != LUA_TSTRING)
+            luaL_error(L, "path %d is a %s, not a string", (int)i, luaL_typename(L, -1));
+        LB_TRY(lb_file_list_add(&sniff->files, lua_tostring(L, -1), err));
+        lua_pop(L, 1);
+    }
+    return LB_OK;
+}
+
+int lb_lua_csv_sniff(lua_State *L)
+{
+    struct lb_error err;
+    size_t separator_size, quote_size;
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        lua_newtable(L);
+        lua_replace(L, 2);
+    }
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct sniff *sniff = push_sniff(L);
+    struct lb_csv_sniff *csv = &sniff->csv;
+    const char *separator = option_string(L, "sep", ",", &separator_size);
+    const char *quote = option_string(L, "quote", "\"", &quote_size);
+    csv->has_header = option_boolean(L, "header");
+    csv->checks_headers = option_boolean(L, "check_header");
+    csv->nulls = option_nulls(L, &csv->nulls_size);
+    lb_status status =
+        lb_csv_dialect_set(&csv->dialect, separator, separator_size, quote, quote_size, &err);
+    if (status == LB_OK)
+        status = add_paths(L, sniff, &err);
+    if (status == LB_OK)
+        status = lb_csv_sniff_files(csv, &sniff->files, &err);
+    if (status != LB_OK)
+        return lb_lua_raise(L, &err);
+    lua_createtable(L, 0, 2);
+    lua_createtable(L, (int)csv->n_columns, 0);
+    lua_createtable(L, (int)csv->n_columns, 0);
+    const char *name = csv->names.data;
+    for (uint32_t i = 0; i < csv->n_columns; i++) {
+        lua_pushstring(L, name);
+        lua_rawseti(L, -3, (lua_Integer)i + 1);
+        lua_pushstring(L, lb_csv_type_name(csv->types[i]));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+        name += strlen(name) + 1;
+    }
+    lua_setfield(L, -3, "types");
+    lua_setfield(L, -2, "names");
+    return 1;
+}

@@ -1,0 +1,10 @@
+/* What the engine says about input files before a plan is made. */
+#ifndef LB_LUA_SNIFF_H
+#define LB_LUA_SNIFF_H
+
+#include <lua.h>
+
+/* core.csv_sniff(paths, { sep =, quote =, header =, check_header =, null = }) -> { names = {...}, types = {...} } */
+int lb_lua_csv_sniff(lua_State *L);
+
+#endif
