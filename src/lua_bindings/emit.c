@@ -224,6 +224,8 @@ bool lb_emitter_add(struct lb_emitter *e, lua_State *L, int first, int n)
     }
     if (!LIKELY((seen & ~(unsigned)SCALARS) == 0) && !encode_tables(e, L, first, n, types))
         return false;
+    if (!LIKELY(lb_batch_builder_fits(&e->out, (uint32_t)(n + e->keeps_key))))
+        flush_from_lua(e, L);
     lb_status status = append_values(e, L, first, n, types);
     if (status != LB_OK)
         lb_emitter_throw(e, status);

@@ -156,4 +156,17 @@ describe("record verbs (seed " .. support.seed .. ")", function()
     assert.same(want, support.with({ threads = 2 }, run))
     assert.same(want, support.with({ threads = 7, memory = 32 * 1024 * 1024 }, run))
   end)
+
+  it("a pair whose value is nil stays a pair", function()
+    local select = select
+    local ds = lb.range(4):map(function(i)
+      if i % 2 == 0 then return i, nil end
+      return i
+    end)
+    local lengths = function(...) return select("#", ...) end
+    assert.same({ 1, 2, 1, 2 }, ds:map(lengths):collect())
+    assert.same({ 1, 2, 1, 2 }, ds:cache():map(lengths):collect())
+    assert.same({ 1, 2, 1, 2 }, ds:sort_by(function(i) return i end):map(lengths):collect())
+    assert.same({ 2, 3, 2, 3 }, ds:zip_with_index():map(lengths):collect())
+  end)
 end)

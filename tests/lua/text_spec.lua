@@ -107,4 +107,20 @@ describe("text (seed " .. support.seed .. ")", function()
       end):collect())
     end
   end)
+
+  it("fields gives each record its own length", function()
+    local select = select
+    local lines = support.list(500, function()
+      local words = support.list(math.random(0, 9), function() return support.word() end)
+      return table.concat(words, " ")
+    end)
+    local path = support.file(table.concat(lines, "\n") .. "\n")
+    local want = {}
+    for i, line in ipairs(lines) do
+      local n = 0
+      for _ in line:gmatch("%S+") do n = n + 1 end
+      want[i] = math.max(n, 1) -- a record has at least one value, nil if need be
+    end
+    assert.same(want, lb.text(path):fields():map(function(...) return select("#", ...) end):collect())
+  end)
 end)

@@ -2,7 +2,8 @@
  *
  * A record is a tuple of 1..LB_MAX_COLUMNS values: column 0 of a one-column batch is the value; of
  * a longer one, column 0 is the key. A batch holds up to LB_BATCH_ROWS rows. A record is as long as
- * its batch is wide; trailing nils are not told from absent values.
+ * its batch is wide: records of different length never share a batch, so (1, nil) stays a pair;
+ * whoever makes batches begins a new one when the length changes (lb_batch_builder_fits).
  *
  * LIFETIME: a batch and everything it points to is valid, and must not change, until the push()
  * that received it returns. Who keeps anything beyond that copies it. (So there are no reference

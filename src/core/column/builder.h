@@ -55,8 +55,7 @@ void lb_builder_commit(struct lb_builder *b, uint32_t n);
 /* The column as built so far; borrowed until the next append or reset. */
 struct lb_column lb_builder_finish(const struct lb_builder *builder);
 
-/* Several builders side by side. A record wider than the batch so far adds columns (earlier rows
- * get nil); a narrower one is filled up with nil. */
+/* Several builders side by side, for records of one length; see lb_batch_builder_fits. */
 struct lb_batch_builder {
     uint32_t n_rows;
     uint32_t n_columns;          /* widest record since reset */
@@ -85,6 +84,12 @@ lb_status lb_batch_builder_end_row(struct lb_batch_builder *builder, uint32_t pa
 lb_status lb_batch_builder_end_rows(struct lb_batch_builder *builder, uint32_t n,
                                     struct lb_error *err) LB_MUST_USE;
 enum { LB_BATCH_STRING_BYTES = 4 << 20 }; /* copied strings of one column that make a batch full */
+/* Whether a record of so many values may join the rows so far; if not, finish the batch and reset
+ * before it. */
+static inline bool lb_batch_builder_fits(const struct lb_batch_builder *builder, uint32_t width)
+{
+    return builder->n_rows == 0 || builder->n_columns == (width > 0 ? width : 1);
+}
 static inline bool lb_batch_builder_is_full(const struct lb_batch_builder *builder)
 {
     if (builder->n_rows >= LB_BATCH_ROWS)

@@ -3,7 +3,8 @@
  * IDEA     Threads are started once per run and wait for stages. In a stage every worker claims a morsel under the
  *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
  * STATES   of a worker's round: claim -> begin -> produce -> end -> (commit) -> claim ... -> combine -> detach
- * THREADS  `lock` guards every field of lb_run_private below it, the claim calls of the sources, and run->error.
+ * THREADS  `claiming` guards leg, next_morsel and the claim calls of the sources, which may wait long for input.
+ *          `lock` guards the other fields of lb_run_private and run->error, and is never held while anything waits.
  *          run->stop is set under it and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
 #include "core/exec/run.h"
@@ -34,6 +35,7 @@ struct round {
 };
 
 struct lb_run_private {
+    uv_mutex_t claiming;
     uv_mutex_t lock;
     uv_cond_t wake; /* a stage begins, or shutdown */
     uv_thread_t *threads;
@@ -86,7 +88,7 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
     struct lb_run *run = round->worker->run;
     struct lb_run_private *p = run->private;
     struct lb_stage *stage = round->stage;
-    uv_mutex_lock(&p->lock);
+    uv_mutex_lock(&p->claiming);
     lb_status status = LB_OK;
     *more = false;
     while (p->leg < stage->n_legs && !atomic_load(&stage->sink->enough)) {
@@ -94,12 +96,12 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
         struct chain *chain = &round->chains[current];
         if (!chain->has_source) {
             /* May be slow (it starts a Lua state): not under the lock. The leg may have moved on. */
-            uv_mutex_unlock(&p->lock);
+            uv_mutex_unlock(&p->claiming);
             chain->has_source = true;
             status = attach(&chain->locals[0], err);
             if (status != LB_OK)
                 return status;
-            uv_mutex_lock(&p->lock);
+            uv_mutex_lock(&p->claiming);
             continue;
         }
         if (atomic_load(&run->stop) != 0) {
@@ -117,7 +119,7 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
         }
         p->leg++;
     }
-    uv_mutex_unlock(&p->lock);
+    uv_mutex_unlock(&p->claiming);
     return status;
 }
 
@@ -333,6 +335,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         workers[i] = (struct lb_worker){.run = run, .index = i};
     if (uv_mutex_init(&p->lock) != 0)
         goto fail_memory;
+    if (uv_mutex_init(&p->claiming) != 0)
+        goto fail_claiming;
     if (uv_cond_init(&p->wake) != 0)
         goto fail_cond;
     if (uv_loop_init(&p->loop) != 0)
@@ -353,6 +357,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
 fail_loop:
     uv_cond_destroy(&p->wake);
 fail_cond:
+    uv_mutex_destroy(&p->claiming);
+fail_claiming:
     uv_mutex_destroy(&p->lock);
 fail_memory:
     lb_free(threads, n * sizeof *threads);
@@ -461,6 +467,7 @@ void lb_run_delete(struct lb_run *run)
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
     uv_cond_destroy(&p->wake);
+    uv_mutex_destroy(&p->claiming);
     uv_mutex_destroy(&p->lock);
     uint32_t n = run->options.n_threads;
     lb_free(p->threads, n * sizeof *p->threads);

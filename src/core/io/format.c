@@ -128,29 +128,13 @@ static lb_status put_cell(enum lb_format format, const struct lb_column *column,
     return lb_format_value(format, &value, out, err);
 }
 
-static bool is_nil(const struct lb_column *column, uint32_t row)
-{
-    if (!lb_column_is_valid(column, row))
-        return true;
-    return column->type == LB_ANY && lb_view_data(&column->views[row])[0] == 'n';
-}
-
-/* Columns up to the last that is not nil, at least one. */
-static uint32_t record_length(const struct lb_batch *batch, uint32_t row)
-{
-    uint32_t length = batch->n_columns;
-    while (length > 1 && is_nil(&batch->columns[length - 1], row))
-        length--;
-    return length;
-}
-
 static lb_status put_row(enum lb_format format, const struct lb_batch *batch, uint32_t row,
                          struct lb_buf *out, struct lb_error *err)
 {
     static const char *const separators[] = {"\t", ",", ",", ", "}; /* ORDER formats */
     const char *separator = separators[format];
     size_t separator_size = strlen(separator);
-    uint32_t length = format == LB_FORMAT_CSV ? batch->n_columns : record_length(batch, row);
+    uint32_t length = batch->n_columns;
     bool is_array = format == LB_FORMAT_JSON && length > 1;
     if (is_array)
         LB_TRY(lb_buf_append_byte(out, '[', err));

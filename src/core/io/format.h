@@ -1,15 +1,15 @@
 /* Records as text for output.
  *
  * ORDER formats
- *   text: columns separated by tabs, up to the last that is not nil (at least one); strings as
- *         they are, numbers as lb_format_*, true/false, nil as "nil", tables as JSON
- *   json: one JSON value a line; a record of several columns (up to the last that is not nil) is
- *         an array. Strings that are not UTF-8 have their odd bytes as \u00XX. NaN and infinities
- *         are the strings "nan", "inf", "-inf"
+ *   text: columns separated by tabs; strings as they are, numbers as lb_format_*, true/false, nil
+ *         as "nil", tables as JSON
+ *   json: one JSON value a line; a record of several columns is an array. Strings that are not
+ *         UTF-8 have their odd bytes as \u00XX. NaN and infinities are the strings "nan", "inf",
+ *         "-inf"
  *   csv:  RFC 4180 quoting where needed, "\n" line ends, nil empty (an empty string is quoted),
- *         tables as JSON; all columns of the batch, so that lines are equally long
- *   lua:  one Lua expression a line, "return"-able: 1, "a\n", {1,2}; several columns (up to the
- *         last that is not nil) separated by ", " */
+ *         tables as JSON
+ *   lua:  one Lua expression a line, "return"-able: 1, "a\n", {1,2}; several columns separated
+ *         by ", " */
 #ifndef LB_IO_FORMAT_H
 #define LB_IO_FORMAT_H
 

@@ -305,10 +305,22 @@ static lb_status read_row(struct lb_native_reader *reader, struct lb_batch_build
     return lb_batch_builder_end_row(builder, 0, err);
 }
 
+/* Whether the next row is as long as those in the builder; what is damaged is left to read_row. */
+static bool next_fits(const struct lb_native_reader *reader, const struct lb_batch_builder *builder)
+{
+    uint32_t n_columns;
+    if ((size_t)(reader->end - reader->cursor) < sizeof n_columns)
+        return true;
+    memcpy(&n_columns, reader->cursor, sizeof n_columns);
+    return lb_batch_builder_fits(builder, n_columns);
+}
+
 lb_status lb_native_read(struct lb_native_reader *reader, struct lb_batch_builder *builder,
                          bool *more, struct lb_error *err)
 {
     while (!reader->ended && !lb_batch_builder_is_full(builder)) {
+        if (reader->n_rows_left > 0 && !next_fits(reader, builder))
+            break;
         if (reader->n_rows_left > 0)
             LB_TRY(read_row(reader, builder, err));
         else if (reader->cursor != reader->end)

@@ -22,7 +22,7 @@ lb_status lb_native_put_end(uint64_t n_rows, struct lb_buf *out, struct lb_error
 struct lb_native_reader;
 lb_status lb_native_open(const struct lb_file *file, struct lb_native_reader **reader,
                          struct lb_error *err) LB_MUST_USE;
-/* Appends rows to the builder until it is full or the file ends (*more false). */
+/* Appends rows to the builder until it is full, the next row has another length, or the file ends (*more false). */
 lb_status lb_native_read(struct lb_native_reader *reader, struct lb_batch_builder *builder,
                          bool *more, struct lb_error *err) LB_MUST_USE;
 void lb_native_close(struct lb_native_reader *reader);

@@ -196,6 +196,32 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target)
     return failure;
 }
 
+/* What a run writes into a directory: parts, _SUCCESS, and hidden temporaries. */
+static bool is_ours(const char *entry)
+{
+    return strncmp(entry, "part-", 5) == 0 || strcmp(entry, "_SUCCESS") == 0 ||
+           strcmp(entry, ".") == 0 || strcmp(entry, "..") == 0 ||
+           strstr(entry, ".luabatch-") != NULL;
+}
+
+/* Replacing a directory removes all that is in it: refused when something there is no output's. */
+static lb_status check_only_parts(const char *path, const char *name, struct lb_error *err)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return lb_error_system(err, errno, "cannot read '%s'", name);
+    lb_status status = LB_OK;
+    const struct dirent *entry;
+    while (status == LB_OK && (entry = readdir(directory)) != NULL)
+        if (!is_ours(entry->d_name))
+            status =
+                lb_error_set(err, LB_ERR_USAGE,
+                             "%s holds '%s', which is no part of an output: it is not replaced",
+                             name, entry->d_name);
+    closedir(directory);
+    return status;
+}
+
 lb_status lb_tree_check_replaceable(const char *path, const char *name, struct lb_error *err)
 {
     char current[PATH_MAX];
@@ -206,5 +232,5 @@ lb_status lb_tree_check_replaceable(const char *path, const char *name, struct l
         (current[size] == '/' || current[size] == '\0'))
         return lb_error_set(err, LB_ERR_USAGE, "%s holds the current directory and is not replaced",
                             name);
-    return LB_OK;
+    return check_only_parts(path, name, err);
 }

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,11 +24,22 @@ enum { INPUT_BYTES = 256 << 10 };
 /* Linux moves at most 2 GiB - 4096 in one call. */
 enum { READ_LIMIT = 1 << 30 };
 
+/* Whether standard input was opened before. */
+static atomic_flag standard_input_taken = ATOMIC_FLAG_INIT;
+
+void lb_stream_watch(struct lb_stream *stream, const _Atomic int *stop)
+{
+    stream->stop = stop;
+}
+
 lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
                          struct lb_error *err)
 {
     bool is_stdin = strcmp(file->path, "-") == 0;
     lb_status status;
+    if (is_stdin && atomic_flag_test_and_set(&standard_input_taken))
+        return lb_error_set(err, LB_ERR_USAGE,
+                            "standard input was read already; keep its records with cache()");
     struct lb_stream *self = lb_alloc_zero(sizeof *self);
     if (self == NULL)
         return lb_error_memory(err, "an input stream", sizeof *self);
@@ -49,6 +61,7 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
         }
         self->owns_fd = true;
     }
+    self->may_wait = is_stdin || !file->is_regular;
     *stream = self;
     return LB_OK;
 
@@ -75,14 +88,23 @@ uint64_t lb_stream_raw_bytes(const struct lb_stream *stream)
     return stream->read_bytes - (stream->input_end - stream->input_start);
 }
 
+/* Waits until there is something to read, or the stream is told to stop. */
+static lb_status wait_for_bytes(struct lb_stream *stream, struct lb_error *err)
+{
+    struct pollfd ready = {.fd = stream->fd, .events = POLLIN};
+    while (atomic_load(stream->stop) == 0)
+        if (poll(&ready, 1, 50) != 0) /* errors show in the read */
+            return LB_OK;
+    return lb_error_set(err, LB_ERR_CANCELLED, "reading '%s' was stopped", stream->path);
+}
+
 /* Reads once; *got 0 is the end of the file. */
 static lb_status read_some(struct lb_stream *stream, char *data, size_t size, size_t *got,
                            struct lb_error *err)
 {
-    ssize_t n;
-    do
-        n = lb_sys.read(stream->fd, data, size < READ_LIMIT ? size : READ_LIMIT);
-    while (n < 0 && errno == EINTR);
+    if (stream->stop != NULL && stream->may_wait)
+        LB_TRY(wait_for_bytes(stream, err));
+    ssize_t n = lb_sys.read(stream->fd, data, size < READ_LIMIT ? size : READ_LIMIT);
     if (n < 0)
         return lb_error_system(err, errno, "cannot read '%s' at byte %llu", stream->path,
                                (unsigned long long)stream->read_bytes);

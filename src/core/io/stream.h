@@ -6,12 +6,18 @@
 #ifndef LB_IO_STREAM_H
 #define LB_IO_STREAM_H
 
+#include <stdatomic.h>
+
 #include "core/io/path.h"
 
 struct lb_stream;
 
+/* "-" can be opened once in a process: what was read from standard input is gone. */
 lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
                          struct lb_error *err) LB_MUST_USE;
+/* Reads that wait for a pipe or a terminal give up with LB_ERR_CANCELLED within 100 ms of *stop
+ * becoming non-zero. Borrows stop. */
+void lb_stream_watch(struct lb_stream *stream, const _Atomic int *stop);
 /* Fills data as far as possible: *got < size only at the end of the stream. */
 lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err) LB_MUST_USE;

@@ -14,6 +14,8 @@ struct lb_stream {
     char *path; /* for messages; "standard input" for "-" */
     enum lb_compression compression;
     const struct lb_codec_class *codec; /* NULL: plain */
+    const _Atomic int *stop;            /* non-zero: give up waiting for bytes; NULL: never */
+    bool may_wait;                      /* a pipe, terminal or device: a read can last for ever */
 
     /* state */
     char *input; /* compressed bytes read but not decoded: [input_start, input_end) */

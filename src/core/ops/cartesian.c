@@ -50,12 +50,16 @@ static lb_status cross_row(struct lb_op_local *local, const struct lb_batch *bat
         LB_TRY(lb_store_read(store, c, &state->scratch, &cursor, &size, err));
         lb_store_chunk(store, c, &n_rows, &first_row);
         for (uint32_t r = 0; r < n_rows; r++) {
+            memcpy(&n_columns, cursor, sizeof n_columns);
+            cursor += sizeof n_columns;
+            if (!lb_batch_builder_fits(builder, batch->n_columns + n_columns)) {
+                LB_TRY(lb_push(local->next, lb_batch_builder_finish(builder, batch), err));
+                lb_batch_builder_reset(builder);
+            }
             for (uint32_t i = 0; i < batch->n_columns; i++) {
                 LB_TRY(lb_batch_builder_column(builder, i, &column, err));
                 LB_TRY(lb_builder_column(column, &batch->columns[i], row, err));
             }
-            memcpy(&n_columns, cursor, sizeof n_columns);
-            cursor += sizeof n_columns;
             for (uint32_t i = 0; i < n_columns; i++) {
                 size_t value_size = lb_codec_size(cursor);
                 LB_TRY(lb_batch_builder_column(builder, batch->n_columns + i, &column, err));

@@ -155,15 +155,6 @@ static lb_status flush(struct lb_op_local *local, const struct lb_batch *parent,
     return LB_OK;
 }
 
-/* Columns up to the last that is not nil, at least one: the width of this record. */
-static uint32_t record_width(const struct lb_batch *batch, uint32_t row)
-{
-    uint32_t width = batch->n_columns;
-    while (width > 1 && !lb_column_is_valid(&batch->columns[width - 1], row))
-        width--;
-    return width;
-}
-
 static lb_status pack_push(struct lb_op_local *local, const struct lb_batch *batch,
                            struct lb_error *err)
 {
@@ -173,20 +164,15 @@ static lb_status pack_push(struct lb_op_local *local, const struct lb_batch *bat
     lb_batch_builder_reset(&state->builder);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        uint32_t width = record_width(batch, row);
         struct lb_builder *column = NULL;
+        size_t mark = 0;
+        state->list.size = 0;
+        LB_TRY(lb_codec_begin(&state->list, 'l', &mark, err));
+        for (uint32_t k = 0; k < batch->n_columns; k++)
+            LB_TRY(lb_codec_put_column(&state->list, &batch->columns[k], row, err));
+        lb_codec_end(&state->list, mark, batch->n_columns);
         LB_TRY(lb_batch_builder_column(&state->builder, 0, &column, err));
-        if (width == 1) {
-            LB_TRY(lb_builder_column(column, &batch->columns[0], row, err));
-        } else {
-            size_t mark = 0;
-            state->list.size = 0;
-            LB_TRY(lb_codec_begin(&state->list, 'l', &mark, err));
-            for (uint32_t j = 0; j < width; j++)
-                LB_TRY(lb_codec_put_column(&state->list, &batch->columns[j], row, err));
-            lb_codec_end(&state->list, mark, width);
-            LB_TRY(lb_builder_encoded(column, state->list.data, state->list.size, err));
-        }
+        LB_TRY(lb_builder_encoded(column, state->list.data, state->list.size, err));
         LB_TRY(lb_batch_builder_end_row(&state->builder, row, err));
     }
     return flush(local, batch, err);
@@ -208,7 +194,10 @@ static lb_status split_push(struct lb_op_local *local, const struct lb_batch *ba
             const char *cursor = lb_view_data(&first->views[row]);
             lb_codec_next(&cursor, &value);
         }
-        if (value.tag != 'l' || value.count > LB_MAX_COLUMNS) {
+        bool is_list = value.tag == 'l' && value.count <= LB_MAX_COLUMNS;
+        if (!lb_batch_builder_fits(&state->builder, is_list ? value.count : 1))
+            LB_TRY(flush(local, batch, err));
+        if (!is_list) {
             LB_TRY(lb_batch_builder_column(&state->builder, 0, &column, err));
             LB_TRY(lb_builder_column(column, first, row, err));
         } else {

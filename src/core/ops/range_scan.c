@@ -3,6 +3,16 @@
 
 #include "core/base/sys.h"
 
+uint32_t lb_sort_row_width(const struct lb_sort_row *row)
+{
+    const char *cursor = row->bytes + row->key_size;
+    const char *end = cursor + row->payload_size;
+    uint32_t width = 0;
+    for (; cursor < end; width++)
+        cursor += *cursor == 'K' ? 1 : lb_codec_size(cursor);
+    return width;
+}
+
 lb_status lb_sort_row_decode(const struct lb_sort_row *row, struct lb_batch_builder *builder,
                              struct lb_error *err)
 {

@@ -19,6 +19,8 @@ static lb_status sorted_produce(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
         if (row == NULL)
             return lb_range_end(local, err);
+        if (!lb_batch_builder_fits(&state->builder, lb_sort_row_width(row)))
+            LB_TRY(lb_range_flush(local, err));
         LB_TRY(lb_sort_row_decode(row, &state->builder, err));
         if (lb_batch_builder_is_full(&state->builder))
             LB_TRY(lb_range_flush(local, err));
@@ -158,6 +160,8 @@ static lb_status set_produce(struct lb_op_local *local, struct lb_error *err)
             !is_right && (shared->kind == SET_SUBTRACT ? !has_right : has_right && !is_done);
         if (wanted) {
             is_done = true;
+            if (!lb_batch_builder_fits(&state->builder, lb_sort_row_width(row)))
+                LB_TRY(lb_range_flush(local, err));
             LB_TRY(lb_sort_row_decode(row, &state->builder, err));
         }
         if (lb_batch_builder_is_full(&state->builder))

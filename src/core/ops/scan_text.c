@@ -178,11 +178,13 @@ static lb_status read_chunk(struct text_shared *shared, struct text_local *state
 }
 
 static lb_status claim_chunk(struct text_shared *shared, struct text_local *state,
-                             struct lb_error *err)
+                             const _Atomic int *stop, struct lb_error *err)
 {
     bool at_end = false;
-    if (shared->stream == NULL)
+    if (shared->stream == NULL) {
         LB_TRY(lb_stream_open(&shared->files.files[shared->file], &shared->stream, err));
+        lb_stream_watch(shared->stream, stop);
+    }
     LB_TRY(read_chunk(shared, state, &at_end, err));
     state->is_chunk = true;
     state->block_offset = shared->offset;
@@ -209,7 +211,7 @@ static lb_status text_claim(struct lb_op_local *local, bool *more, struct lb_err
     const struct lb_file *file = state->file = &shared->files.files[shared->file];
     snprintf(local->worker->input, sizeof local->worker->input, "%s", file->path);
     if (!file->is_regular || file->compression != LB_PLAIN)
-        return claim_chunk(shared, state, err);
+        return claim_chunk(shared, state, &local->worker->run->stop, err);
     uint64_t size = split_bytes(file);
     state->is_chunk = false;
     state->start = shared->offset;

@@ -170,6 +170,10 @@ static lb_status list_produce(struct lb_op_local *local, struct lb_error *err)
             return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: a row is no list",
                                 local->op->class->name);
         const char *value = record.data;
+        if (!lb_batch_builder_fits(&state->builder, record.count)) {
+            LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));
+            lb_batch_builder_reset(&state->builder);
+        }
         for (uint32_t j = 0; j < record.count; j++) {
             struct lb_builder *column = NULL;
             size_t size = lb_codec_size(value);
@@ -271,6 +275,7 @@ static lb_status files_produce(struct lb_op_local *local, struct lb_error *err)
     struct files_local *state = local->state;
     struct lb_builder *column = NULL;
     LB_TRY(lb_stream_open(state->file, &state->stream, err));
+    lb_stream_watch(state->stream, &local->worker->run->stop);
     LB_TRY(read_all(state, err));
     lb_stream_close(state->stream);
     state->stream = NULL;

@@ -14,6 +14,8 @@
 /* The sorter of an open sort or aggregate operator; borrowed until it is closed. */
 struct lb_sorter *lb_sort_op_sorter(const struct lb_op *sink);
 
+/* How many columns the record of a row has. */
+uint32_t lb_sort_row_width(const struct lb_sort_row *row);
 /* Appends the record of a row to the builder as one row; strings are borrowed from the row. */
 lb_status lb_sort_row_decode(const struct lb_sort_row *row, struct lb_batch_builder *builder,
                              struct lb_error *err) LB_MUST_USE;

@@ -179,6 +179,10 @@ static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
         uint32_t n_columns = 0;
         memcpy(&n_columns, cursor, sizeof n_columns);
         cursor += sizeof n_columns;
+        if (!lb_batch_builder_fits(builder, n_columns + shared->with_index)) {
+            LB_TRY(lb_push(local->next, lb_batch_builder_finish(builder, NULL), err));
+            lb_batch_builder_reset(builder);
+        }
         for (uint32_t j = 0; j < n_columns; j++) {
             size_t value_size = lb_codec_size(cursor);
             LB_TRY(lb_batch_builder_column(builder, j, &column, err));

@@ -2,12 +2,17 @@
  * would: words is gmatch "%S+", fields(nil) likewise, grep is line:find(pattern), lower is line:lower().
  *
  * They work on column 0, which must hold strings; anything else fails as indexing it in Lua would. */
+#include <stdio.h>
+
 #include "core/algo/pattern.h"
 #include "core/base/arena.h"
 #include "core/base/sys.h"
 #include "core/column/builder.h"
 #include "core/io/text.h"
 #include "core/ops/ops.h"
+
+#define TOO_MANY_FIELDS "more than 250 fields"
+_Static_assert(LB_MAX_COLUMNS == 250, "TOO_MANY_FIELDS says so");
 
 struct text_shared {
     uint32_t field;
@@ -76,6 +81,18 @@ static void text_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
+/* Fails with a message that names operator and record. */
+static lb_status record_error(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
+                              lb_status status, const char *what, struct lb_error *err)
+{
+    struct lb_buf where = {0};
+    bool is_known = lb_batch_locate(batch, row, &where, err) == LB_OK && where.size > 0;
+    lb_error_set(err, status, "%s: %s%s%.*s", local->op->label, what, is_known ? "\n  " : "",
+                 is_known ? (int)where.size : 0, is_known ? where.data : "");
+    lb_buf_fini(&where);
+    return status;
+}
+
 /* Fails unless every selected row of column 0 is a string. */
 static lb_status check_strings(struct lb_op_local *local, const struct lb_batch *batch,
                                struct lb_error *err)
@@ -89,14 +106,10 @@ static lb_status check_strings(struct lb_op_local *local, const struct lb_batch 
         bool is_valid = lb_column_is_valid(column, row);
         if (is_valid && column->type == LB_STRING)
             continue;
-        const char *name = names[is_valid ? column->type : LB_NULL];
-        lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s", local->op->label, name);
-        struct lb_buf where = {0};
-        if (lb_batch_locate(batch, row, &where, err) == LB_OK && where.size > 0)
-            lb_error_set(err, LB_ERR_USER, "%s: string expected, got %s\n  %.*s", local->op->label,
-                         name, (int)where.size, where.data);
-        lb_buf_fini(&where);
-        return LB_ERR_USER;
+        char what[64];
+        snprintf(what, sizeof what, "string expected, got %s",
+                 names[is_valid ? column->type : LB_NULL]);
+        return record_error(local, batch, row, LB_ERR_USER, what, err);
     }
     return LB_OK;
 }
@@ -152,17 +165,24 @@ static lb_status words_push(struct lb_op_local *local, const struct lb_batch *ba
     return flush(local, batch, err);
 }
 
-/* One field of the record being made; records are at most LB_MAX_COLUMNS wide. */
-static lb_status add_field(struct lb_op_local *local, uint32_t i, const char *data, size_t size,
-                           struct lb_error *err)
+/* Cuts a line into fields; *n is their number, LB_MAX_COLUMNS + 1 when there are more. */
+static void cut_fields(const struct text_shared *shared, const char *line, size_t size,
+                       struct lb_view *fields, size_t *n)
 {
-    struct text_local *state = local->state;
-    struct lb_builder *column = NULL;
-    if (i >= LB_MAX_COLUMNS)
-        return lb_error_set(err, LB_ERR_DATA, "%s: more than %d fields in a line", local->op->label,
-                            LB_MAX_COLUMNS);
-    LB_TRY(lb_batch_builder_column(&state->builder, i, &column, err));
-    return lb_builder_string(column, data, size, err);
+    const char *cursor = line;
+    const char *end = line + size;
+    if (shared->separator == NULL) {
+        *n = lb_text_words(&cursor, end, true, fields, LB_MAX_COLUMNS + 1);
+        return;
+    }
+    *n = 0;
+    for (const char *next = cursor; next != NULL && *n <= LB_MAX_COLUMNS;
+         cursor = next + shared->separator_size) {
+        next = memmem(cursor, (size_t)(end - cursor), shared->separator, shared->separator_size);
+        lb_view_set(&fields[(*n)++], cursor, (size_t)((next != NULL ? next : end) - cursor));
+        if (next == NULL)
+            break;
+    }
 }
 
 static lb_status fields_push(struct lb_op_local *local, const struct lb_batch *batch,
@@ -170,32 +190,24 @@ static lb_status fields_push(struct lb_op_local *local, const struct lb_batch *b
 {
     const struct text_shared *shared = local->op->shared;
     struct text_local *state = local->state;
+    struct lb_view fields[LB_MAX_COLUMNS + 1];
     LB_TRY(check_strings(local, batch, err));
     lb_batch_builder_reset(&state->builder);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
         const struct lb_view *view = &batch->columns[0].views[row];
-        const char *cursor = NULL;
-        LB_TRY(padded_line(state, view, &cursor, err));
-        const char *end = cursor + view->size;
-        uint32_t n_fields = 0;
-        if (shared->separator == NULL) {
-            size_t n;
-            do {
-                n = lb_text_words(&cursor, end, true, state->views, LB_BATCH_ROWS);
-                for (size_t j = 0; j < n; j++)
-                    LB_TRY(add_field(local, n_fields++, lb_view_data(&state->views[j]),
-                                     state->views[j].size, err));
-            } while (n == LB_BATCH_ROWS);
-        } else {
-            for (const char *next = cursor; next != NULL; cursor = next + shared->separator_size) {
-                next = memmem(cursor, (size_t)(end - cursor), shared->separator,
-                              shared->separator_size);
-                size_t size = (size_t)((next != NULL ? next : end) - cursor);
-                LB_TRY(add_field(local, n_fields++, cursor, size, err));
-                if (next == NULL)
-                    break;
-            }
+        const char *line = NULL;
+        size_t n_fields = 0;
+        LB_TRY(padded_line(state, view, &line, err));
+        cut_fields(shared, line, view->size, fields, &n_fields);
+        if (n_fields > LB_MAX_COLUMNS)
+            return record_error(local, batch, row, LB_ERR_DATA, TOO_MANY_FIELDS, err);
+        if (!lb_batch_builder_fits(&state->builder, (uint32_t)n_fields))
+            LB_TRY(flush(local, batch, err));
+        for (uint32_t j = 0; j < n_fields; j++) {
+            struct lb_builder *column = NULL;
+            LB_TRY(lb_batch_builder_column(&state->builder, j, &column, err));
+            LB_TRY(lb_builder_string(column, lb_view_data(&fields[j]), fields[j].size, err));
         }
         LB_TRY(lb_batch_builder_end_row(&state->builder, row, err));
         if (lb_batch_builder_is_full(&state->builder))

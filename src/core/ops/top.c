@@ -200,6 +200,10 @@ static lb_status fill(struct top_shared *shared, struct lb_store_writer *writer,
     for (size_t i = 0; i < shared->all.n; i++) {
         const struct candidate *candidate = &shared->all.items[i];
         const char *cursor = candidate->bytes + candidate->key_size;
+        if (!lb_batch_builder_fits(builder, candidate->n_columns)) {
+            LB_TRY(lb_store_add(writer, lb_batch_builder_finish(builder, NULL), err));
+            lb_batch_builder_reset(builder);
+        }
         for (uint32_t j = 0; j < candidate->n_columns; j++) {
             struct lb_builder *column = NULL;
             size_t size = lb_codec_size(cursor);

@@ -239,7 +239,10 @@ static void test_directory(void **state)
     expect_file("out/part-00002.txt", "a\n");
     expect_file("out/part-00004.txt", "b\n");
     assert_int_equal(shell("test $(ls out | wc -l) = 6"), 0);
-    shell("mkdir -p out/deep/er; touch out/deep/er/x out/.hidden");
+    shell("mkdir -p out/deep; touch out/precious");
+    assert_int_equal(write_directory("out/", LB_MODE_OVERWRITE, 1, "c\n"), LB_ERR_USAGE);
+    expect_file("out/part-00002.txt", "a\n");
+    shell("rm -r out/deep out/precious");
     OK(write_directory("out//", LB_MODE_OVERWRITE, 1, "c\n"));
     assert_int_equal(shell("test \"$(ls -A out | tr '\\n' ' ')\" = '_SUCCESS part-00000.txt '"), 0);
     expect_file("out/part-00000.txt", "c\n");
