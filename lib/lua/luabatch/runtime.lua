@@ -94,8 +94,28 @@ function runtime.wanted(path, mode)
 end
 
 local compressions = { gz = "gzip", zst = "zstd", lz4 = "lz4", bz2 = "bzip2" }
--- After these a directory has a part for each partition.
+
+-- A directory has a part for each partition after these,
 local partitioned = { repartition = true, coalesce = true, partition_by = true }
+-- and after these when their number was asked for (or a partitioner was given).
+local shuffles = {
+  reduce_by_key = true, combine_by_key = true, value_counts = true, sum_by_key = true, count_groups = true,
+  group_by_key = true, groups = true, distinct = true, intersection = true, subtract = true, subtract_by_key = true,
+  join = true, cogroup = true,
+}
+-- These leave each record in its partition.
+local narrow = {
+  words = true, lower = true, fields = true, field = true, grep = true, sample = true, pipe = true, project = true,
+  map = true, flat_map = true, filter = true, map_values = true, flat_map_values = true, map_partitions = true,
+  key_by = true, mapper = true, cartesian = true,
+}
+
+-- Whether the partitions in which a node's records arrive are ones the user asked for.
+local function has_partitions(node)
+  while narrow[node.op] or node.op == "cache" and node.cache.off do node = node.inputs[1] end
+  return partitioned[node.op] or shuffles[node.op] and (node.partitions or node.partitioner) ~= nil
+end
+
 local extensions = { gzip = ".gz", zstd = ".zst", lz4 = ".lz4", bzip2 = ".bz2" }
 
 --- Makes the sink that writes records.
@@ -111,7 +131,7 @@ function runtime.write_sink(path, format, options)
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
-      extension = extension, part_per_morsel = partitioned[node.op],
+      extension = extension, part_per_morsel = has_partitions(node) or nil,
     }
   end
 end
