@@ -1,6 +1,6 @@
 -- Joins of pairs and cogroup, against nested loops.
 local lb = require "luabatch"
-local support = require "support"
+local support = require "tests.lua.support"
 local tonumber = tonumber -- busted gives its functions an environment that does not travel
 
 -- Some keys are nil, some of another type than their equal; keys of few letters meet often.
