@@ -172,6 +172,7 @@ end
 --- How often each key occurs.
 -- @return table from key to number
 function action:count_by_key()
+  check.pairs("count_by_key", self._node)
   local keys = { op = "project", picks = { 1 }, inputs = { self._node }, columns = 1 }
   return counts("count_by_key", keys)
 end
@@ -184,12 +185,14 @@ end
 
 --- Pairs as a table; of several values for a key the last one stays.
 function action:collect_map()
+  check.pairs("collect_map", self._node)
   return table_of(stored("collect_map", self._node), "collect_map")
 end
 
 --- The values of one key, in order.
 -- @return list
 function action:lookup(key)
+  check.pairs("lookup", self._node)
   local node = {
     op = "filter", fn = builtin.key_is(key), label = "lookup", inputs = { self._node },
     columns = self._node.columns,

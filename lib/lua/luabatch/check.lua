@@ -35,6 +35,16 @@ function check.bad(verb, name, expected, value)
   check.misuse("bad argument '%s' to %s (%s expected, got %s)", name, verb, expected, got)
 end
 
+--- Checks that a node's records can be pairs: they are not known to have one column only.
+function check.pairs(verb, node)
+  if node.columns == 1 then check.misuse("%s needs pairs: map to key, value first", verb) end
+end
+
+--- Checks that a node's records can be strings: they are not known to have several columns.
+function check.text(verb, node)
+  if node.columns and node.columns > 1 then check.misuse("%s needs text: one string a record", verb) end
+end
+
 --- Checks for a function.
 function check.func(verb, name, value)
   if type(value) ~= "function" then check.bad(verb, name, "function", value) end
