@@ -1,6 +1,7 @@
 -- What is wrong is said at the caller's line, and names what is nearest.
 local lb = require "luabatch"
 local suggest = require "luabatch.suggest"
+local select = select -- busted gives its functions an environment that does not travel
 
 -- The message of a call that must fail, which must stand at this file.
 local function message(f, ...)
@@ -83,6 +84,22 @@ describe("misuse", function()
     assert.equal("map is a method: call it with ':', as in ds:map(...)", message(function() local _ = ds.map(print) end))
     assert.equal("count is a method: call it with ':', as in ds:count(...)", message(function() local _ = ds.count() end))
     assert.equal("a dataset is immutable; 'foo' cannot be set", message(function() ds.foo = 3 end))
+  end)
+
+  it("lists have no other keys", function()
+    assert.equal("bad argument 'list' to from (a list has no key \"a\")", message(function() lb.from { a = 1 } end))
+    assert.equal("bad argument 'list' to from_pairs (a list has no key \"a\")",
+      message(function() lb.from_pairs { a = 1 } end))
+    assert.equal("bad argument 'list' to from (a list has no key 0)", message(function() lb.from { [0] = "x", "y" } end))
+    assert.equal("bad argument 'list' to from (a list has no key 5)", message(function() lb.from { 1, [5] = 1 } end))
+    assert.equal(3, lb.from(table.pack(nil, 2, nil)):count())
+  end)
+
+  it("a pair may have nil as its value", function()
+    local with_nil = lb.from_pairs { { "a", nil }, { "b", 1 } }
+    assert.same({ 2, 2 }, with_nil:map(function(...) return select("#", ...) end):collect())
+    assert.same({ b = 1 }, with_nil:collect_map())
+    assert.same({ { "a", nil }, { "b", 1 } }, with_nil:filter(function() return true end):collect())
   end)
 
   it("functions that assign to what they capture are refused", function()
