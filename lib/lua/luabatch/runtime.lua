@@ -22,7 +22,7 @@ function runtime.parse_size(text)
 end
 
 --- Reads a setting from text.
--- @return value, or nil and what was expected
+-- @return value, or nil, what was expected, and maybe a hint
 function runtime.parse_setting(name, text)
   if name == "threads" then
     local n = math.tointeger(tonumber(text))
@@ -30,6 +30,9 @@ function runtime.parse_setting(name, text)
     return nil, "a number of threads from 1 to 1024"
   elseif name == "memory" then
     local bytes = runtime.parse_size(text)
+    if bytes and bytes < 1024 ^ 2 and tonumber(text) then
+      return nil, "a size such as 512M or 2G", ("; did you mean '%sM'?"):format(text)
+    end
     if bytes then return bytes end
     return nil, "a size such as 512M or 2G"
   end
@@ -43,10 +46,10 @@ local function setting(name)
     local variable = "LUABATCH_" .. name:upper()
     local text = os.getenv(variable)
     if text and text ~= "" then
-      local message
-      value, message = runtime.parse_setting(name, text)
+      local message, hint
+      value, message, hint = runtime.parse_setting(name, text)
       if value == nil then
-        error(("%s: %s expected, got '%s'"):format(variable, message, text), 0)
+        error(("%s: %s expected, got '%s'%s"):format(variable, message, text, hint or ""), 0)
       end
       runtime.settings[name] = value
     end
