@@ -94,7 +94,10 @@ describe("-e", function()
     assert.same({ 1, "", "luabatch: (command line):2: bad argument 'f' to map (function expected, got nil)\n"
       .. "  stack traceback:\n    (command line):2: in main chunk\n" }, { run("-e", "\nlb.range(3):map()") })
     local _, _, err = run("-e", "return lb.range('x')")
-    assert.equal("luabatch: bad argument 'n' to range (integer expected, got string)\n", err)
+    assert.equal("luabatch: (command line): bad argument 'n' to range (integer expected, got string)\n", err)
+    local script = file("local lb = require 'luabatch'\nreturn lb.range('x')\n", ".lua")
+    _, _, err = run(script)
+    assert.equal("luabatch: " .. script .. ": bad argument 'n' to range (integer expected, got string)\n", err)
   end)
 
   it("takes -l before", function()
@@ -378,5 +381,47 @@ return require "luabatch".job {
         exit $?]]):format(cli.quote(cli.program), signal))
       assert.equal(want, status)
     end
+  end)
+end)
+
+describe("examples", function()
+  after_each(cli.clean)
+
+  it("read several inputs", function()
+    local log = "examples/data/access.log"
+    -- What is counted stands first in the one and last in the other.
+    for name, number in pairs { top_urls = "%d+%f[\t]", log_bytes_by_status = "%d+%f[\n]" } do
+      local job = "examples/" .. name .. ".lua"
+      local _, once = run(job, log)
+      local status, twice = run(job, log, log)
+      assert.equal(0, status)
+      local function doubled(n) return ("%d"):format(2 * n) end
+      assert.equal((once:gsub(number, doubled)), twice)
+    end
+    local a, b = file(("x\n"):rep(1000)), file(("xyz\n"):rep(1000))
+    local status, out = run("examples/sample_and_histogram.lua", a, b)
+    assert.equal(0, status)
+    assert.truthy(out:find("from 1 to 3", 1, true), out)
+  end)
+end)
+
+describe("parts", function()
+  after_each(cli.clean)
+
+  it("of --output are the job's reducers", function()
+    local job = file([[
+return require "luabatch".job {
+  reducers = 26,
+  partitioner = function(key) return key:byte() - 97 end,
+  mapper = function(_, line, emit) emit(line, 1) end,
+  reducer = function(key, values, emit) for _ in values do emit(key, 1) end end,
+}
+]], ".lua")
+    local dir = cli.path "/"
+    assert.same({ 0, "", "" }, { run("--output", dir, job, file("b\nz\nb\n")) })
+    assert.equal("b\t1\nb\t1\n", cli.read(dir .. "part-00001.txt"))
+    assert.equal("", cli.read(dir .. "part-00024.txt"))
+    assert.equal("z\t1\n", cli.read(dir .. "part-00025.txt"))
+    assert.is_nil(io.open(dir .. "part-00026.txt"))
   end)
 end)

@@ -459,6 +459,7 @@ function cli.main(argv, program)
     path = "-"
   end
   local args = set_arg(argv, program, script)
+  require("luabatch.check").script = options.chunk and "(command line)" or path ~= "-" and path or nil
 
   local ok, err = xpcall(function()
     configure(options, program)
