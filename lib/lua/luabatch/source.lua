@@ -82,8 +82,9 @@ local function length(verb, list)
   if packed then n = list.n end
   for key in pairs(list) do
     if not (math.type(key) == "integer" and key >= 1 and key <= n or packed and key == "n") then
-      check.misuse("bad argument 'list' to %s (a list has no key %s)", verb,
-        type(key) == "string" and ("%q"):format(key) or tostring(key))
+      check.misuse("bad argument 'list' to %s (a list has no key %s%s)", verb,
+        type(key) == "string" and ("%q"):format(key) or tostring(key),
+        list == _G.arg and "; the arguments alone are {table.unpack(arg)}" or "")
     end
   end
   return n
@@ -99,7 +100,7 @@ local function check_values(verb, list, n)
 end
 
 --- The elements of a list, one record each.
--- @param list values: nil, booleans, numbers, strings and tables of these
+-- @param list values: nil, booleans, numbers, strings and tables of these; `n`, as table.pack sets it, is its length
 -- @return dataset of values
 -- @usage lb.from({ 3, 1, 2 }):sort_by():show()
 function source.from(list)
@@ -111,7 +112,7 @@ function source.from(list)
 end
 
 --- Pairs (or longer tuples) from a list of lists.
--- @param list `{ {key, value}, ... }`
+-- @param list `{ {key, value}, ... }`; where a value is missing it is nil
 -- @return dataset of pairs
 -- @usage lb.from_pairs({ {"a", 1}, {"b", 2} }):map_values(function(v) return v * 2 end):show()
 function source.from_pairs(list)
