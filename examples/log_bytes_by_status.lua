@@ -4,7 +4,7 @@ local lb = require "luabatch"
 
 local unreadable = lb.counter "unreadable_lines"
 
-local bytes_by_status = lb.text(arg[1] or "-")
+local bytes_by_status = lb.text(#arg > 0 and arg or "-")
   :flat_map(function(line, emit)
     local status, bytes = line:match('" (%d%d%d) (%S+)')
     if status then

@@ -2,7 +2,7 @@
 -- luabatch examples/sample_and_histogram.lua /usr/share/common-licenses
 local lb = require "luabatch"
 
-local lengths = lb.text(arg[1] or "-"):sample(0.1, 42):map(function(line) return #line end):cache()
+local lengths = lb.text(#arg > 0 and arg or "-"):sample(0.1, 42):map(function(line) return #line end):cache()
 
 local stats = lengths:stats()
 if stats.count == 0 then

@@ -2,7 +2,7 @@
 -- luabatch examples/top_urls.lua examples/data/access.log
 local lb = require "luabatch"
 
-local top = lb.text(arg[1] or "-")
+local top = lb.text(#arg > 0 and arg or "-")
   :field(7)
   :value_counts()
   -- Equal counts come in the order of the paths.

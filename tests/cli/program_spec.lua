@@ -79,11 +79,35 @@ describe("-e", function()
       { run("-e", "lb.text(arg[1]):words():value_counts():top(5, function(w, n) return n end)", text) })
   end)
 
+  it("shows every result, nil too, and strings as they are", function()
+    assert.same({ 0, "1\tnil\n", "" }, { run("-e", "1, nil") })
+    assert.same({ 0, "nil\tnil\n", "" }, { run("-e", "nil, nil") })
+    assert.same({ 0, "[1,null]\n", "" }, { run("--output-format=json", "-e", "1, nil") })
+    assert.same({ 0, "a\tb\n", "" }, { run("-e", "'a\\tb'") })
+    assert.same({ 0, "a\tb\nc\n", "" }, { run("-e", "{'a\\tb', 'c'}") })
+    assert.same({ 0, "", "" }, { run("-e", "-- nothing") })
+  end)
+
+  it("says where it was misused", function()
+    assert.same({ 1, "", "luabatch: (command line):1: bad argument 'n' to range (integer expected, got string)\n"
+      .. "  stack traceback:\n    (command line):1: in main chunk\n" }, { run("-e", "lb.range('x')") })
+    assert.same({ 1, "", "luabatch: (command line):2: bad argument 'f' to map (function expected, got nil)\n"
+      .. "  stack traceback:\n    (command line):2: in main chunk\n" }, { run("-e", "\nlb.range(3):map()") })
+    local _, _, err = run("-e", "return lb.range('x')")
+    assert.equal("luabatch: (command line): bad argument 'n' to range (integer expected, got string)\n", err)
+    _, _, err = run("-e", "lb.from(arg)", "a")
+    assert.truthy(err:find("^luabatch: %(command line%):1: bad argument 'list' to from %(a list has no key %-?%d+; "), err)
+    assert.same({ 0, "a\n", "" }, { run("-e", "lb.from{table.unpack(arg)}", "a") })
+    local script = file("local lb = require 'luabatch'\nreturn lb.range('x')\n", ".lua")
+    _, _, err = run(script)
+    assert.equal("luabatch: " .. script .. ": bad argument 'n' to range (integer expected, got string)\n", err)
+  end)
+
   it("takes -l before", function()
     assert.same({ 0, "table\n", "" }, { run("-l", "luabatch", "-e", "type(luabatch)") })
     local status, _, err = run("-l", "no_such_module", "-e", "1")
     assert.equal(1, status)
-    assert.truthy(err:find("module 'no_such_module' not found", 1, true))
+    assert.truthy(err:find("^luabatch: module 'no_such_module' not found"))
   end)
 end)
 
@@ -114,8 +138,33 @@ describe("jobs", function()
     status, _, err = run(job, "--min=two", a)
     assert.equal(2, status)
     assert.equal("luabatch: option --min of the job: a number expected, got 'two'\n", err)
-    local _, out = run(job, "--help")
-    assert.truthy(out:find("--min=1", 1, true))
+    for _, option in ipairs { "--help", "-h" } do
+      local help_status, out = run(job, option)
+      assert.equal(0, help_status)
+      assert.truthy(out:find("--min=1", 1, true))
+    end
+  end)
+
+  it("have options that --no- turns off, by either spelling", function()
+    local job = file([[
+local lb = require "luabatch"
+return lb.job {
+  options = { dry_run = false, keep_all = true },
+  mapper = function(_, line, emit) emit(line, lb.options.dry_run, lb.options.keep_all) end,
+}
+]], ".lua")
+    local a = file("z\n")
+    assert.same({ 0, "z\tfalse\tfalse\n", "" }, { run(job, "--no-dry-run", "--no-keep-all", a) })
+    assert.same({ 0, "z\ttrue\tfalse\n", "" }, { run(job, "--dry-run", "--no-keep_all", a) })
+  end)
+
+  it("that are plain tables are no jobs", function()
+    for _, text in ipairs { "return { mapper = function() end }", "return { steps = { { reducer = print } } }" } do
+      local job = file(text, ".lua")
+      assert.same({ 1, "", "luabatch: " .. job .. " returns a plain table, which is no job; write: return lb.job{...}\n" },
+        { run(job) })
+    end
+    assert.same({ 0, "steps\t3\n", "" }, { run("-e", "{ steps = 3 }") })
   end)
 
   it("take options of the program too", function()
@@ -151,6 +200,10 @@ describe("options", function()
       { run("--threads", "x", "-e", "1") })
     assert.same({ 2, "", "luabatch: option --memory: a size such as 512M or 2G expected, got 'much'\n" },
       { run("--memory=much", "-e", "1") })
+    assert.same({ 2, "", "luabatch: option --memory: a size such as 512M or 2G expected, got '32'; did you mean '32M'?\n" },
+      { run("--memory", "32", "-e", "1") })
+    assert.same({ 2, "", '{"message":"unknown option -z","status":2}\n' }, { run("-z", "--errors", "json") })
+    assert.same({ 2, "", '{"message":"unknown option -z","status":2}\n' }, { shell "LUABATCH_ERRORS=json luabatch -z" })
     assert.same({ 2, "", "luabatch: option --threads wants a value\n" }, { run("--threads") })
     assert.same({ 2, "", "luabatch: option --quiet takes no value\n" }, { run("--quiet=yes") })
     local status, _, err = run("--output-format=jsn", "-e", "1")
@@ -180,6 +233,21 @@ describe("options", function()
     assert.equal("", cli.read(dir .. "_SUCCESS"))
   end)
 
+  it("--output writes tables and scalars as it writes datasets", function()
+    local packed = cli.path ".gz"
+    assert.same({ 0, "", "" }, { run("--output", packed, "-e", "{{'x', 1}, {'y', {2}}}") })
+    assert.same({ 0, "x\t1\ny\t[2]\n", "" }, { shell(("gzip -dc '%s'"):format(packed)) })
+    local dir = cli.path "/"
+    assert.same({ 0, "", "" }, { run("--output", dir, "--output-format=json", "-e", "{'x', 1}") })
+    assert.equal('"x"\n1\n', cli.read(dir .. "part-00000.json"))
+    local path = file "old"
+    assert.same({ 0, "", "" }, { run("--output", path, "-e", "1, nil, 'a\\tb'") })
+    assert.equal("1\tnil\ta\tb\n", cli.read(path))
+    local status, _, err = run("--output", "/nonexistent/x", "-e", "1")
+    assert.equal(2, status)
+    assert.truthy(err:find("/nonexistent", 1, true), err)
+  end)
+
   it("--check plans and runs nothing", function()
     local marker = cli.path()
     local status, out = run("--check", "-e",
@@ -204,6 +272,9 @@ describe("options", function()
     status, out, err = run("--stats=json", "-e", "lb.range(3):count()")
     assert.same({ 0, "3\n" }, { status, out })
     assert.truthy(err:find('"action":"count"', 1, true))
+    assert.truthy(err:find('"counters":{}', 1, true))
+    err = select(3, run("--stats=json", "-e", "lb.range(3):foreach(function() lb.counter('seen'):add(1) end)"))
+    assert.truthy(err:find('"counters":{"seen":3}', 1, true), err)
     status, out, err = run("--explain", "-e", "lb.range(3):count()")
     assert.same({ 0, "3\n" }, { status, out })
     assert.truthy(err:find("logical plan", 1, true))
@@ -313,5 +384,47 @@ return require "luabatch".job {
         exit $?]]):format(cli.quote(cli.program), signal))
       assert.equal(want, status)
     end
+  end)
+end)
+
+describe("examples", function()
+  after_each(cli.clean)
+
+  it("read several inputs", function()
+    local log = "examples/data/access.log"
+    -- What is counted stands first in the one and last in the other.
+    for name, number in pairs { top_urls = "%d+%f[\t]", log_bytes_by_status = "%d+%f[\n]" } do
+      local job = "examples/" .. name .. ".lua"
+      local _, once = run(job, log)
+      local status, twice = run(job, log, log)
+      assert.equal(0, status)
+      local function doubled(n) return ("%d"):format(2 * n) end
+      assert.equal((once:gsub(number, doubled)), twice)
+    end
+    local a, b = file(("x\n"):rep(1000)), file(("xyz\n"):rep(1000))
+    local status, out = run("examples/sample_and_histogram.lua", a, b)
+    assert.equal(0, status)
+    assert.truthy(out:find("from 1 to 3", 1, true), out)
+  end)
+end)
+
+describe("parts", function()
+  after_each(cli.clean)
+
+  it("of --output are the job's reducers", function()
+    local job = file([[
+return require "luabatch".job {
+  reducers = 26,
+  partitioner = function(key) return key:byte() - 97 end,
+  mapper = function(_, line, emit) emit(line, 1) end,
+  reducer = function(key, values, emit) for _ in values do emit(key, 1) end end,
+}
+]], ".lua")
+    local dir = cli.path "/"
+    assert.same({ 0, "", "" }, { run("--output", dir, job, file("b\nz\nb\n")) })
+    assert.equal("b\t1\nb\t1\n", cli.read(dir .. "part-00001.txt"))
+    assert.equal("", cli.read(dir .. "part-00024.txt"))
+    assert.equal("z\t1\n", cli.read(dir .. "part-00025.txt"))
+    assert.is_nil(io.open(dir .. "part-00026.txt"))
   end)
 end)

@@ -80,6 +80,24 @@ describe("actions (seed " .. support.seed .. ")", function()
     edges, counts = lb.from({ 7, 7 }):histogram(3)
     assert.same({ 7, 7 }, edges)
     assert.same({ 2 }, counts)
+    edges, counts = lb.from({ math.mininteger, math.maxinteger }):histogram(2)
+    assert.equal(0.0, edges[2])
+    assert.same({ 1, 1 }, counts)
+  end)
+
+  it("histogram names itself when a record is no number, or NaN, or infinite", function()
+    local cases = {
+      { { 1, "x" }, 'histogram: a record is not a number but the string "x"' }, { { 1, 0 / 0, 2 }, "histogram: a record is NaN" },
+      { { 0 / 0 }, "histogram: a record is NaN" }, { { 1, 1 / 0 }, "histogram: numbers from 1" },
+    }
+    for i, case in ipairs(cases) do
+      for _, buckets in ipairs(i < 4 and { 3, { 0, 1, 2 } } or { 3 }) do
+        local ok, err = pcall(function() lb.from(case[1]):histogram(buckets) end)
+        assert.is_false(ok)
+        assert.truthy(tostring(err):find(case[2], 1, true), tostring(err))
+      end
+    end
+    assert.same({ 0, 1 }, (select(2, lb.from({ 1, 1 / 0 }):histogram { -1, 0, 3 })))
   end)
 
   it("count_by_key, count_by_value, collect_map, lookup", function()

@@ -1,6 +1,7 @@
 -- What is wrong is said at the caller's line, and names what is nearest.
 local lb = require "luabatch"
 local suggest = require "luabatch.suggest"
+local select = select -- busted gives its functions an environment that does not travel
 
 -- The message of a call that must fail, which must stand at this file.
 local function message(f, ...)
@@ -55,6 +56,50 @@ describe("misuse", function()
     assert.equal("sort_by_key", suggest.nearest("sortbykey", { "sort_by", "sort_by_key" }))
     assert.equal("value_counts", suggest.nearest("value_count", { "value_counts", "values" }))
     assert.is_nil(suggest.nearest("zebra", { "map", "filter" }))
+  end)
+
+  it("verbs by key need pairs, helpers on text need text", function()
+    local function f(a) return a end
+    local pair = lb.from_pairs { { 1, 2 } }
+    local calls = {
+      reduce_by_key = { f }, fold_by_key = { 0, f }, aggregate_by_key = { 0, f, f }, combine_by_key = { f, f, f },
+      group_by_key = {}, reduce_groups = { f }, subtract_by_key = { pair }, count_by_key = {}, join = { pair },
+      left_join = { pair }, right_join = { pair }, full_join = { pair }, semi_join = { pair }, anti_join = { pair },
+      cogroup = { pair }, map_values = { f }, flat_map_values = { f }, swap = {}, values = {}, keys = {},
+      collect_map = {}, lookup = { 1 }, sort_by_key = {},
+    }
+    for verb, arguments in pairs(calls) do
+      assert.equal(verb .. " needs pairs: map to key, value first",
+        message(function() local _ = ds[verb](ds, table.unpack(arguments)) end))
+    end
+    assert.equal("join needs pairs: map to key, value first", message(function() local _ = pair:join(ds) end))
+    assert.equal("cogroup needs pairs: map to key, value first", message(function() local _ = pair:cogroup(ds) end))
+    assert.equal(0, pair:subtract_by_key(lb.range(1)):count())
+    for verb, argument in pairs { words = 1, fields = ",", field = 1, grep = "x", lower = 1 } do
+      assert.equal(verb .. " needs text: one string a record", message(function() local _ = pair[verb](pair, argument) end))
+    end
+  end)
+
+  it("a dot instead of a colon, and setting fields", function()
+    assert.equal("map is a method: call it with ':', as in ds:map(...)", message(function() local _ = ds.map(print) end))
+    assert.equal("count is a method: call it with ':', as in ds:count(...)", message(function() local _ = ds.count() end))
+    assert.equal("a dataset is immutable; 'foo' cannot be set", message(function() ds.foo = 3 end))
+  end)
+
+  it("lists have no other keys", function()
+    assert.equal("bad argument 'list' to from (a list has no key \"a\")", message(function() lb.from { a = 1 } end))
+    assert.equal("bad argument 'list' to from_pairs (a list has no key \"a\")",
+      message(function() lb.from_pairs { a = 1 } end))
+    assert.equal("bad argument 'list' to from (a list has no key 0)", message(function() lb.from { [0] = "x", "y" } end))
+    assert.equal("bad argument 'list' to from (a list has no key 5)", message(function() lb.from { 1, [5] = 1 } end))
+    assert.equal(3, lb.from(table.pack(nil, 2, nil)):count())
+  end)
+
+  it("a pair may have nil as its value", function()
+    local with_nil = lb.from_pairs { { "a", nil }, { "b", 1 } }
+    assert.same({ 2, 2 }, with_nil:map(function(...) return select("#", ...) end):collect())
+    assert.same({ b = 1 }, with_nil:collect_map())
+    assert.same({ { "a", nil }, { "b", 1 } }, with_nil:filter(function() return true end):collect())
   end)
 
   it("functions that assign to what they capture are refused", function()

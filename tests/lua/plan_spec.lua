@@ -137,3 +137,65 @@ describe("settings", function()
     assert.equal(1000, n)
   end)
 end)
+
+describe("partitions", function()
+  after_each(support.clean)
+
+  local function parts(ds, verb)
+    local path = support.path "/"
+    ds[verb or "save_text"](ds, path)
+    local n = 0
+    for name in io.popen("ls '" .. path .. "'"):lines() do
+      if name:find("^part%-") then n = n + 1 end
+    end
+    return n
+  end
+
+  local function first(n) return n end
+  local function add(a, b) return a + b end
+  local pairs_ = lb.range(1000):key_by(function(n) return n % 100 end)
+
+  it("coalesce(1) is one, in input order", function()
+    local one = lb.range(20000):map(first):coalesce(1)
+    assert.equal(1, one:map_partitions(function(_, emit) emit(1) end):count())
+    assert.same(lb.range(20000):collect(), one:collect())
+    assert.equal(1, parts(one))
+  end)
+
+  it("that were asked for are the parts of a directory", function()
+    assert.equal(5, parts(pairs_:repartition(5)))
+    assert.equal(5, parts(pairs_:coalesce(5), "save"))
+    assert.equal(7, parts(pairs_:partition_by(7)))
+    assert.equal(6, parts(pairs_:reduce_by_key(add, { partitions = 6 })))
+    assert.equal(3, parts(pairs_:group_by_key { partitions = 3 }))
+    assert.equal(3, parts(pairs_:keys():value_counts { partitions = 3 }))
+    assert.equal(4, parts(pairs_:distinct { partitions = 4 }))
+    assert.equal(4, parts(pairs_:distinct():distinct { partitions = 4 }))
+    assert.equal(4, parts(pairs_:join(pairs_, { partitions = 4 })))
+    assert.equal(4, parts(pairs_:cogroup(pairs_, { partitions = 4 })))
+    assert.equal(4, parts(pairs_:subtract(pairs_, { partitions = 4 })))
+    assert.equal(2, parts(pairs_:reduce_groups(function(key, _, emit) emit(key, 1) end, { partitions = 2 })))
+  end)
+
+  it("are the parts of a job's directory", function()
+    local function pass(key, value, emit) emit(key or value, 1) end
+    local function sum(key, values, emit)
+      local n = 0
+      for v in values do n = n + v end
+      emit(key, n)
+    end
+    assert.equal(26, parts(lb.job({ mapper = pass, combiner = sum, reducer = sum, reducers = 26 }):dataset(pairs_)))
+    assert.equal(26, parts(lb.job({ mapper = pass, reducer = sum, reducers = 26 }):dataset(pairs_)))
+    assert.equal(64, parts(lb.job({ mapper = pass, reducer = sum, partitioner = function(key) return key end })
+      :dataset(pairs_)))
+  end)
+
+  it("stay through narrow verbs and end with wide ones", function()
+    local five = pairs_:repartition(5)
+    assert.equal(5, parts(five:map(function(k, v) return v, k end):filter(function(v) return v < 3 end)))
+    assert.equal(5, parts(five:keys():map(tostring):words():cache():uncache()))
+    assert.equal(5, parts(five:swap():map_values(first):sample(0.5)))
+    assert.equal(1, parts(five:limit(10)))
+    assert.equal(1, parts(five:reduce_by_key(add)))
+  end)
+end)

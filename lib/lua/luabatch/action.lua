@@ -186,6 +186,7 @@ end
 --- How often each key occurs.
 -- @return table from key to number
 function action:count_by_key()
+  check.pairs("count_by_key", self._node)
   local keys = { op = "project", picks = { 1 }, inputs = { pairs_of(self, "count_by_key") }, columns = 1 }
   return counts("count_by_key", keys)
 end
@@ -198,12 +199,14 @@ end
 
 --- Pairs as a table; of several values for a key the last one stays.
 function action:collect_map()
+  check.pairs("collect_map", self._node)
   return table_of(stored("collect_map", pairs_of(self, "collect_map")), "collect_map")
 end
 
 --- The values of one key, in order.
 -- @return list
 function action:lookup(key)
+  check.pairs("lookup", self._node)
   local node = {
     op = "filter", fn = builtin.key_is(key), label = "lookup", inputs = { pairs_of(self, "lookup") },
     columns = self._node.columns,
@@ -277,14 +280,19 @@ function action:histogram(buckets)
   local edges = buckets
   if type(buckets) == "number" then
     local n = check.integer("histogram", "buckets", buckets, 1)
-    local range = folded(self, "histogram", builtin.stats)
+    local range = folded(self, "histogram", builtin.bounds)
     if not range then return {}, {} end
     local low, high = range.min, range.max
+    -- As floats: the distance of two integers may not fit one.
+    local width = (high + 0.0) - (low + 0.0)
+    if width - width ~= 0 then
+      error(("histogram: numbers from %s to %s have no buckets of equal width; give their edges"):format(low, high), 0)
+    end
     if low == high then
       edges = { low, high }
     else
       edges = { low }
-      for i = 1, n - 1 do edges[i + 1] = low + (high - low) * i / n end
+      for i = 1, n - 1 do edges[i + 1] = low + width * i / n end
       edges[n + 1] = high
     end
   elseif type(buckets) ~= "table" or #buckets < 2 then

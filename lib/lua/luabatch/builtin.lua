@@ -27,6 +27,12 @@ end
 --- The first column.
 function builtin.first(value) return value end
 
+--- The columns, and a nil value where there is a key only.
+function builtin.pair(key, ...)
+  if select("#", ...) == 0 then return key, nil end
+  return key, ...
+end
+
 --- All columns but the first.
 function builtin.rest(_, ...) return ... end
 
@@ -200,12 +206,28 @@ builtin.stats = {
   end,
 }
 
+--- The least and the greatest number, for a histogram.
+local function bounds_step(state, value)
+  if number(value, "histogram") ~= value then error("histogram: a record is NaN", 0) end
+  state.min, state.max = math.min(state.min, value), math.max(state.max, value)
+  return state
+end
+
+builtin.bounds = {
+  create = function(value) return bounds_step({ min = value, max = value }, value) end,
+  step = bounds_step,
+  merge = function(a, b)
+    a.min, a.max = math.min(a.min, b.min), math.max(a.max, b.max)
+    return a
+  end,
+}
+
 --- A fold that counts values between ascending edges: bucket i is [edge i, edge i+1), the last one closed.
 -- @param edges list of at least two ascending numbers
 function builtin.histogram(edges)
   local n = #edges - 1
   local function step(counts, value)
-    if type(value) ~= "number" then error("histogram: a record is a " .. type(value), 0) end
+    if number(value, "histogram") ~= value then error("histogram: a record is NaN", 0) end
     if value >= edges[1] and value <= edges[n + 1] then
       local low, high = 1, n
       while low < high do

@@ -5,12 +5,16 @@ local check = {}
 -- What the sources of this library's files start with, so that their frames can be told from the user's.
 local library = debug.getinfo(1, "S").source:match("^(.*)check%.lua$")
 
+--- The script that runs, set by the program. A call that ends a script, `return lb.text(...)`, is a tail call and has left
+-- no frame; then the script is all that can be said.
+check.script = nil
+
 -- "job.lua:12: " of the innermost frame that is neither C nor ours.
 local function caller()
   local level = 2
   while true do
     local info = debug.getinfo(level, "Sl")
-    if not info then return "" end
+    if not info then return check.script and check.script .. ": " or "" end
     if info.what ~= "C" and info.source:sub(1, #library) ~= library then
       return info.currentline > 0 and ("%s:%d: "):format(info.short_src, info.currentline) or ""
     end
@@ -33,6 +37,16 @@ function check.bad(verb, name, expected, value)
   local got = type(value)
   if got == "number" then got = tostring(value) end
   check.misuse("bad argument '%s' to %s (%s expected, got %s)", name, verb, expected, got)
+end
+
+--- Checks that a node's records can be pairs: they are not known to have one column only.
+function check.pairs(verb, node)
+  if node.columns == 1 then check.misuse("%s needs pairs: map to key, value first", verb) end
+end
+
+--- Checks that a node's records can be strings: they are not known to have several columns.
+function check.text(verb, node)
+  if node.columns and node.columns > 1 then check.misuse("%s needs text: one string a record", verb) end
 end
 
 --- Checks for a function.

@@ -73,8 +73,8 @@ local function set_option(options, name, text, source)
         require("luabatch.suggest").hint(text, spec.choices))
     end
   end
-  local value, expected = require("luabatch.runtime").parse_setting(name, text)
-  if value == nil then return nil, ("%s: %s expected, got '%s'"):format(source, expected, text) end
+  local value, expected, hint = require("luabatch.runtime").parse_setting(name, text)
+  if value == nil then return nil, ("%s: %s expected, got '%s'%s"):format(source, expected, text, hint or "") end
   if value == "" then return nil, ("%s wants a value"):format(source) end
   options[name] = value
   return true
@@ -171,6 +171,17 @@ local function read_arguments(argv)
   return options, i
 end
 
+-- How to tell of arguments that could not be read.
+local function errors_format(argv)
+  local format = os.getenv("LUABATCH_ERRORS")
+  for i, arg in ipairs(argv) do
+    if arg == "--" or arg == "-e" then break end
+    if arg == "--errors" then format = argv[i + 1] end
+    format = arg:match("^%-%-errors=(.*)$") or format
+  end
+  return format
+end
+
 -- Messages.
 
 -- What went wrong as fields: first line, and the lines of detail that the engine adds.
@@ -201,8 +212,9 @@ local function traceback()
   local lines = {}
   for line in debug.traceback("", 3):gmatch("[^\n]+") do
     if not line:find("%[luabatch%]") and not line:find("stack traceback:", 1, true)
-      and not line:find("^%s*%[C%]") then
+      and not line:find("^%s*%[C%]") and not line:find("^%s*%(%.%.%.tail calls%.%.%.%)$") then
       lines[#lines + 1] = "  " .. line:gsub("\t", "  "):gsub("in local 'chunk'$", "in main chunk")
+        :gsub("in upvalue 'command_line_expression'$", "in main chunk")
     end
   end
   return #lines > 0 and "\n  stack traceback:\n" .. table.concat(lines, "\n") or ""
@@ -274,10 +286,12 @@ local function configure(options, program)
     local seconds = program.clock() - started
     local counters = core.counters()
     if options.stats == "json" then
-      io.stderr:write(core.format({
+      local fields = core.format({
         action = action, seconds = seconds, peak_bytes = info.peak_bytes, spilled_bytes = info.spilled_bytes,
-        plan = info.description, counters = counters,
-      }, "json"), "\n")
+        plan = info.description,
+      }, "json")
+      -- An empty table would be written as a list.
+      io.stderr:write('{"counters":', next(counters) and core.format(counters, "json") or "{}", ",", fields:sub(2), "\n")
       return
     end
     io.stderr:write(("%s: %.3f s, peak memory %s, spilled %s\n"):format(action, seconds, bytes_text(info.peak_bytes or 0),
@@ -300,6 +314,10 @@ end
 -- Runs a job over the inputs among its arguments.
 local function run_job(options, program, job, args)
   local values, inputs = job:parse(args, function(arg, next_arg)
+    if arg == "-h" then
+      options.help = true
+      return 1
+    end
     if arg:sub(1, 2) ~= "--" then return nil, ("unknown option %s"):format(arg) end
     local name = arg:match("^%-%-([^=]+)")
     if not long[name] then
@@ -332,25 +350,30 @@ local function show_results(options, results)
   local display = require "luabatch.display"
   local scalars = results.n > 1
   for i = 1, results.n do scalars = scalars and type(results[i]) ~= "table" and type(results[i]) ~= "userdata" end
-  local write, file = write_out, nil
-  if options.output then
-    local message
-    file, message = io.open(options.output, "w")
-    if not file then error(failure(USAGE, "%s", message), 0) end
-    write = function(text)
-      local ok, reason = file:write(text)
-      if not ok then error(failure(RESOURCE, "%s: %s", options.output, reason), 0) end
-    end
-  end
+  local rows = {}
+  local function line(text) rows[#rows + 1] = { text } end
+  local write = options.output and line or function(text) write_out(text .. "\n") end
   if scalars then
-    display.value({ table.move(results, 1, results.n, 1, {}) }, format, write)
+    write(display.line(results, results.n, format))
   else
     for i = 1, results.n do display.value(results[i], format, write) end
   end
-  if file then
-    local ok, reason = file:close()
-    if not ok then error(failure(RESOURCE, "%s: %s", options.output, reason), 0) end
-  end
+  if not options.output then return end
+  -- The lines go the way of a dataset's records: the file appears whole, compressed by its name, or not at all.
+  local runtime = require "luabatch.runtime"
+  local sink = runtime.write_sink(options.output, format, { mode = "overwrite" })
+  runtime.run("output", { op = "list", rows = rows, columns = 1 }, function(b, stream, node)
+    local n = sink(b, stream, node)
+    b.nodes[n].format = "text"
+    return n
+  end)
+end
+
+-- A table that was meant as a job.
+local function is_plain_job(value)
+  if type(value) ~= "table" or getmetatable(value) then return false end
+  return type(value.mapper) == "function" or type(value.reducer) == "function"
+    or type(value.steps) == "table" and is_plain_job(value.steps[1])
 end
 
 -- Does what the script's results ask for.
@@ -362,6 +385,9 @@ local function finish(options, program, results, args)
     run_job(options, program, first, args)
   elseif dataset and dataset.is(first) then
     print_dataset(options, first, "output")
+  elseif is_plain_job(first) then
+    error(failure(1, "%s returns a plain table, which is no job; write: return lb.job{...}",
+      options.chunk and "the chunk" or arg[0]), 0)
   elseif options.chunk and results.n > 0 then
     show_results(options, results)
   end
@@ -370,9 +396,12 @@ end
 -- Loads the script or the chunk. Gives a function, or nil and a failure.
 local function load_script(options, path)
   if options.chunk then
-    local chunk, unfinished = load("return " .. options.chunk, "=(command line)", "t")
-    local message
-    if not chunk then chunk, message = load(options.chunk, "=(command line)", "t") end
+    -- Without the nil a call would be a tail call, and errors in it would have no position.
+    local command_line_expression, unfinished = load("return nil, " .. options.chunk, "=(command line)", "t")
+    if command_line_expression then
+      return function(...) return select(2, command_line_expression(...)) end
+    end
+    local chunk, message = load(options.chunk, "=(command line)", "t")
     -- An expression that only lacks its end was meant as one.
     if not chunk and unfinished:find("<eof>$") then message = unfinished end
     if not chunk then return nil, failure(COMPILE, "%s", message) end
@@ -408,7 +437,7 @@ end
 function cli.main(argv, program)
   local options, script = read_arguments(argv)
   if not options then
-    report({}, USAGE, script)
+    report({ errors = errors_format(argv) }, USAGE, script)
     return USAGE
   end
   if options.version then
@@ -430,6 +459,7 @@ function cli.main(argv, program)
     path = "-"
   end
   local args = set_arg(argv, program, script)
+  require("luabatch.check").script = options.chunk and "(command line)" or path ~= "-" and path or nil
 
   local ok, err = xpcall(function()
     configure(options, program)
@@ -438,7 +468,12 @@ function cli.main(argv, program)
       lb = require "luabatch"
       _G.lb = lb -- luacheck: globals lb
     end
-    for _, name in ipairs(options.modules) do _G[name] = require(name) end
+    for _, name in ipairs(options.modules) do
+      -- Called from C, for a message of `require` itself would stand at this line.
+      local loaded, module = xpcall(require, handler, name)
+      if not loaded then error(module, 0) end
+      _G[name] = module
+    end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
     finish(options, program, table.pack(chunk((table.unpack or unpack)(args))), args) -- luacheck: globals unpack

@@ -133,17 +133,20 @@ end
 
 --- The keys of pairs.
 function Dataset:keys()
+  check.pairs("keys", self._node)
   return pick(self, { 1 })
 end
 
 --- The values of pairs.
 function Dataset:values()
+  check.pairs("values", self._node)
   if self._node.columns == 2 or self._node.names then return pick(self, { 2 }) end
   return derive(self, "map", { fn = builtin.rest, label = "values" })
 end
 
 --- Values and keys change places.
 function Dataset:swap()
+  check.pairs("swap", self._node)
   if self._node.columns == 2 or self._node.names then return pick(self, { 2, 1 }) end
   return derive(self, "map", { fn = builtin.swap, label = "swap", columns = 2 })
 end
@@ -152,6 +155,7 @@ end
 -- @param f function(value...) -> values
 -- @usage lb.from_pairs({ { "a", 1 } }):map_values(function(v) return v + 1 end):show()
 function Dataset:map_values(f, options)
+  check.pairs("map_values", self._node)
   check.func("map_values", "f", f)
   options = check.options("map_values", options, on_error)
   return derive(self, "map_values", { fn = f, on_error = options.on_error })
@@ -160,6 +164,7 @@ end
 --- As flat_map for the value; each result is a pair with the key.
 -- @param f function(value..., emit)
 function Dataset:flat_map_values(f, options)
+  check.pairs("flat_map_values", self._node)
   check.func("flat_map_values", "f", f)
   options = check.options("flat_map_values", options, on_error)
   return derive(self, "flat_map_values", { fn = f, on_error = options.on_error })
@@ -169,12 +174,14 @@ end
 
 --- The words of each line: runs of bytes other than blanks.
 function Dataset:words()
+  check.text("words", self._node)
   return derive(self, "words", { columns = 1 })
 end
 
 --- The fields of each line, as columns.
 -- @param sep separator, a plain string; nil: runs of blanks, as in awk
 function Dataset:fields(sep)
+  check.text("fields", self._node)
   if sep ~= nil and check.string("fields", "sep", sep) == "" then
     check.misuse("bad argument 'sep' to fields (it must not be empty)")
   end
@@ -186,6 +193,7 @@ end
 -- @param sep as for `fields`
 -- @usage lb.text("access.log"):field(7):value_counts():show()
 function Dataset:field(n, sep)
+  check.text("field", self._node)
   n = check.integer("field", "n", n, 1)
   if sep ~= nil and check.string("field", "sep", sep) == "" then
     check.misuse("bad argument 'sep' to field (it must not be empty)")
@@ -195,6 +203,7 @@ end
 
 --- The lines in which string.find finds a Lua pattern.
 function Dataset:grep(pattern)
+  check.text("grep", self._node)
   check.string("grep", "pattern", pattern)
   local ok, message = pcall(string.find, "", pattern)
   if not ok then check.misuse("bad argument 'pattern' to grep (%s)", tostring(message)) end
@@ -203,6 +212,7 @@ end
 
 --- string.lower of each line.
 function Dataset:lower()
+  check.text("lower", self._node)
   return derive(self, "lower", { columns = self._node.columns })
 end
 
@@ -325,6 +335,7 @@ end
 --- Sorts pairs by their keys.
 -- @param options `{desc = true}` for descending order
 function Dataset:sort_by_key(options)
+  check.pairs("sort_by_key", self._node)
   options = check.options("sort_by_key", options, { desc = "boolean" })
   return derive(self, "sort_by_key", { descending = options.desc, columns = self._node.columns })
 end
@@ -335,6 +346,7 @@ end
 -- @param f function(a, b) -> value, associative and commutative
 -- @usage ds:reduce_by_key(function(a, b) return a + b end)
 function Dataset:reduce_by_key(f, options)
+  check.pairs("reduce_by_key", self._node)
   check.func("reduce_by_key", "f", f)
   options = check.options("reduce_by_key", options, by_key_function)
   return derive(self, "reduce_by_key", {
@@ -344,6 +356,7 @@ end
 
 --- As reduce_by_key, and `f(zero, value)` of what comes out, once for each key.
 function Dataset:fold_by_key(zero, f, options)
+  check.pairs("fold_by_key", self._node)
   check.func("fold_by_key", "f", f)
   options = check.options("fold_by_key", options, by_key_function)
   local reduced = derive(self, "reduce_by_key", {
@@ -359,6 +372,7 @@ end
 -- @param seq function(state, value) -> state
 -- @param comb function(state, state) -> state
 function Dataset:aggregate_by_key(zero, seq, comb, options)
+  check.pairs("aggregate_by_key", self._node)
   check.func("aggregate_by_key", "seq", seq)
   check.func("aggregate_by_key", "comb", comb)
   options = check.options("aggregate_by_key", options, by_key_function)
@@ -373,6 +387,7 @@ end
 -- @param merge_value function(state, value) -> state
 -- @param merge_combiners function(state, state) -> state
 function Dataset:combine_by_key(create, merge_value, merge_combiners, options)
+  check.pairs("combine_by_key", self._node)
   check.func("combine_by_key", "create", create)
   check.func("combine_by_key", "merge_value", merge_value)
   check.func("combine_by_key", "merge_combiners", merge_combiners)
@@ -385,6 +400,7 @@ end
 
 --- Pairs of a key and the list of its values, in input order.
 function Dataset:group_by_key(options)
+  check.pairs("group_by_key", self._node)
   options = check.options("group_by_key", options, by_key)
   return derive(self, "group_by_key", { partitions = options.partitions, columns = 2 })
 end
@@ -401,6 +417,7 @@ end
 -- @param options `{sort_values = true}`: values come in their order; otherwise in input order
 -- @usage ds:reduce_groups(function(key, values, emit) emit(key, values()) end)
 function Dataset:reduce_groups(f, options)
+  check.pairs("reduce_groups", self._node)
   check.func("reduce_groups", "f", f)
   options = check.options("reduce_groups", options, {
     sort_values = "boolean", partitions = "integer", on_error = { "fail", "skip" },
@@ -413,6 +430,7 @@ end
 
 --- The pairs whose key the other dataset has not.
 function Dataset:subtract_by_key(other, options)
+  check.pairs("subtract_by_key", self._node)
   local node = check_dataset("subtract_by_key", "other", other)
   options = check.options("subtract_by_key", options, by_key)
   return derive(self, "subtract_by_key", {
@@ -427,7 +445,10 @@ local function join(self, verb, kind, other, options)
   if self._node.names or type(options) == "table" and options.on ~= nil then
     return require("luabatch.row").join(self, other, options, verb)
   end
+  check.pairs(verb, self._node)
   local node = check_dataset(verb, "other", other)
+  -- Of the other's records these two want no more than the key.
+  if kind ~= "semi" and kind ~= "anti" then check.pairs(verb, node) end
   options = check.options(verb, options, by_key)
   return derive(self, "join", {
     inputs = { self._node, node }, partitions = options.partitions, kind = kind, label = verb,
@@ -480,6 +501,7 @@ function Dataset:cogroup(...)
   for i = 2, #others do
     inputs[i + 1] = check_dataset("cogroup", ("other[%d]"):format(i), others[i])
   end
+  for _, node in ipairs(inputs) do check.pairs("cogroup", node) end
   options = check.options("cogroup", options, by_key)
   return derive(self, "cogroup", {
     inputs = inputs, partitions = options.partitions, columns = #inputs + 1,
@@ -520,14 +542,22 @@ local row_verbs = {
 local is_row_verb = {}
 for _, name in ipairs(row_verbs) do is_row_verb[name] = true end
 
-function meta.__index(_, name)
-  local verb = Dataset[name]
-  if verb then return verb end
-  local actions = is_row_verb[name] and require("luabatch.row") or require("luabatch.action")
-  if actions[name] then
-    Dataset[name] = actions[name]
-    return actions[name]
+-- What a user gets as ds.name: the method, which tells when it was not called with a colon.
+local methods_given = {}
+
+local function given(name, method)
+  methods_given[name] = function(self, ...)
+    if not dataset.is(self) then check.misuse("%s is a method: call it with ':', as in ds:%s(...)", name, name) end
+    return method(self, ...)
   end
+  return methods_given[name]
+end
+
+function meta.__index(_, name)
+  if methods_given[name] then return methods_given[name] end
+  local actions = is_row_verb[name] and require("luabatch.row") or require("luabatch.action")
+  local method = Dataset[name] or actions[name]
+  if method then return given(name, method) end
   local names = { table.unpack(row_verbs) }
   for _, methods in ipairs { Dataset, actions } do
     for known in pairs(methods) do names[#names + 1] = known end
@@ -535,6 +565,10 @@ function meta.__index(_, name)
   table.sort(names)
   check.misuse("a dataset has no verb '%s'%s", tostring(name),
     require("luabatch.suggest").hint(tostring(name), names))
+end
+
+function meta.__newindex(_, name)
+  check.misuse("a dataset is immutable; '%s' cannot be set", tostring(name))
 end
 
 function meta.__tostring(self)

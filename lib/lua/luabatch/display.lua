@@ -95,8 +95,11 @@ function display.plan(node, mode)
   return table.concat(parts, "\n")
 end
 
--- One record, of columns 1..n, as a line.
-local function line(record, n, format)
+--- One record, of columns 1..n, as a line without its end.
+-- @param record list, which may have holes
+-- @param n number of columns
+-- @param format "text", "json", "csv" or "lua"
+function display.line(record, n, format)
   if format == "json" and n > 1 then
     -- Written by column: an array with nils inside stays whole.
     local parts = {}
@@ -144,17 +147,17 @@ end
 --- What a chunk returned, as lines: a table by its records, anything else as it is.
 -- @param value the value
 -- @param format "text", "json", "csv" or "lua"
--- @param write function(text) called for each line
+-- @param write function(text) called for each line, which has no newline
 function display.value(value, format, write)
   local kind = type(value)
   if kind == "table" and not (getmetatable(value) and getmetatable(value).__tostring) then
     for _, record in ipairs(display.records(value)) do
-      write(line(record, record.n, format) .. "\n")
+      write(display.line(record, record.n, format))
     end
   elseif kind == "function" or kind == "userdata" or kind == "thread" or kind == "table" then
-    write(tostring(value) .. "\n")
+    write(tostring(value))
   else
-    write(core.format(value, format) .. "\n")
+    write(core.format(value, format))
   end
 end
 

@@ -159,6 +159,7 @@ function Job:parse(args, other)
     name = name or arg:match("^%-%-(.+)$")
     local key = name and (values[name] ~= nil and name or name:gsub("%-", "_"))
     local negated = name and name:match("^no%-(.+)$")
+    if negated and self.options[negated] == nil then negated = negated:gsub("%-", "_") end
     if not name and (arg == "-" or arg:sub(1, 1) ~= "-") then
       inputs[#inputs + 1] = arg
     elseif name and values[key] ~= nil then

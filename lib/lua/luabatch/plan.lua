@@ -262,12 +262,7 @@ function lower.repartition(b, node)
   })
 end
 
-function lower.coalesce(b, node)
-  if node.n > 1 then return lower.repartition(b, node) end
-  return sorted(b, node, b:input(node), {
-    partitions = 1, by = "none", key = "none", keep_key = true,
-  })
-end
+lower.coalesce = lower.repartition
 
 -- Adds the partition number that fn(key, n) gives in front of the record.
 local function partition(b, stream, fn, n, label)

@@ -127,8 +127,9 @@ end
 
 --- Distinct records of distinct records are they themselves.
 function rules.merge_distincts(node)
-  if node.op == "distinct" and node.inputs[1].op == "distinct" then return node.inputs[1] end
-  return node
+  local input = node.inputs and node.inputs[1]
+  if node.op ~= "distinct" or input.op ~= "distinct" then return node end
+  return with(input, { partitions = node.partitions or input.partitions })
 end
 
 --- Unions of unions are one union.

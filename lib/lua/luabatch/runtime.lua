@@ -22,7 +22,7 @@ function runtime.parse_size(text)
 end
 
 --- Reads a setting from text.
--- @return value, or nil and what was expected
+-- @return value, or nil, what was expected, and maybe a hint
 function runtime.parse_setting(name, text)
   if name == "threads" then
     local n = math.tointeger(tonumber(text))
@@ -30,6 +30,9 @@ function runtime.parse_setting(name, text)
     return nil, "a number of threads from 1 to 1024"
   elseif name == "memory" then
     local bytes = runtime.parse_size(text)
+    if bytes and bytes < 1024 ^ 2 and tonumber(text) then
+      return nil, "a size such as 512M or 2G", ("; did you mean '%sM'?"):format(text)
+    end
     if bytes then return bytes end
     return nil, "a size such as 512M or 2G"
   end
@@ -43,10 +46,10 @@ local function setting(name)
     local variable = "LUABATCH_" .. name:upper()
     local text = os.getenv(variable)
     if text and text ~= "" then
-      local message
-      value, message = runtime.parse_setting(name, text)
+      local message, hint
+      value, message, hint = runtime.parse_setting(name, text)
       if value == nil then
-        error(("%s: %s expected, got '%s'"):format(variable, message, text), 0)
+        error(("%s: %s expected, got '%s'%s"):format(variable, message, text, hint or ""), 0)
       end
       runtime.settings[name] = value
     end
@@ -113,8 +116,28 @@ function runtime.wanted(path, mode)
 end
 
 local compressions = { gz = "gzip", zst = "zstd", lz4 = "lz4", bz2 = "bzip2" }
--- After these a directory has a part for each partition.
+
+-- A directory has a part for each partition after these,
 local partitioned = { repartition = true, coalesce = true, partition_by = true }
+-- and after these when their number was asked for (or a partitioner was given).
+local shuffles = {
+  reduce_by_key = true, combine_by_key = true, value_counts = true, sum_by_key = true, count_groups = true,
+  group_by_key = true, groups = true, distinct = true, intersection = true, subtract = true, subtract_by_key = true,
+  join = true, cogroup = true,
+}
+-- These leave each record in its partition.
+local narrow = {
+  words = true, lower = true, fields = true, field = true, grep = true, sample = true, pipe = true, project = true,
+  map = true, flat_map = true, filter = true, map_values = true, flat_map_values = true, map_partitions = true,
+  key_by = true, mapper = true, cartesian = true,
+}
+
+-- Whether the partitions in which a node's records arrive are ones the user asked for.
+local function has_partitions(node)
+  while narrow[node.op] or node.op == "cache" and node.cache.off do node = node.inputs[1] end
+  return partitioned[node.op] or shuffles[node.op] and (node.partitions or node.partitioner) ~= nil
+end
+
 local extensions = { gzip = ".gz", zstd = ".zst", lz4 = ".lz4", bzip2 = ".bz2" }
 
 --- Makes the sink that writes records.
@@ -134,7 +157,7 @@ function runtime.write_sink(path, format, options)
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
       extension = extension, names = (format == "csv" or format == "json") and node.names or nil,
-      header = header, part_per_morsel = partitioned[node.op],
+      header = header, part_per_morsel = has_partitions(node) or nil,
     }
   end
 end

@@ -1,6 +1,7 @@
 --- Sources: where datasets begin.
 -- @module luabatch
 local core = require "luabatch.core"
+local builtin = require "luabatch.builtin"
 local check = require "luabatch.check"
 local dataset = require "luabatch.dataset"
 
@@ -73,10 +74,26 @@ function source.range(first, last, step)
   return dataset.new { op = "range", first = first, last = last, step = step, columns = 1 }
 end
 
--- Values must be ones that can be records; the path to what cannot is in the message.
-local function check_values(verb, list)
+-- The number of elements of a list; other keys would be lost silently. What table.pack gives has its length in `n`.
+local function length(verb, list)
   if type(list) ~= "table" then check.bad(verb, "list", "table", list) end
-  local ok, message = pcall(core.encode, list)
+  local n = #list
+  local packed = math.type(list.n) == "integer" and list.n >= n
+  if packed then n = list.n end
+  for key in pairs(list) do
+    if not (math.type(key) == "integer" and key >= 1 and key <= n or packed and key == "n") then
+      check.misuse("bad argument 'list' to %s (a list has no key %s%s)", verb,
+        type(key) == "string" and ("%q"):format(key) or tostring(key),
+        list == _G.arg and "; the arguments alone are {table.unpack(arg)}" or "")
+    end
+  end
+  return n
+end
+
+-- Values must be ones that can be records; the path to what cannot is in the message.
+local function check_values(verb, list, n)
+  local values = n == #list and list or { (table.unpack or unpack)(list, 1, n) } -- luacheck: globals unpack
+  local ok, message = pcall(core.encode, values)
   if not ok then
     check.misuse("bad argument 'list' to %s (%s)", verb, tostring(message))
   end
@@ -114,13 +131,14 @@ local function row_types(list)
 end
 
 --- The elements of a list, one record each. Tables with string keys become rows, whose columns are all their keys.
--- @param list values: nil, booleans, numbers, strings and tables of these
+-- @param list values: nil, booleans, numbers, strings and tables of these; `n`, as table.pack sets it, is its length
 -- @return dataset of values or rows
 -- @usage lb.from({ 3, 1, 2 }):sort_by():show()
 function source.from(list)
-  check_values("from", list)
+  local n = length("from", list)
+  check_values("from", list, n)
   local rows = {}
-  for i = 1, #list do rows[i] = { list[i] } end
+  for i = 1, n do rows[i] = { list[i] } end
   local node = { op = "list", rows = rows, columns = 1 }
   local names = row_names(list)
   if names then
@@ -132,21 +150,29 @@ function source.from(list)
 end
 
 --- Pairs (or longer tuples) from a list of lists.
--- @param list `{ {key, value}, ... }`
+-- @param list `{ {key, value}, ... }`; where a value is missing it is nil
 -- @return dataset of pairs
 -- @usage lb.from_pairs({ {"a", 1}, {"b", 2} }):map_values(function(v) return v * 2 end):show()
 function source.from_pairs(list)
-  check_values("from_pairs", list)
-  local rows, columns = {}, nil
-  for i = 1, #list do
+  local rows, columns, short = {}, nil, false
+  local n = length("from_pairs", list)
+  check_values("from_pairs", list, n)
+  for i = 1, n do
     local pair = list[i]
     if type(pair) ~= "table" or #pair == 0 then
       check.bad("from_pairs", ("list[%d]"):format(i), "list of a key and values", pair)
     end
     rows[i] = { (table.unpack or unpack)(pair, 1, #pair) } -- luacheck: globals unpack
-    if i == 1 then columns = #pair elseif columns ~= #pair then columns = nil end
+    -- { key, nil } is the same list as { key }.
+    local width = math.max(#pair, 2)
+    short = short or #pair < width
+    if i == 1 then columns = width elseif columns ~= width then columns = nil end
   end
-  return dataset.new { op = "list", rows = rows, columns = columns or (#list == 0 and 2 or nil) }
+  local node = { op = "list", rows = rows, columns = not short and (columns or n == 0 and 2) or nil }
+  if short then
+    node = { op = "map", fn = builtin.pair, label = "from_pairs", inputs = { node }, columns = columns }
+  end
+  return dataset.new(node)
 end
 
 return source

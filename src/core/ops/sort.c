@@ -209,6 +209,23 @@ static lb_status put_key(const struct sort_shared *shared, struct sort_local *st
                               err);
 }
 
+/* A key's partition is that of its open form, so that verbs which close keys (joins, sort_values) divide
+ * them as all others do. Only strings have two forms. */
+static lb_status hash_partition(const struct sort_shared *shared, struct sort_local *state,
+                                const struct lb_batch *batch, uint32_t first, uint32_t row,
+                                size_t group_size, uint32_t *partition, struct lb_error *err)
+{
+    const char *key = state->key.data;
+    if (shared->closed && group_size > 0 && key[0] == LB_KEY_STRING) {
+        state->record.size = 0;
+        LB_TRY(lb_key_put_column(&state->record, &batch->columns[first], row, false, err));
+        key = state->record.data;
+        group_size = state->record.size;
+    }
+    *partition = (uint32_t)(lb_hash_bytes(key, group_size) % shared->n_partitions);
+    return LB_OK;
+}
+
 static lb_status push_row(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
                           struct lb_error *err)
 {
@@ -236,7 +253,7 @@ static lb_status push_row(struct lb_op_local *local, const struct lb_batch *batc
     for (uint32_t i = first + 1; shared->values && i < batch->n_columns; i++)
         LB_TRY(lb_key_put_column(&state->key, &batch->columns[i], row, true, err));
     if (shared->by == BY_HASH)
-        partition = (uint32_t)(lb_hash_bytes(state->key.data, group_size) % shared->n_partitions);
+        LB_TRY(hash_partition(shared, state, batch, first, row, group_size, &partition, err));
     else if (shared->by == BY_TURN)
         partition = (uint32_t)((sequence + (sequence >> 40)) % shared->n_partitions);
     uint32_t column = first + (shared->keep_key || shared->key == KEY_COLUMNS ? 0 : 1);
