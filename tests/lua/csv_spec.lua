@@ -1,6 +1,6 @@
 -- Delimited text as rows.
 local lb = require "luabatch"
-local support = require "support"
+local support = require "tests.lua.support"
 
 local function message(f)
   local ok, text = pcall(f)

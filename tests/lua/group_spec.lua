@@ -1,6 +1,6 @@
 -- Groups of rows, against loops and against sqlite3.
 local lb = require "luabatch"
-local support = require "support"
+local support = require "tests.lua.support"
 
 local function random_rows(n)
   return support.list(n, function(i)

@@ -1,6 +1,6 @@
 -- Joins of rows, against nested loops.
 local lb = require "luabatch"
-local support = require "support"
+local support = require "tests.lua.support"
 
 local function maybe(value) return math.random(6) > 1 and value or nil end
 

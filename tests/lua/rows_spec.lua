@@ -1,6 +1,6 @@
 -- Verbs of rows, against loops over the list of rows.
 local lb = require "luabatch"
-local support = require "support"
+local support = require "tests.lua.support"
 
 local function random_rows(n)
   return support.list(n, function(i)
