@@ -203,7 +203,8 @@ static int raise_restart(lua_State *L, struct execution *x)
     uint32_t node = 0;
     const char *data = NULL;
     size_t size = 0;
-    lua_settop(L, 3); /* plan, options, the execution: what is left of it goes with its collection */
+    lua_settop(L,
+               3); /* plan, options, the execution: what is left of it goes with its collection */
     if (!lb_plan_restart(x->plan, &node, &data, &size))
         return fail(L, x);
     lua_createtable(L, 0, 3);
@@ -250,8 +251,7 @@ int lb_lua_execute(lua_State *L)
         status = lb_plan_execute(x->plan, x->run, &x->err);
     if (status == LB_RESTART)
         return raise_restart(L, x);
-    if (status != LB_OK ||
-        lb_plan_describe(x->plan, true, &x->bytes, &x->err) != LB_OK)
+    if (status != LB_OK || lb_plan_describe(x->plan, true, &x->bytes, &x->err) != LB_OK)
         return fail(L, x);
 
     push_results(L, x);

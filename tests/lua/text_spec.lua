@@ -109,7 +109,6 @@ describe("text (seed " .. support.seed .. ")", function()
   end)
 
   it("fields gives each record its own length", function()
-    local select = select
     local lines = support.list(500, function()
       local words = support.list(math.random(0, 9), function() return support.word() end)
       return table.concat(words, " ")

@@ -429,7 +429,7 @@ end
 -- @param path as for save_text
 -- @param options as for save_text, and `header` (false: no line of names)
 -- @return number of records
--- @usage lb.json("events.jsonl"):select("id", "kind"):save_csv("events.csv")
+-- @usage lb.csv("events.csv.gz"):select("id", "kind"):save_csv("events.csv")
 function action:save_csv(path, options)
   return save(self, "save_csv", path, "csv", options)
 end

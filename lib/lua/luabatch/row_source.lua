@@ -80,7 +80,7 @@ end
 
 --- Rows of comma-separated files.
 -- @param path a file, a directory, a glob, or a list of those; as for `text`
--- @param options `header` (false: the first line is a row; columns are then c1, c2, ... or those of `columns`), `sep`, `quote`,
+-- @param options `header` (false: the first line is a row; columns are then column1, column2, ... or those of `columns`), `sep`, `quote`,
 --   `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null` (list of
 --   texts that stand for nil, default `{""}`), `on_bad` ("fail" or "skip")
 -- @return dataset of rows. A type that is not declared is found from a sample and widened when a later value does not fit

@@ -27,15 +27,15 @@ lb_status lb_worker_host(struct lb_worker *worker, void **host_state, struct lb_
     return LB_OK;
 }
 
-static pthread_mutex_t skip_lock = PTHREAD_MUTEX_INITIALIZER; /* of what runs keep of skipped records */
+static pthread_mutex_t skip_lock =
+    PTHREAD_MUTEX_INITIALIZER; /* of what runs keep of skipped records */
 
 bool lb_run_skip(struct lb_worker *worker, uint64_t n)
 {
     struct lb_run *run = worker->run;
     pthread_mutex_lock(&skip_lock);
     atomic_fetch_add(&run->n_skipped, n);
-    bool wanted =
-        run->first_skipped.status == LB_OK || worker->morsel < run->skipped_morsel;
+    bool wanted = run->first_skipped.status == LB_OK || worker->morsel < run->skipped_morsel;
     pthread_mutex_unlock(&skip_lock);
     return wanted;
 }
