@@ -1,4 +1,5 @@
 /* The program: starts Lua with the library inside and runs luabatch.cli. */
+#include <fcntl.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -104,8 +105,18 @@ static int l_main_run(lua_State *L)
     return 1;
 }
 
+/* A descriptor from 0 to 2 that came closed would be given to the next file opened, and output or messages would
+ * land in it. Opened the wrong way round, reading or writing it fails as it should. */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) == -1 && errno == EBADF)
+            (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_descriptors();
     struct sigaction on_pipe = {.sa_handler = broken_pipe, .sa_flags = SA_RESTART};
     sigaction(SIGPIPE, &on_pipe, NULL);
     lua_State *L = luaL_newstate();

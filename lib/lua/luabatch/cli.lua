@@ -226,7 +226,7 @@ local function handler(err)
   local kind = type(err)
   if (kind == "table" or kind == "userdata") and getmetatable(err) then
     local ok, status = pcall(function() return err.status end)
-    if ok and math.type(status) == "integer" then return err end
+    if ok and math.type(status) == "integer" and status >= 1 and status <= 255 then return err end
   end
   local message = err
   if kind ~= "string" then

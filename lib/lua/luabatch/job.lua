@@ -77,8 +77,11 @@ function module.job(t)
     for _, name in ipairs(functions) do
       if t[name] then check.misuse("job: '%s' stands beside 'steps'; put it in one of them", name) end
     end
-    if #t.steps == 0 then check.misuse("job: 'steps' is empty") end
-    for i, step in ipairs(t.steps) do
+    if next(t.steps) == nil then check.misuse("job: 'steps' is empty") end
+    local n = 0
+    for _ in pairs(t.steps) do n = n + 1 end
+    for i = 1, n do
+      local step = t.steps[i]
       local where = ("step %d of job"):format(i)
       if type(step) ~= "table" then check.bad("job", ("steps[%d]"):format(i), "table", step) end
       check.options(where, step, step_fields)

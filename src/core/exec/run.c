@@ -51,7 +51,8 @@ struct lb_run_private {
     /* the calling thread's loop */
     uv_loop_t loop;
     uv_async_t done; /* sent by the last worker to leave a stage */
-    uv_signal_t signals[2];
+    uv_signal_t signals
+        [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
     int n_signals; /* signals seen so far */
 };
 
@@ -342,9 +343,12 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     if (uv_loop_init(&p->loop) != 0)
         goto fail_loop;
     uv_async_init(&p->loop, &p->done, on_done);
-    for (int i = 0; i < 2; i++) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    for (int i = 0; i < 3; i++) {
         uv_signal_init(&p->loop, &p->signals[i]);
         p->signals[i].data = run;
+        if (options->handle_signals)
+            uv_signal_start(&p->signals[i], on_signal, numbers[i]);
     }
     lb_status status = start_threads(run, err);
     if (status != LB_OK) {
@@ -394,10 +398,6 @@ static lb_status open_stage(struct lb_run *run, struct lb_stage *stage, struct l
 static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
     struct lb_run_private *p = run->private;
-    if (run->options.handle_signals) {
-        uv_signal_start(&p->signals[0], on_signal, SIGINT);
-        uv_signal_start(&p->signals[1], on_signal, SIGTERM);
-    }
     uv_mutex_lock(&p->lock);
     p->stage = stage;
     p->stage_number++;
@@ -416,8 +416,6 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     }
     p->stage = NULL;
     stage->n_morsels = p->next_morsel;
-    uv_signal_stop(&p->signals[0]);
-    uv_signal_stop(&p->signals[1]);
     if (run->stop != 0) {
         *err = run->error;
         return err->status;
@@ -462,8 +460,8 @@ void lb_run_delete(struct lb_run *run)
     for (uint32_t i = 0; i < p->n_started; i++)
         uv_thread_join(&p->threads[i]);
     uv_close((uv_handle_t *)&p->done, ignore_close);
-    uv_close((uv_handle_t *)&p->signals[0], ignore_close);
-    uv_close((uv_handle_t *)&p->signals[1], ignore_close);
+    for (int i = 0; i < 3; i++)
+        uv_close((uv_handle_t *)&p->signals[i], ignore_close);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
     uv_cond_destroy(&p->wake);

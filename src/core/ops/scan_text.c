@@ -210,7 +210,8 @@ static lb_status text_claim(struct lb_op_local *local, bool *more, struct lb_err
         return LB_OK;
     const struct lb_file *file = state->file = &shared->files.files[shared->file];
     snprintf(local->worker->input, sizeof local->worker->input, "%s", file->path);
-    if (!file->is_regular || file->compression != LB_PLAIN)
+    /* Files of /proc say that they are empty and are not. */
+    if (!file->is_regular || file->compression != LB_PLAIN || file->size_bytes == 0)
         return claim_chunk(shared, state, &local->worker->run->stop, err);
     uint64_t size = split_bytes(file);
     state->is_chunk = false;

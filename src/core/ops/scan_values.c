@@ -39,6 +39,11 @@ static lb_status range_open(struct lb_op *self, struct lb_error *err)
     LB_TRY(lb_param_int(self, "step", 1, &shared->step, err));
     if (shared->step == 0)
         return lb_error_set(err, LB_ERR_USAGE, "%s: the step is 0", self->label);
+    if (shared->step == (shared->first <= last ? 1 : -1) &&
+        (uint64_t)(shared->first <= last ? last : shared->first) -
+                (uint64_t)(shared->first <= last ? shared->first : last) ==
+            UINT64_MAX)
+        return lb_error_set(err, LB_ERR_USAGE, "%s: more than 2^64 - 1 numbers", self->label);
     /* Unsigned differences are exact for any two int64 in the right order. */
     if (shared->step > 0 && shared->first <= last)
         shared->count = ((uint64_t)last - (uint64_t)shared->first) / (uint64_t)shared->step + 1;
