@@ -1,6 +1,6 @@
 /* Makes the benchmark's inputs: the same arguments always give the same bytes.
  *
- * CALLS  generate words|log|lines|pairs COUNT > file
+ * CALLS  generate words|log|lines|pairs|groups|users|purchases|purchases_hot|events COUNT > file
  *
  * IDEA   words  COUNT words out of 200 000 distinct ones of 2 to 12 lower-case letters, 10 to 20 a line,
  *               drawn like words of a language: the word of rank r (from 0) with weight 1 / (r + 10).
@@ -9,6 +9,15 @@
  *        lines  COUNT lines of 98 random letters and digits, 99 bytes with the newline.
  *        pairs  COUNT lines `key<TAB>value` with COUNT / 10 keys, each as likely as the others, and
  *               integers from 0 to 99999.
+ *        groups CSV of the db-benchmark (G1, K = 100, no nulls, unsorted): id1 and id2 of 100 strings, id3
+ *               of COUNT / 100 strings, id4 and id5 of 100 integers, id6 of COUNT / 100 integers,
+ *               v1 in 1 to 5, v2 in 1 to 15, v3 in 0 to 100 with six decimals.
+ *        users  CSV of COUNT users: user_id in random order, name, age in 18 to 90, country, city.
+ *        purchases  CSV of COUNT purchases of COUNT / 10 users: purchase_id, user_id, category (40),
+ *               amount with two decimals, ts in seconds (90 days, increasing).
+ *        purchases_hot  the same, 90 % of them by user 1.
+ *        events JSON lines of COUNT objects with 8 fields: integers, strings, a float, a boolean, a list
+ *               and a nested object.
  *        Weighted draws use Walker's alias table: one random number and one look-up each.
  * MEMORY one output buffer and the tables of words; nothing grows with COUNT. */
 #include <inttypes.h>
@@ -281,15 +290,161 @@ static void generate_pairs(uint64_t count)
     }
 }
 
+static void put_text(const char *text)
+{
+    put(text, strlen(text));
+}
+
+/* The number with leading zeros, `width` digits. */
+static void put_padded(uint64_t number, int width)
+{
+    for (int i = width - 1; i >= 0; i--, number /= 10)
+        out[out_size + (size_t)i] = (char)('0' + number % 10);
+    out_size += (size_t)width;
+}
+
+/* number / 10^places, as R and Python write it: no zeros at the end, no point before nothing. */
+static void put_decimal(uint64_t number, int places)
+{
+    uint64_t unit = 1;
+    for (int i = 0; i < places; i++)
+        unit *= 10;
+    put_number(number / unit);
+    uint64_t rest = number % unit;
+    if (!rest)
+        return;
+    out[out_size++] = '.';
+    put_padded(rest, places);
+    while (out[out_size - 1] == '0')
+        out_size--;
+}
+
+static void generate_groups(uint64_t count)
+{
+    const uint32_t few = 100, many = count < 100 ? 1 : (uint32_t)(count / 100);
+    put_text("id1,id2,id3,id4,id5,id6,v1,v2,v3");
+    end_line();
+    for (uint64_t i = 0; i < count; i++) {
+        put_text("id");
+        put_padded(1 + random_below(few), 3);
+        put_text(",id");
+        put_padded(1 + random_below(few), 3);
+        put_text(",id");
+        put_padded(1 + random_below(many), 10);
+        const uint32_t integers[] = {few, few, many, 5, 15};
+        for (int k = 0; k < 5; k++) {
+            out[out_size++] = ',';
+            put_number(1 + random_below(integers[k]));
+        }
+        out[out_size++] = ',';
+        put_decimal(random_below(100000001), 6);
+        end_line();
+    }
+}
+
+static const char *const countries[] = {"SE", "NO", "DK", "FI", "DE", "FR", "IT", "ES", "PT", "NL",
+                                        "BE", "AT", "CH", "PL", "CZ", "GB", "IE", "US", "CA", "JP"};
+
+static void generate_users(uint64_t count)
+{
+    /* A walk over 0 .. count-1 in steps that share no divisor with count visits each once. */
+    uint64_t step = count * 618 / 1000 | 1, at = 0;
+    for (uint64_t a = step, b = count; b; a = step, b = count) {
+        while (b) {
+            uint64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+        if (a == 1)
+            break;
+        step += 2;
+    }
+    put_text("user_id,name,age,country,city");
+    end_line();
+    for (uint64_t i = 0; i < count; i++, at = (at + step) % count) {
+        put_number(at + 1);
+        put_text(",user ");
+        put_padded(at + 1, 8);
+        out[out_size++] = ',';
+        put_number(18 + random_below(73));
+        out[out_size++] = ',';
+        put_text(countries[random_below(20)]);
+        put_text(",city ");
+        put_number(random_below(500));
+        end_line();
+    }
+}
+
+static void put_purchases(uint64_t count, bool hot)
+{
+    const uint32_t users = count < 10 ? 1 : (uint32_t)(count / 10);
+    put_text("purchase_id,user_id,category,amount,ts");
+    end_line();
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t user = 1 + random_below(users);
+        put_number(i + 1);
+        out[out_size++] = ',';
+        put_number(hot && random_below(10) ? 1 : user);
+        put_text(",category ");
+        put_number(random_below(40));
+        out[out_size++] = ',';
+        put_decimal(1 + random_below(100000), 2);
+        out[out_size++] = ',';
+        put_number(1704067200 + i * 7776000 / count);
+        end_line();
+    }
+}
+
+static void generate_purchases(uint64_t count)
+{
+    put_purchases(count, false);
+}
+
+static void generate_purchases_hot(uint64_t count)
+{
+    put_purchases(count, true);
+}
+
+static void generate_events(uint64_t count)
+{
+    static const char *const types[] = {"view", "click", "cart", "buy", "search", "login"};
+    for (uint64_t i = 0; i < count; i++) {
+        put_text("{\"id\":");
+        put_number(i + 1);
+        put_text(",\"ts\":\"2024-03-");
+        put_padded(1 + random_below(31), 2);
+        out[out_size++] = 'T';
+        put_padded(random_below(24), 2);
+        out[out_size++] = ':';
+        put_padded(random_below(60), 2);
+        put_text(":00Z\",\"user\":\"user ");
+        put_number(1 + random_below(100000));
+        put_text("\",\"type\":\"");
+        put_text(types[random_below(6)]);
+        put_text("\",\"amount\":");
+        put_decimal(random_below(100000), 2);
+        put_text(random_below(2) ? ",\"mobile\":true" : ",\"mobile\":false");
+        put_text(",\"tags\":[\"a");
+        put_number(random_below(50));
+        put_text("\",\"b\"],\"geo\":{\"country\":\"");
+        put_text(countries[random_below(20)]);
+        put_text("\",\"zip\":");
+        put_number(10000 + random_below(90000));
+        put_text("}}");
+        end_line();
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*generate)(uint64_t count);
-    } kinds[] = {{"words", generate_words},
-                 {"log", generate_log},
-                 {"lines", generate_lines},
-                 {"pairs", generate_pairs}};
+    } kinds[] = {{"words", generate_words},         {"log", generate_log},
+                 {"lines", generate_lines},         {"pairs", generate_pairs},
+                 {"groups", generate_groups},       {"users", generate_users},
+                 {"purchases", generate_purchases}, {"purchases_hot", generate_purchases_hot},
+                 {"events", generate_events}};
     char *end = NULL;
     uint64_t count = argc == 3 ? strtoull(argv[2], &end, 10) : 0;
     for (size_t i = 0; count && !*end && i < sizeof kinds / sizeof *kinds; i++)
@@ -301,6 +456,8 @@ int main(int argc, char **argv)
                 fail("cannot write");
             return 0;
         }
-    fprintf(stderr, "usage: generate words|log|lines|pairs COUNT > file\n");
+    fprintf(stderr,
+            "usage: generate words|log|lines|pairs|groups|users|purchases|purchases_hot|events "
+            "COUNT > file\n");
     return 2;
 }
