@@ -104,29 +104,31 @@ static void add_shifted(uint64_t words[4], __int128 value, unsigned shift)
     }
 }
 
-static bool get_bit(const uint64_t words[4], int at)
-{
-    return words[at / 64] >> (at % 64) & 1;
-}
-
 /* Magnitude * 2^unit rounded to nearest even. All bits of value are at or above 2^-1074, so one
  * that ends below the normal numbers has few enough bits to be exact, and nothing is rounded twice.
  * */
 static double round_words(const uint64_t words[4], int unit)
 {
-    int top = 255;
-    while (top >= 0 && !get_bit(words, top))
-        top--;
-    if (top < 0)
+    int word = 3;
+    while (word >= 0 && words[word] == 0)
+        word--;
+    if (word < 0)
         return 0.0;
-    int lowest = top > 52 ? top - 52 : 0; /* of the bits that fit */
-    uint64_t mantissa = 0;
-    for (int at = top; at >= lowest; at--)
-        mantissa = mantissa << 1 | get_bit(words, at);
-    if (lowest > 0 && get_bit(words, lowest - 1)) {
+    int top = 64 * word + 63 - __builtin_clzll(words[word]);
+    if (top <= 52)
+        return ldexp((double)words[0], unit);
+    int lowest = top - 52; /* of the bits that fit */
+    int at = lowest / 64, shift = lowest % 64;
+    uint64_t mantissa = words[at] >> shift;
+    if (shift > 0 && at < 3)
+        mantissa |= words[at + 1] << (64 - shift);
+    mantissa &= ((uint64_t)1 << 53) - 1;
+    int half_at = (lowest - 1) / 64, half_shift = (lowest - 1) % 64;
+    if (words[half_at] >> half_shift & 1) {
         bool more = mantissa & 1;
-        for (int at = 0; at < lowest - 1 && !more; at++)
-            more = get_bit(words, at);
+        more = more || (words[half_at] & (((uint64_t)1 << half_shift) - 1)) != 0;
+        for (int i = 0; i < half_at && !more; i++)
+            more = words[i] != 0;
         mantissa += more;
     }
     return ldexp((double)mantissa, lowest + unit);
@@ -157,4 +159,49 @@ double lb_float_sum_value(const struct lb_float_sum *sum)
     int unit = LB_FLOAT_SUM_BITS * (sum->top - (LB_FLOAT_SUM_FOLDS - 1)) - 1074;
     double value = round_words(words, unit);
     return negative ? -value : value;
+}
+
+/* ---- short sums ---- */
+
+static void raise_short(struct lb_short_sum *sum, int32_t top)
+{
+    int32_t by = top + 1 - sum->top;
+    for (int32_t i = LB_FLOAT_SUM_FOLDS - 1; i >= 0; i--)
+        sum->bins[i] = i >= by && sum->top > 0 ? sum->bins[i - by] : 0;
+    sum->top = (uint16_t)(top + 1);
+}
+
+void lb_short_sum_merge(struct lb_short_sum *sum, const struct lb_short_sum *other)
+{
+    sum->n += other->n;
+    sum->seen |= other->seen;
+    if (other->top == 0)
+        return;
+    if (other->top > sum->top)
+        raise_short(sum, other->top - 1);
+    int32_t place = sum->top - other->top;
+    for (int32_t i = 0; i + place < LB_FLOAT_SUM_FOLDS; i++)
+        sum->bins[i + place] += other->bins[i];
+}
+
+void lb_short_sum_add_odd(struct lb_short_sum *sum, double value)
+{
+    struct lb_float_sum one;
+    lb_float_sum_init(&one);
+    lb_float_sum_add(&one, value);
+    struct lb_short_sum other = {.n = 1, .top = (uint16_t)(one.top + 1), .seen = (uint8_t)one.seen};
+    for (int i = 0; i < LB_FLOAT_SUM_FOLDS; i++)
+        other.bins[i] = (int64_t)one.bins[i];
+    lb_short_sum_merge(sum, &other);
+}
+
+void lb_float_sum_merge_short(struct lb_float_sum *sum, const struct lb_short_sum *other)
+{
+    struct lb_float_sum more;
+    lb_float_sum_init(&more);
+    more.top = (int32_t)other->top - 1;
+    more.seen = other->seen;
+    for (int i = 0; i < LB_FLOAT_SUM_FOLDS; i++)
+        more.bins[i] = other->bins[i];
+    lb_float_sum_merge(sum, &more);
 }

@@ -16,7 +16,9 @@
 #ifndef LB_ALGO_FLOAT_SUM_H
 #define LB_ALGO_FLOAT_SUM_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { LB_FLOAT_SUM_FOLDS = 3, LB_FLOAT_SUM_BITS = 40 };
 
@@ -35,5 +37,52 @@ void lb_float_sum_add_int(struct lb_float_sum *sum, int64_t value); /* exact als
 void lb_float_sum_merge(struct lb_float_sum *sum, const struct lb_float_sum *other);
 /* The sum of the bins, rounded once, to nearest even. */
 double lb_float_sum_value(const struct lb_float_sum *sum);
+
+/* The same sum in half a cache line, with bins of 64 bits, for at most LB_SHORT_SUM_MOST values. Zero bytes are
+ * the sum of none. */
+struct lb_short_sum {
+    int64_t bins[LB_FLOAT_SUM_FOLDS]; /* each less than n * 2^40 */
+    uint32_t n;                       /* values since it was empty */
+    uint16_t top;                     /* as in lb_float_sum, plus one */
+    uint8_t seen;
+    uint8_t owner; /* for whoever keeps it; add does not look at it */
+};
+#ifdef LB_TINY
+enum { LB_SHORT_SUM_MOST = 5 };
+#else
+enum { LB_SHORT_SUM_MOST = 1 << 22 };
+#endif
+
+void lb_short_sum_add_odd(struct lb_short_sum *sum, double value); /* any value */
+/* sum->n + other->n must not be above LB_SHORT_SUM_MOST. */
+void lb_short_sum_merge(struct lb_short_sum *sum, const struct lb_short_sum *other);
+/* Adds a short sum to a long one. */
+void lb_float_sum_merge_short(struct lb_float_sum *sum, const struct lb_short_sum *other);
+
+/* sum->n must be below LB_SHORT_SUM_MOST. Here are the values whose lowest piece falls into the last bin or the one before. */
+static inline void lb_short_sum_add(struct lb_short_sum *sum, double value)
+{
+    const uint64_t mask = ((uint64_t)1 << LB_FLOAT_SUM_BITS) - 1;
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t low = ((uint32_t)(bits >> 52) & 2047) - 1;
+    uint32_t bin = low / LB_FLOAT_SUM_BITS, shift = low % LB_FLOAT_SUM_BITS;
+    uint32_t place = sum->top - 1 - bin;
+    bool is_last = place == 2;
+    /* 53 bits from `shift` on reach into the second next bin when that is 28 or more. */
+    if (__builtin_expect(low >= 2046 || !(is_last || (place == 1 && shift < 28)), 0)) {
+        lb_short_sum_add_odd(sum, value);
+        return;
+    }
+    uint64_t mantissa = (bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1 << 52;
+    uint64_t sign = (uint64_t)((int64_t)bits >> 63);
+    uint64_t first = mantissa << shift & mask;
+    uint64_t second = mantissa >> (LB_FLOAT_SUM_BITS - shift) & mask;
+    uint64_t third = mantissa >> LB_FLOAT_SUM_BITS >> (LB_FLOAT_SUM_BITS - shift);
+    sum->bins[2] += (int64_t)(((is_last ? first : 0) ^ sign) - sign);
+    sum->bins[1] += (int64_t)(((is_last ? second : first) ^ sign) - sign);
+    sum->bins[0] += (int64_t)(((is_last ? third : second) ^ sign) - sign);
+    sum->n++;
+}
 
 #endif

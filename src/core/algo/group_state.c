@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "core/algo/lines.h"
 #include "core/base/sys.h"
 
 /* ---- what all share ---- */
@@ -146,8 +147,10 @@ static lb_status count_update(struct lb_group_state *self, const struct lb_group
     uint32_t n = batch->n_selected;
     if (column == NULL ||
         (column->type != LB_NULL && column->type != LB_ANY && column->valid == NULL)) {
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = 0; i < n; i++) {
+            LB_GROUP_CALL(counts, rows->slots, i, n);
             counts[rows->slots[i]]++;
+        }
         return LB_OK;
     }
     for (uint32_t i = 0; i < n; i++)
@@ -350,7 +353,7 @@ void lb_group_state_fini(struct lb_group_state *state)
     if (state->extra != NULL)
         state->class->close(state);
     if (state->states != NULL)
-        lb_free(state->states, state->capacity * state->class->state_bytes);
+        lb_lines_free(state->states, state->capacity * state->class->state_bytes);
     memset(state, 0, sizeof *state);
 }
 
@@ -375,10 +378,10 @@ static lb_status use_slots(struct lb_group_state *state, size_t n_slots, struct 
     if (n_slots > state->capacity) {
         size_t width = state->class->state_bytes;
         size_t capacity = room_for(state, n_slots);
-        char *states = lb_realloc(state->states, state->capacity * width, capacity * width);
+        size_t old = state->capacity * width;
+        char *states = lb_lines_new(capacity * width, state->states, old, old);
         if (states == NULL)
             return lb_error_memory(err, "the states of an aggregate", capacity * width);
-        memset(states + state->capacity * width, 0, (capacity - state->capacity) * width);
         state->states = states;
         state->capacity = capacity;
     }
@@ -420,7 +423,7 @@ void lb_group_state_reset(struct lb_group_state *state)
     if (state->class->forget != NULL)
         state->class->forget(state);
     if (state->capacity * width > KEEP_BYTES) {
-        lb_free(state->states, state->capacity * width);
+        lb_lines_free(state->states, state->capacity * width);
         state->states = NULL;
         state->capacity = 0;
     } else if (state->states != NULL) {

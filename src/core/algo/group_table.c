@@ -10,7 +10,7 @@
  *        a float that is an integer is found as that integer. All others are compared by their sort key. */
 #include "core/algo/group_table.h"
 
-#include "core/algo/advise.h"
+#include "core/algo/lines.h"
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
@@ -32,7 +32,7 @@ lb_status lb_group_table_init(struct lb_group_table *table, struct lb_error *err
 {
     memset(table, 0, sizeof *table);
     lb_arena_init(&table->keys, ARENA_BYTES);
-    table->entries = lb_alloc_zero(FIRST_SLOTS * sizeof *table->entries);
+    table->entries = lb_lines_new(FIRST_SLOTS * sizeof *table->entries, NULL, 0, 0);
     table->hashes = lb_alloc(LB_BATCH_ROWS * sizeof *table->hashes);
     table->n_slots = FIRST_SLOTS;
     if (table->entries == NULL || table->hashes == NULL) {
@@ -45,7 +45,7 @@ lb_status lb_group_table_init(struct lb_group_table *table, struct lb_error *err
 void lb_group_table_fini(struct lb_group_table *table)
 {
     if (table->entries != NULL)
-        lb_free(table->entries, table->n_slots * sizeof *table->entries);
+        lb_lines_free(table->entries, table->n_slots * sizeof *table->entries);
     if (table->hashes != NULL)
         lb_free(table->hashes, LB_BATCH_ROWS * sizeof *table->hashes);
     lb_buf_fini(&table->scratch);
@@ -59,9 +59,9 @@ void lb_group_table_reset(struct lb_group_table *table, size_t keep_bytes)
     lb_arena_reset(&table->keys);
     table->n_entries = 0;
     if (lb_group_table_bytes(table) > keep_bytes && table->n_slots > FIRST_SLOTS) {
-        struct lb_group_entry *small = lb_alloc_zero(FIRST_SLOTS * sizeof *small);
+        struct lb_group_entry *small = lb_lines_new(FIRST_SLOTS * sizeof *small, NULL, 0, 0);
         if (small != NULL) { /* else the large one serves */
-            lb_free(table->entries, table->n_slots * sizeof *table->entries);
+            lb_lines_free(table->entries, table->n_slots * sizeof *table->entries);
             table->entries = small;
             table->n_slots = FIRST_SLOTS;
             return;
@@ -102,11 +102,9 @@ static lb_status make_room(struct lb_group_table *table, size_t n_keys, struct l
     if (n_slots == table->n_slots)
         return LB_OK;
     size_t bytes = n_slots * sizeof *table->entries;
-    struct lb_group_entry *entries = lb_alloc(bytes);
+    struct lb_group_entry *entries = lb_lines_new(bytes, NULL, 0, 0);
     if (entries == NULL)
         return lb_error_memory(err, "a group table", bytes);
-    lb_advise_huge(entries, bytes);
-    memset(entries, 0, bytes);
     for (size_t i = 0; i < table->n_slots; i++) {
         const struct lb_group_entry *entry = &table->entries[i];
         if (entry->kind == LB_KIND_EMPTY)
@@ -116,7 +114,7 @@ static lb_status make_room(struct lb_group_table *table, size_t n_keys, struct l
             slot = (slot + 1) & (n_slots - 1);
         entries[slot] = *entry;
     }
-    lb_free(table->entries, table->n_slots * sizeof *table->entries);
+    lb_lines_free(table->entries, table->n_slots * sizeof *table->entries);
     table->entries = entries;
     table->n_slots = n_slots;
     return LB_OK;

@@ -22,21 +22,41 @@ static uint64_t next_random(void)
     return random_state;
 }
 
-static double sum_of(const double *values, size_t n)
-{
-    struct lb_float_sum sum;
-    lb_float_sum_init(&sum);
-    for (size_t i = 0; i < n; i++)
-        lb_float_sum_add(&sum, values[i]);
-    return lb_float_sum_value(&sum);
-}
-
 static void assert_same_bits(double a, double b)
 {
     if (isnan(a) && isnan(b))
         return;
     if (memcmp(&a, &b, sizeof a) != 0)
         fail_msg("%a is not %a", a, b);
+}
+
+/* The long sum; short ones, handed over when full, must give the same. */
+static double sum_of(const double *values, size_t n)
+{
+    struct lb_float_sum sum;
+    lb_float_sum_init(&sum);
+    for (size_t i = 0; i < n; i++)
+        lb_float_sum_add(&sum, values[i]);
+    struct lb_float_sum other;
+    struct lb_short_sum parts[2] = {{.owner = 7}, {.owner = 7}};
+    lb_float_sum_init(&other);
+    for (size_t i = 0; i < n; i++) {
+        struct lb_short_sum *part = &parts[next_random() % 2];
+        if (part->n == LB_SHORT_SUM_MOST) {
+            lb_float_sum_merge_short(&other, part);
+            memset(part, 0, offsetof(struct lb_short_sum, owner));
+        }
+        lb_short_sum_add(part, values[i]);
+        assert_int_equal(part->owner, 7);
+    }
+    if (parts[0].n + parts[1].n <= LB_SHORT_SUM_MOST && next_random() % 2 == 0) {
+        lb_short_sum_merge(&parts[0], &parts[1]);
+        memset(&parts[1], 0, sizeof parts[1]);
+    }
+    lb_float_sum_merge_short(&other, &parts[0]);
+    lb_float_sum_merge_short(&other, &parts[1]);
+    assert_same_bits(lb_float_sum_value(&other), lb_float_sum_value(&sum));
+    return lb_float_sum_value(&sum);
 }
 
 static void test_known(void **state)
