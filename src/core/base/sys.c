@@ -81,6 +81,7 @@ struct lb_sys lb_sys = {
     .pread = system_pread,
     .write = system_write,
     .pwrite = system_pwrite,
+    .fstat = fstat,
     .fsync = system_fsync,
     .ftruncate = system_ftruncate,
     .rename = rename,

@@ -16,6 +16,7 @@ struct lb_sys {
     ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     ssize_t (*write)(int fd, const void *data, size_t size);
     ssize_t (*pwrite)(int fd, const void *data, size_t size, off_t offset);
+    int (*fstat)(int fd, struct stat *info);
     int (*fsync)(int fd);
     int (*ftruncate)(int fd, off_t size);
     int (*rename)(const char *from, const char *to);

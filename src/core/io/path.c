@@ -35,6 +35,29 @@ enum lb_compression lb_compression_of(const char *path)
     return LB_PLAIN;
 }
 
+static int64_t changed_ns(const struct stat *info)
+{
+    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+}
+
+lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err)
+{
+    struct stat info;
+    if (file->inode == 0 || file->size_bytes == 0)
+        return LB_OK;
+    if (lb_sys.fstat(fd, &info) != 0)
+        return lb_error_system(err, errno, "cannot look at %s", file->path);
+    if ((uint64_t)info.st_dev != file->device || (uint64_t)info.st_ino != file->inode)
+        return lb_error_set(err, LB_ERR_DATA, "%s was replaced while it was read", file->path);
+    if ((uint64_t)info.st_size != file->size_bytes)
+        return lb_error_set(
+            err, LB_ERR_DATA, "%s has changed while it was read: it had %llu bytes and has %llu",
+            file->path, (unsigned long long)file->size_bytes, (unsigned long long)info.st_size);
+    if (changed_ns(&info) != file->changed_ns)
+        return lb_error_set(err, LB_ERR_DATA, "%s was written to while it was read", file->path);
+    return LB_OK;
+}
+
 static lb_status add_file(struct lb_file_list *list, const char *path, const struct stat *info,
                           struct lb_error *err)
 {
@@ -54,6 +77,9 @@ static lb_status add_file(struct lb_file_list *list, const char *path, const str
     list->files[list->n_files++] = (struct lb_file){
         .path = copy,
         .size_bytes = is_regular ? (uint64_t)info->st_size : 0,
+        .device = is_regular ? (uint64_t)info->st_dev : 0,
+        .inode = is_regular ? (uint64_t)info->st_ino : 0,
+        .changed_ns = is_regular ? changed_ns(info) : 0,
         .is_regular = is_regular,
         .compression = lb_compression_of(path),
     };

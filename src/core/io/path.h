@@ -19,6 +19,8 @@ enum lb_compression { LB_PLAIN, LB_GZIP, LB_ZSTD, LB_LZ4, LB_BZIP2 };
 struct lb_file {
     char *path;
     uint64_t size_bytes;             /* 0 when not a regular file */
+    uint64_t device, inode;          /* of a regular file, else 0 */
+    int64_t changed_ns;              /* its time of change of content */
     bool is_regular;                 /* else a pipe, device or standard input: read as a stream */
     enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2 */
 };
@@ -31,6 +33,9 @@ struct lb_file_list {
 
 lb_status lb_file_list_add(struct lb_file_list *list, const char *path,
                            struct lb_error *err) LB_MUST_USE;
+/* Whether fd still is the regular file that was listed: else, and when its size or time of change is another,
+ * LB_ERR_DATA. Says yes to all that is no regular file, and to files that say they are empty (as those of /proc do). */
+lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err) LB_MUST_USE;
 void lb_file_list_fini(struct lb_file_list *list);
 enum lb_compression lb_compression_of(const char *path);
 

@@ -60,6 +60,11 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
             goto fail;
         }
         self->owns_fd = true;
+        self->file = *file;
+        self->file.path = self->path;
+        status = lb_file_check(&self->file, self->fd, err);
+        if (status != LB_OK)
+            goto fail;
     }
     self->may_wait = is_stdin || !file->is_regular;
     *stream = self;
@@ -110,7 +115,7 @@ static lb_status read_some(struct lb_stream *stream, char *data, size_t size, si
                                (unsigned long long)stream->read_bytes);
     stream->read_bytes += (uint64_t)n;
     *got = (size_t)n;
-    return LB_OK;
+    return n == 0 ? lb_file_check(&stream->file, stream->fd, err) : LB_OK;
 }
 
 static lb_status read_plain(struct lb_stream *stream, char *data, size_t size, size_t *got,
