@@ -15,6 +15,7 @@
 #include "embedded.h"
 #include "lua_bindings/strings.h"
 #include "luabatch.h"
+#include "program/terminal.h"
 
 enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
 
@@ -81,6 +82,8 @@ static int l_main_run(lua_State *L)
     }
     lua_pushcfunction(L, luaopen_luabatch_core);
     lua_setfield(L, -2, "luabatch.core");
+    lua_pushcfunction(L, lb_open_terminal);
+    lua_setfield(L, -2, "luabatch.terminal");
     lua_pop(L, 1);
 
     lua_getglobal(L, "require");

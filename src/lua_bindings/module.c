@@ -13,6 +13,7 @@
 #include "lua_bindings/execute.h"
 #include "lua_bindings/machine.h"
 #include "lua_bindings/ops.h"
+#include "lua_bindings/printable.h"
 #include "lua_bindings/row.h"
 #include "lua_bindings/ship.h"
 #include "lua_bindings/sniff.h"
@@ -317,6 +318,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"counters", l_core_counters},
                                      {"options", l_core_options},
                                      {"format", l_core_format},
+                                     {"printable", lb_lua_printable},
                                      {"cpu_count", l_core_cpu_count},
                                      {"memory_limit", l_core_memory_limit},
                                      {"output_exists", l_core_output_exists},

@@ -53,6 +53,15 @@ function support.shell(line)
   return status, support.read(out), support.read(err)
 end
 
+--- A path that holds wherever one stands.
+function support.absolute(path)
+  if path:sub(1, 1) == "/" then return path end
+  local pipe = assert(io.popen("pwd"))
+  local directory = pipe:read("l")
+  pipe:close()
+  return directory .. "/" .. path
+end
+
 --- Runs the program with arguments.
 -- @return status, standard output, standard error
 function support.run(...)

@@ -16,6 +16,7 @@ local PIPE = 141
 local usage = [[
 usage: luabatch [option...] job.lua [arg...]
        luabatch [option...] -e CHUNK [arg...]
+       luabatch                               (on a terminal) explore data line by line
 ]]
 
 local help = usage .. [[
@@ -25,6 +26,7 @@ What follows the job file is in `arg`; for a job, arguments that are not its opt
 `-` as a file is standard input.
 
   -e CHUNK             run a chunk or expression and show what it returns; `lb` is there
+  -i                   after the script, go on line by line with its globals
   -l MOD               require a module first
   --threads N          worker threads (default: the cores this process may use)
   --memory SIZE        memory to keep within, such as 512M or 2G (default: 60 % of the machine's)
@@ -149,6 +151,9 @@ local function read_arguments(argv)
       i = i + used
     elseif arg == "-h" then
       options.help = true
+      i = i + 1
+    elseif arg == "-i" then
+      options.interactive = true
       i = i + 1
     else
       local letter, text = arg:match("^%-([el])(.*)$")
@@ -452,28 +457,26 @@ function cli.main(argv, program)
   if options.chunk then
     script = script - 1
   elseif not path then
-    if program.stdin_is_terminal or #options.modules > 0 then
-      io.stderr:write(usage, "luabatch --help tells more\n")
-      return USAGE
-    end
-    path = "-"
+    options.interactive = options.interactive or program.stdin_is_terminal
+    if not options.interactive then path = "-" end
+  end
+  if options.interactive and not program.stdin_is_terminal then
+    report(options, USAGE, "-i: standard input is not a terminal")
+    return USAGE
   end
   local args = set_arg(argv, program, script)
   require("luabatch.check").script = options.chunk and "(command line)" or path ~= "-" and path or nil
 
   local ok, err = xpcall(function()
     configure(options, program)
-    local lb
-    if options.chunk then
-      lb = require "luabatch"
-      _G.lb = lb -- luacheck: globals lb
-    end
+    if options.chunk or options.interactive then _G.lb = require "luabatch" end -- luacheck: globals lb
     for _, name in ipairs(options.modules) do
       -- Called from C, for a message of `require` itself would stand at this line.
       local loaded, module = xpcall(require, handler, name)
       if not loaded then error(module, 0) end
       _G[name] = module
     end
+    if not options.chunk and not path then return end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
     finish(options, program, table.pack(chunk((table.unpack or unpack)(args))), args) -- luacheck: globals unpack
@@ -481,7 +484,11 @@ function cli.main(argv, program)
   if not ok then
     if err == require("luabatch.runtime").checked then return 0 end
     report(options, err.status, tostring(err.message or err))
-    return err.status
+    if not options.interactive then return err.status end
+  end
+  if options.interactive then
+    require("luabatch.check").script = nil
+    require("luabatch.repl").run(program, require("luabatch.runtime").settings)
   end
   return 0
 end

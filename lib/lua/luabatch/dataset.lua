@@ -553,16 +553,23 @@ local function given(name, method)
   return methods_given[name]
 end
 
+--- The names of all verbs and actions, sorted.
+-- @return list of strings
+function dataset.verbs()
+  local names = { table.unpack(row_verbs) }
+  for _, methods in ipairs { Dataset, (require "luabatch.action") } do
+    for name in pairs(methods) do names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
 function meta.__index(_, name)
   if methods_given[name] then return methods_given[name] end
   local actions = is_row_verb[name] and require("luabatch.row") or require("luabatch.action")
   local method = Dataset[name] or actions[name]
   if method then return given(name, method) end
-  local names = { table.unpack(row_verbs) }
-  for _, methods in ipairs { Dataset, actions } do
-    for known in pairs(methods) do names[#names + 1] = known end
-  end
-  table.sort(names)
+  local names = dataset.verbs()
   check.misuse("a dataset has no verb '%s'%s", tostring(name),
     require("luabatch.suggest").hint(tostring(name), names))
 end

@@ -74,6 +74,37 @@ function display.grid(rows, more, columns)
   return table.concat(lines, "\n")
 end
 
+--- The first records of a dataset as a table for a terminal, with types.
+-- @param ds dataset
+-- @param n how many
+-- @param options `width` of the window in cells, `color`
+-- @return string
+function display.first_rows(ds, n, options)
+  local runtime, node = require "luabatch.runtime", ds._node
+  local store = runtime.run("show", { op = "limit", n = n + 1, inputs = { node }, columns = node.columns, names = node.names },
+    function(b, stream) return b:add { op = "store", inputs = { stream }, result = true } end).store
+  local rows, columns, known = {}, node.names and #node.names or 1, store:count()
+  local read = store:rows()
+  for i = 1, math.min(known, n) do
+    rows[i] = table.pack(read())
+    columns = math.max(columns, rows[i].n)
+  end
+  local names, types = node.names or titles[columns], {}
+  if node.names then
+    local of = require("luabatch.columns").types(node)
+    for j, name in ipairs(names) do types[j] = of[name] or "any" end
+  elseif not names then
+    names = { "key" }
+    for j = 2, columns do names[j] = "value " .. (j - 1) end
+  end
+  local footer = ("%s × %d column%s"):format(
+    known > n and ("first %d rows"):format(n) or ("%d row%s"):format(known, known == 1 and "" or "s"),
+    columns, columns == 1 and "" or "s")
+  return require("luabatch.grid").draw(rows, {
+    names = names, types = types, width = options.width, color = options.color, footer = footer,
+  })
+end
+
 --- How a dataset is computed.
 -- @param node logical node
 -- @param mode "logical", "optimised", "stages" or "all"

@@ -43,7 +43,16 @@ for _, name in ipairs {
   homes[name] = "aggregates"
 end
 
+-- All names that a user may write after "lb.", sorted.
+local function names()
+  local list = { "counter", "options", "version" }
+  for name in pairs(homes) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
 return setmetatable(lb, {
+  names = names,
   __index = function(_, name)
     local home = homes[name]
     if home then
@@ -52,10 +61,7 @@ return setmetatable(lb, {
       rawset(lb, name, value)
       return value
     end
-    local names = { "counter", "options", "version" }
-    for known in pairs(homes) do names[#names + 1] = known end
-    table.sort(names)
     require("luabatch.check").misuse("luabatch has no function '%s'%s", tostring(name),
-      require("luabatch.suggest").hint(tostring(name), names))
+      require("luabatch.suggest").hint(tostring(name), names()))
   end,
 })

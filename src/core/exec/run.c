@@ -53,10 +53,13 @@ struct lb_run_private {
     uv_async_t done; /* sent by the last worker to leave a stage */
     uv_signal_t signals
         [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
-    int n_signals; /* signals seen so far */
+    int n_signals;              /* signals seen so far */
+    struct sigaction before[3]; /* what the process did on them, which it shall do again */
 };
 
 static struct lb_budget process_budget;
+
+static const int handled_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 /* Each worker's host state is interrupted outside user code's control; see lb_host. */
 void lb_run_fail(struct lb_run *run, const struct lb_error *err)
@@ -343,12 +346,12 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     if (uv_loop_init(&p->loop) != 0)
         goto fail_loop;
     uv_async_init(&p->loop, &p->done, on_done);
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     for (int i = 0; i < 3; i++) {
         uv_signal_init(&p->loop, &p->signals[i]);
         p->signals[i].data = run;
+        sigaction(handled_signals[i], NULL, &p->before[i]);
         if (options->handle_signals)
-            uv_signal_start(&p->signals[i], on_signal, numbers[i]);
+            uv_signal_start(&p->signals[i], on_signal, handled_signals[i]);
     }
     lb_status status = start_threads(run, err);
     if (status != LB_OK) {
@@ -464,6 +467,9 @@ void lb_run_delete(struct lb_run *run)
         uv_close((uv_handle_t *)&p->signals[i], ignore_close);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
+    /* libuv leaves the default action, which ends the process; an interactive one has its own. */
+    for (int i = 0; run->options.handle_signals && i < 3; i++)
+        sigaction(handled_signals[i], &p->before[i], NULL);
     uv_cond_destroy(&p->wake);
     uv_mutex_destroy(&p->claiming);
     uv_mutex_destroy(&p->lock);
