@@ -285,8 +285,17 @@ static lb_status open_split(struct lb_file_piece *piece, struct lb_error *err)
     return lb_file_check(piece->file, piece->fd, err);
 }
 
-/* Records end at newlines: the first begins behind the first newline at or after start - 1. */
-static lb_status find_newline(struct lb_file_piece *piece, bool *found, struct lb_error *err)
+const char *lb_file_scan_end(const struct lb_file_scan *scan, const char *data, size_t size)
+{
+    if (!scan->class->ends_at_blanks)
+        return memchr(data, '\n', size);
+    for (size_t i = 0; i < size; i++)
+        if (data[i] == ' ' || (data[i] >= '\t' && data[i] <= '\r'))
+            return data + i;
+    return NULL;
+}
+
+static lb_status find_end(struct lb_file_piece *piece, bool *found, struct lb_error *err)
 {
     if (piece->start == 0)
         return LB_OK;
@@ -295,9 +304,9 @@ static lb_status find_newline(struct lb_file_piece *piece, bool *found, struct l
         if (size > piece->end - 1 - at)
             size = (size_t)(piece->end - 1 - at);
         LB_TRY(lb_file_piece_read(piece, piece->block, size, at, err));
-        const char *newline = memchr(piece->block, '\n', size);
-        if (newline != NULL) {
-            piece->block_offset = at + (uint64_t)(newline + 1 - piece->block);
+        const char *end = lb_file_scan_end(piece->scan, piece->block, size);
+        if (end != NULL) {
+            piece->block_offset = at + (uint64_t)(end + 1 - piece->block);
             return LB_OK;
         }
         at += size;
@@ -333,7 +342,7 @@ static lb_status produce_split(struct lb_op_local *local, struct lb_error *err)
     bool found = true;
     LB_TRY(open_split(piece, err));
     LB_TRY(class->find_first != NULL ? class->find_first(local, &found, err)
-                                     : find_newline(piece, &found, err));
+                                     : find_end(piece, &found, err));
     const char *cursor = piece->block;
     /* Read so far at most: beyond the split only for its last record. */
     uint64_t limit = piece->end;

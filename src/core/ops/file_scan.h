@@ -31,13 +31,15 @@ struct lb_file_scan_class {
     const char *record;   /* "line", "record": for messages */
     uint64_t most_bytes;  /* of a record; 0: any */
     const char *too_long; /* what may be wrong with a longer one */
+    bool ends_at_blanks;  /* in files records end at any blank, not at newlines only */
     /* Whether a plain file must be read as a stream. NULL: no. */
     lb_status (*wants_stream)(struct lb_file_scan *scan, const struct lb_file *file, bool *wants,
                               struct lb_error *err);
     /* The end of the last record that ends in the stream's next bytes, 0: none does. NULL: behind the last newline. */
     size_t (*last_end)(struct lb_file_scan *scan, const char *data, size_t size,
                        struct lb_cut_state *state);
-    /* Moves piece->block_offset from the split's start to its first record; *found: there is one. NULL: to behind a newline. */
+    /* Moves piece->block_offset from the split's start to its first record; *found: there is one. NULL: to behind the first
+     * newline (or blank) at or after start - 1. */
     lb_status (*find_first)(struct lb_op_local *local, bool *found, struct lb_error *err);
     /* Pushes the records that are whole in the block, from *cursor on, and begin before piece->end; moves *cursor behind them.
      * at_end: nothing comes behind the block. The byte behind the block may be written. */
@@ -86,6 +88,8 @@ lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more,
                              struct lb_error *err) LB_MUST_USE;
 lb_status lb_file_piece_produce(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 
+/* The first newline of [data, data + size), or with ends_at_blanks the first blank; NULL: none. */
+const char *lb_file_scan_end(const struct lb_file_scan *scan, const char *data, size_t size);
 /* Reads exactly so many bytes of the split's file. LB_ERR_DATA: it ends before. */
 lb_status lb_file_piece_read(const struct lb_file_piece *piece, char *data, size_t size,
                              uint64_t offset, struct lb_error *err) LB_MUST_USE;

@@ -25,13 +25,15 @@ struct text_local {
 static lb_status text_push(struct lb_op_local *local, const char **cursor, bool at_end,
                            struct lb_error *err);
 static const struct lb_file_scan_class line_class = {.record = "line", .push = text_push};
+/* A line may be as long as the file: words are split anywhere. */
+static const struct lb_file_scan_class word_class = {
+    .record = "word", .ends_at_blanks = true, .push = text_push};
 
 static lb_status text_open(struct lb_op *self, struct lb_error *err)
 {
     struct text_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
-    LB_TRY(lb_file_scan_open(self, &line_class, err));
     char *mode = NULL;
     LB_TRY(lb_param_string(self, "mode", &mode, err));
     if (mode != NULL && strcmp(mode, "words") == 0)
@@ -39,6 +41,7 @@ static lb_status text_open(struct lb_op *self, struct lb_error *err)
     else if (mode != NULL && strcmp(mode, "field") == 0)
         shared->mode = MODE_FIELD;
     lb_strfree(mode);
+    LB_TRY(lb_file_scan_open(self, shared->mode == MODE_WORDS ? &word_class : &line_class, err));
     if (shared->mode == MODE_FIELD) {
         int64_t field = 0;
         LB_TRY(lb_param_int(self, "n", 0, &field, err));
@@ -165,10 +168,10 @@ static lb_status text_push(struct lb_op_local *local, const char **cursor, bool 
         const char *last = piece->block + (ptrdiff_t)(piece->end - 1 - piece->block_offset);
         if (last < *cursor)
             last = *cursor;
-        const char *newline = memchr(last, '\n', (size_t)(end - last));
-        is_cut = newline != NULL;
+        const char *stop = lb_file_scan_end(&shared->scan, last, (size_t)(end - last));
+        is_cut = stop != NULL;
         if (is_cut)
-            end = newline + 1;
+            end = stop + 1;
     }
     for (;;) {
         state->batch_start = *cursor;
