@@ -48,7 +48,7 @@ struct lb_short_sum {
     uint8_t owner; /* for whoever keeps it; add does not look at it */
 };
 #ifdef LB_TINY
-enum { LB_SHORT_SUM_MOST = 5 };
+enum { LB_SHORT_SUM_MOST = 9 };
 #else
 enum { LB_SHORT_SUM_MOST = 1 << 22 };
 #endif

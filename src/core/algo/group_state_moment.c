@@ -1,31 +1,43 @@
 /* variance, stddev and corr, from sums of x, y and their products.
  *
- * IDEA   The textbook's sums of squares lose all digits to cancellation only when they are rounded. Here each product enters as
- *        its rounded value and the exact error of that, and the sums (algo/float_sum.h) keep at least 80 bits below the
- *        largest value; the last subtraction is done in 113 bits. So the result does not depend on the order of rows,
- *        and a variance is exact to about n * 2^-80 of the largest square: a standard deviation of a billionth of the
- *        mean still has some 6 correct digits of its variance.
- * FORMAT of a partial: uint64 number of values, then the sums unless it is 0. */
+ * IDEA   The textbook's sums of squares lose all digits to cancellation only when they are rounded. Here rows of integers below 2^30
+ *        are summed exactly, in 128 bits. Of other rows each product enters as its rounded value and the exact error of that, and
+ *        the sums (algo/float_sum.h) keep at least 80 bits below the largest value. The last subtraction is done in
+ *        113 bits. So the result does not depend on the order of rows, and a variance is exact to about n * 2^-80 of the largest
+ *        square: a standard deviation of a billionth of the mean still has some 6 correct digits of its variance.
+ * STATES The sums of integers are in the state; groups with other rows also have short sums, in an array of their own, and
+ *        when one of these was full, long ones, in a third array.
+ * FORMAT of a partial: uint64 number of rows; unless it is 0, a byte that says which sums follow, and these. */
 #include <math.h>
 
 #include "core/algo/float_sum.h"
 #include "core/algo/group_state_private.h"
+#include "core/base/sys.h"
 
 enum { SUM_X, SUM_XX, SUM_Y, SUM_YY, SUM_XY, N_SUMS };
+enum { HAS_INTS = 1, HAS_SHORTS = 2, HAS_LONGS = 4 };
 
 /* Of variances only the first two sums are there. */
 struct moments {
-    uint64_t n; /* 0: the sums are not there yet */
-    uint64_t spare;
-    struct lb_float_sum sums[N_SUMS];
+    uint64_t n;    /* rows */
+    uint64_t slot; /* in shorts and longs, plus one; 0: none */
+    __int128 ints[N_SUMS];
 };
 
 enum {
-    VARIANCE_BYTES = offsetof(struct moments, sums) + 2 * sizeof(struct lb_float_sum),
-    CORR_BYTES = sizeof(struct moments)
+    VARIANCE_BYTES = offsetof(struct moments, ints) + 2 * sizeof(__int128),
+    CORR_BYTES = sizeof(struct moments),
+    KEEP_BYTES = 512 << 10
+};
+static const int64_t SMALL = (int64_t)1 << 30;
+
+struct moment_extra {
+    struct lb_short_sum *shorts; /* n_sums per slot */
+    struct lb_float_sum *longs;  /* likewise; NULL: no short sum was full yet */
+    size_t n, capacity;          /* slots */
 };
 
-static inline int n_sums(const struct lb_group_state *self)
+static inline size_t n_sums(const struct lb_group_state *self)
 {
     return self->class == &lb_group_corr ? N_SUMS : 2;
 }
@@ -35,13 +47,144 @@ static inline struct moments *moments_at(const struct lb_group_state *self, size
     return (struct moments *)(void *)(self->states + slot * self->class->state_bytes);
 }
 
+static lb_status moment_open(struct lb_group_state *self, struct lb_error *err)
+{
+    self->extra = lb_alloc_zero(sizeof(struct moment_extra));
+    return self->extra != NULL ? LB_OK
+                               : lb_error_memory(err, self->label, sizeof(struct moment_extra));
+}
+
+static void free_sums(struct lb_group_state *self)
+{
+    struct moment_extra *extra = self->extra;
+    size_t n = extra->capacity * n_sums(self);
+    lb_free(extra->shorts, n * sizeof *extra->shorts);
+    if (extra->longs != NULL)
+        lb_free(extra->longs, n * sizeof *extra->longs);
+    memset(extra, 0, sizeof *extra);
+}
+
+static void moment_close(struct lb_group_state *self)
+{
+    free_sums(self);
+    lb_free(self->extra, sizeof(struct moment_extra));
+    self->extra = NULL;
+}
+
+static size_t sums_bytes(const struct lb_group_state *self)
+{
+    const struct moment_extra *extra = self->extra;
+    return extra->capacity * n_sums(self) *
+           (sizeof *extra->shorts + (extra->longs != NULL ? sizeof *extra->longs : 0));
+}
+
+static void moment_forget(struct lb_group_state *self)
+{
+    struct moment_extra *extra = self->extra;
+    if (sums_bytes(self) > KEEP_BYTES)
+        free_sums(self);
+    /* Long sums are rare: the next groups should not carry them along. */
+    if (extra->longs != NULL)
+        lb_free(extra->longs, extra->capacity * n_sums(self) * sizeof *extra->longs);
+    extra->longs = NULL;
+    extra->n = 0;
+}
+
+static size_t moment_bytes(const struct lb_group_state *self)
+{
+    const struct moment_extra *extra = self->extra;
+    /* As if it had to grow with the next batch. */
+    size_t bytes = sums_bytes(self);
+    return extra->n + LB_BATCH_ROWS > extra->capacity && extra->n > 0 ? 3 * bytes : bytes;
+}
+
+/* ---- sums of floats ---- */
+
+/* The short sums of a state; they hold until another state gets some. */
+static inline struct lb_short_sum *shorts_of(const struct lb_group_state *self,
+                                             const struct moments *moments)
+{
+    const struct moment_extra *extra = self->extra;
+    return extra->shorts + (moments->slot - 1) * n_sums(self);
+}
+
+static lb_status give_shorts(struct lb_group_state *self, struct moments *moments,
+                             struct lb_error *err)
+{
+    struct moment_extra *extra = self->extra;
+    size_t n = n_sums(self);
+    if (moments->slot != 0)
+        return LB_OK;
+    if (extra->n == extra->capacity) {
+        size_t old = extra->capacity * n, new = old > 0 ? 2 * old : 16 * n;
+        if (extra->longs != NULL) {
+            struct lb_float_sum *longs =
+                lb_realloc(extra->longs, old * sizeof *extra->longs, new * sizeof *extra->longs);
+            if (longs == NULL)
+                return lb_error_memory(err, self->label, new * sizeof *longs);
+            extra->longs = longs;
+        }
+        struct lb_short_sum *shorts =
+            lb_realloc(extra->shorts, old * sizeof *shorts, new * sizeof *shorts);
+        if (shorts == NULL) {
+            /* Both arrays have one size. */
+            if (extra->longs != NULL)
+                extra->longs = lb_realloc(extra->longs, new * sizeof *extra->longs,
+                                          old * sizeof *extra->longs);
+            return lb_error_memory(err, self->label, new * sizeof *shorts);
+        }
+        extra->shorts = shorts;
+        extra->capacity = new / n;
+    }
+    memset(extra->shorts + extra->n * n, 0, n * sizeof *extra->shorts);
+    for (size_t i = 0; i < n && extra->longs != NULL; i++)
+        lb_float_sum_init(&extra->longs[extra->n * n + i]);
+    moments->slot = ++extra->n;
+    return LB_OK;
+}
+
+/* *longs are those of a state that has short ones. */
+static lb_status give_longs(struct lb_group_state *self, const struct moments *moments,
+                            struct lb_float_sum **longs, struct lb_error *err)
+{
+    struct moment_extra *extra = self->extra;
+    size_t n = n_sums(self);
+    if (extra->longs == NULL) {
+        extra->longs = lb_alloc(extra->capacity * n * sizeof *extra->longs);
+        if (extra->longs == NULL)
+            return lb_error_memory(err, self->label, extra->capacity * n * sizeof *extra->longs);
+        for (size_t i = 0; i < extra->n * n; i++)
+            lb_float_sum_init(&extra->longs[i]);
+    }
+    *longs = extra->longs + (moments->slot - 1) * n;
+    return LB_OK;
+}
+
+/* Empties short sums that could not take n more values. */
+static lb_status make_room(struct lb_group_state *self, const struct moments *moments, uint32_t n,
+                           struct lb_error *err)
+{
+    struct lb_short_sum *shorts = shorts_of(self, moments);
+    struct lb_float_sum *longs;
+    for (size_t i = 0; i < n_sums(self); i++) {
+        if (__builtin_expect(shorts[i].n <= LB_SHORT_SUM_MOST - n, 1))
+            continue;
+        LB_TRY(give_longs(self, moments, &longs, err));
+        lb_float_sum_merge_short(&longs[i], &shorts[i]);
+        memset(&shorts[i], 0, sizeof shorts[i]);
+    }
+    return LB_OK;
+}
+
+/* ---- updating ---- */
+
 /* A number as a sum of two doubles; the second is 0 but for integers beyond 2^53. */
 struct pair {
     double high;
     double low;
 };
 
-static struct pair split(const struct lb_value *value)
+static inline struct pair split(const struct lb_value *value)
 {
     if (value->tag == 'd')
         return (struct pair){value->d, 0};
@@ -51,18 +194,18 @@ static struct pair split(const struct lb_value *value)
     return pair;
 }
 
-static inline void add_product(struct lb_float_sum *sum, double a, double b)
+static inline void add_product(struct lb_short_sum *sum, double a, double b)
 {
     double product = a * b;
-    lb_float_sum_add(sum, product);
+    lb_short_sum_add(sum, product);
     if (isfinite(product)) {
         double rest = fma(a, b, -product);
         if (rest != 0)
-            lb_float_sum_add(sum, rest);
+            lb_short_sum_add(sum, rest);
     }
 }
 
-static void add_products(struct lb_float_sum *sum, struct pair a, struct pair b)
+static inline void add_products(struct lb_short_sum *sum, struct pair a, struct pair b)
 {
     add_product(sum, a.high, b.high);
     if (a.low != 0)
@@ -73,46 +216,107 @@ static void add_products(struct lb_float_sum *sum, struct pair a, struct pair b)
         add_product(sum, a.low, b.low);
 }
 
-static void add_pair(struct lb_float_sum *sum, struct pair a)
+static inline void add_pair(struct lb_short_sum *sum, struct pair a)
 {
-    lb_float_sum_add(sum, a.high);
+    lb_short_sum_add(sum, a.high);
     if (a.low != 0)
-        lb_float_sum_add(sum, a.low);
+        lb_short_sum_add(sum, a.low);
 }
 
-static void begin(struct moments *moments, int n)
+static inline bool is_small(const struct lb_value *value)
 {
-    for (int i = 0; i < n; i++)
-        lb_float_sum_init(&moments->sums[i]);
+    return value->tag == 'i' && value->i < SMALL && value->i > -SMALL;
+}
+
+/* Two numbers; of variances y is 0. */
+static inline lb_status add_row(struct lb_group_state *self, struct moments *moments,
+                                const struct lb_value *x, const struct lb_value *y, bool has_y,
+                                struct lb_error *err)
+{
+    enum { MOST_ADDS = 8 }; /* of one row to one sum */
+    moments->n++;
+    if (is_small(x) && is_small(y)) {
+        moments->ints[SUM_X] += x->i;
+        moments->ints[SUM_XX] += x->i * x->i;
+        if (has_y) {
+            moments->ints[SUM_Y] += y->i;
+            moments->ints[SUM_YY] += y->i * y->i;
+            moments->ints[SUM_XY] += x->i * y->i;
+        }
+        return LB_OK;
+    }
+    LB_TRY(give_shorts(self, moments, err));
+    LB_TRY(make_room(self, moments, MOST_ADDS, err));
+    struct lb_short_sum *sums = shorts_of(self, moments);
+    struct pair a = split(x), b = split(y);
+    add_pair(&sums[SUM_X], a);
+    add_products(&sums[SUM_XX], a, a);
+    if (has_y) {
+        add_pair(&sums[SUM_Y], b);
+        add_products(&sums[SUM_YY], b, b);
+        add_products(&sums[SUM_XY], a, b);
+    }
+    return LB_OK;
+}
+
+/* A number of a column without nils of this type. */
+static inline struct lb_value number_at(const struct lb_column *column, uint32_t row, bool is_int)
+{
+    struct lb_value value = {.tag = is_int ? 'i' : 'd', .i = column->ints[row]};
+    return value;
+}
+
+static inline bool is_plain(const struct lb_column *column)
+{
+    return (column->type == LB_INT64 || column->type == LB_FLOAT64) && column->valid == NULL;
+}
+
+/* Calls into the cache the state of a later row, and the sums of one whose state has come. */
+static inline void call_sums(const struct lb_group_state *self, const uint32_t *slots, uint32_t i,
+                             uint32_t n)
+{
+    enum { NEAR = LB_GROUP_AHEAD / 2 };
+    uint32_t far = slots[i + LB_GROUP_AHEAD < n ? i + LB_GROUP_AHEAD : n - 1];
+    __builtin_prefetch(moments_at(self, far), 1);
+    const struct moments *near = moments_at(self, slots[i + NEAR < n ? i + NEAR : n - 1]);
+    if (near->slot == 0)
+        return;
+    const char *sums = (const char *)shorts_of(self, near);
+    for (size_t at = 0; at < n_sums(self) * sizeof(struct lb_short_sum); at += 64)
+        __builtin_prefetch(sums + at, 1);
 }
 
 static lb_status moment_update(struct lb_group_state *self, const struct lb_group_rows *rows,
                                struct lb_error *err)
 {
     const struct lb_batch *batch = rows->batch;
+    const struct lb_column *xs = &batch->columns[self->column], *ys = NULL;
     bool has_y = self->column2 != LB_NO_COLUMN;
+    uint32_t n = batch->n_selected;
     struct lb_value x, y = {.tag = 'i'};
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
+    if (has_y)
+        ys = &batch->columns[self->column2];
+    if (is_plain(xs) && (!has_y || is_plain(ys))) {
+        for (uint32_t i = 0; i < n; i++) {
+            uint32_t row = lb_batch_row(batch, i);
+            call_sums(self, rows->slots, i, n);
+            x = number_at(xs, row, xs->type == LB_INT64);
+            if (has_y)
+                y = number_at(ys, row, ys->type == LB_INT64);
+            LB_TRY(add_row(self, moments_at(self, rows->slots[i]), &x, &y, has_y, err));
+        }
+        return LB_OK;
+    }
+    for (uint32_t i = 0; i < n; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        x = lb_group_value(&batch->columns[self->column], row);
+        x = lb_group_value(xs, row);
         if (has_y)
-            y = lb_group_value(&batch->columns[self->column2], row);
+            y = lb_group_value(ys, row);
         if (x.tag == 'n' || y.tag == 'n')
             continue;
         if ((x.tag != 'i' && x.tag != 'd') || (y.tag != 'i' && y.tag != 'd'))
             return lb_group_wrong_type(self, rows, row, "a number", err);
-        struct moments *moments = moments_at(self, rows->slots[i]);
-        if (moments->n++ == 0)
-            begin(moments, n_sums(self));
-        struct pair a = split(&x);
-        add_pair(&moments->sums[SUM_X], a);
-        add_products(&moments->sums[SUM_XX], a, a);
-        if (has_y) {
-            struct pair b = split(&y);
-            add_pair(&moments->sums[SUM_Y], b);
-            add_products(&moments->sums[SUM_YY], b, b);
-            add_products(&moments->sums[SUM_XY], a, b);
-        }
+        LB_TRY(add_row(self, moments_at(self, rows->slots[i]), &x, &y, has_y, err));
     }
     return LB_OK;
 }
@@ -121,10 +325,25 @@ static lb_status moment_save(struct lb_group_state *self, size_t slot, struct lb
                              struct lb_error *err)
 {
     const struct moments *moments = moments_at(self, slot);
+    const struct moment_extra *extra = self->extra;
+    size_t n = n_sums(self);
     LB_TRY(lb_buf_append(out, &moments->n, sizeof moments->n, err));
     if (moments->n == 0)
         return LB_OK;
-    return lb_buf_append(out, moments->sums, (size_t)n_sums(self) * sizeof *moments->sums, err);
+    char forms = moments->slot != 0 ? HAS_SHORTS : 0;
+    if (moments->slot != 0 && extra->longs != NULL)
+        forms |= HAS_LONGS;
+    for (size_t i = 0; i < n; i++)
+        forms |= moments->ints[i] != 0 ? HAS_INTS : 0;
+    LB_TRY(lb_buf_append_byte(out, forms, err));
+    if (forms & HAS_INTS)
+        LB_TRY(lb_buf_append(out, moments->ints, n * sizeof *moments->ints, err));
+    if (forms & HAS_SHORTS)
+        LB_TRY(lb_buf_append(out, shorts_of(self, moments), n * sizeof *extra->shorts, err));
+    if (forms & HAS_LONGS)
+        LB_TRY(lb_buf_append(out, extra->longs + (moments->slot - 1) * n, n * sizeof *extra->longs,
+                             err));
+    return LB_OK;
 }
 
 static lb_status moment_merge(struct lb_group_state *self, const char **cursor, const char *end,
@@ -132,42 +351,67 @@ static lb_status moment_merge(struct lb_group_state *self, const char **cursor, 
 {
     struct moments *moments = moments_at(self, 0);
     uint64_t n;
+    unsigned char forms;
     LB_GROUP_LOAD(self, cursor, end, n, err);
     if (n == 0)
         return LB_OK;
-    if (moments->n == 0)
-        begin(moments, n_sums(self));
     moments->n += n;
-    for (int i = 0; i < n_sums(self); i++) {
-        struct lb_float_sum sum;
+    LB_GROUP_LOAD(self, cursor, end, forms, err);
+    for (size_t i = 0; i < n_sums(self) && (forms & HAS_INTS); i++) {
+        __int128 sum;
         LB_GROUP_LOAD(self, cursor, end, sum, err);
-        lb_float_sum_merge(&moments->sums[i], &sum);
+        moments->ints[i] += sum;
+    }
+    if ((forms & HAS_SHORTS) == 0)
+        return LB_OK;
+    LB_TRY(give_shorts(self, moments, err));
+    for (size_t i = 0; i < n_sums(self); i++) {
+        struct lb_short_sum sum;
+        LB_GROUP_LOAD(self, cursor, end, sum, err);
+        LB_TRY(make_room(self, moments, sum.n, err));
+        lb_short_sum_merge(&shorts_of(self, moments)[i], &sum);
+    }
+    for (size_t i = 0; i < n_sums(self) && (forms & HAS_LONGS); i++) {
+        struct lb_float_sum sum, *longs;
+        LB_GROUP_LOAD(self, cursor, end, sum, err);
+        LB_TRY(give_longs(self, moments, &longs, err));
+        lb_float_sum_merge(&longs[i], &sum);
     }
     return LB_OK;
 }
 
 /* ---- results ---- */
 
-static __float128 wide_value(const struct lb_float_sum *sum)
+static __float128 sum_value(const struct lb_group_state *self, const struct moments *moments,
+                            int which)
 {
-    struct lb_float_sum rest = *sum;
-    __float128 value = 0;
+    const struct moment_extra *extra = self->extra;
+    __float128 value = (__float128)moments->ints[which];
+    if (moments->slot == 0)
+        return value;
+    struct lb_float_sum rest;
+    lb_float_sum_init(&rest);
+    lb_float_sum_merge_short(&rest, &shorts_of(self, moments)[which]);
+    if (extra->longs != NULL)
+        lb_float_sum_merge(&rest, &extra->longs[(moments->slot - 1) * n_sums(self) + which]);
+    __float128 floats = 0;
     for (int i = 0; i < 3; i++) {
         double part = lb_float_sum_value(&rest);
-        value += part;
+        floats += part;
         if (part == 0 || !isfinite(part))
             break;
         lb_float_sum_add(&rest, -part);
     }
-    return value;
+    return value + floats;
 }
 
 /* The sum of (x - mean x) * (y - mean y). */
-static __float128 central(const struct moments *moments, int x, int y, int xy)
+static __float128 central(const struct lb_group_state *self, const struct moments *moments, int x,
+                          int y, int xy)
 {
     __float128 n = (__float128)moments->n;
-    return wide_value(&moments->sums[xy]) -
-           wide_value(&moments->sums[x]) * wide_value(&moments->sums[y]) / n;
+    return sum_value(self, moments, xy) -
+           sum_value(self, moments, x) * sum_value(self, moments, y) / n;
 }
 
 static lb_status moment_result(struct lb_group_state *self, struct lb_builder *out,
@@ -177,7 +421,7 @@ static lb_status moment_result(struct lb_group_state *self, struct lb_builder *o
     uint64_t divisor = self->population ? moments->n : moments->n - 1;
     if (moments->n == 0 || divisor == 0)
         return lb_builder_null(out, err);
-    double variance = (double)(central(moments, SUM_X, SUM_X, SUM_XX) / (__float128)divisor);
+    double variance = (double)(central(self, moments, SUM_X, SUM_X, SUM_XX) / (__float128)divisor);
     if (variance < 0) /* rounding, of values that are all the same */
         variance = 0;
     return lb_builder_float(out, self->class == &lb_group_stddev ? sqrt(variance) : variance, err);
@@ -189,9 +433,9 @@ static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out
     const struct moments *moments = moments_at(self, 0);
     if (moments->n < 2)
         return lb_builder_null(out, err);
-    double xx = (double)central(moments, SUM_X, SUM_X, SUM_XX);
-    double yy = (double)central(moments, SUM_Y, SUM_Y, SUM_YY);
-    double xy = (double)central(moments, SUM_X, SUM_Y, SUM_XY);
+    double xx = (double)central(self, moments, SUM_X, SUM_X, SUM_XX);
+    double yy = (double)central(self, moments, SUM_Y, SUM_Y, SUM_YY);
+    double xy = (double)central(self, moments, SUM_X, SUM_Y, SUM_XY);
     if (xx <= 0 || yy <= 0)
         return lb_builder_null(out, err);
     double corr = xy / sqrt(xx) / sqrt(yy);
@@ -203,6 +447,10 @@ static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out
 const struct lb_group_state_class lb_group_variance = {.name = "variance",
                                                        .state_bytes = VARIANCE_BYTES,
                                                        .n_columns = 1,
+                                                       .open = moment_open,
+                                                       .close = moment_close,
+                                                       .forget = moment_forget,
+                                                       .extra_bytes = moment_bytes,
                                                        .update = moment_update,
                                                        .save = moment_save,
                                                        .merge = moment_merge,
@@ -210,6 +458,10 @@ const struct lb_group_state_class lb_group_variance = {.name = "variance",
 const struct lb_group_state_class lb_group_stddev = {.name = "stddev",
                                                      .state_bytes = VARIANCE_BYTES,
                                                      .n_columns = 1,
+                                                     .open = moment_open,
+                                                     .close = moment_close,
+                                                     .forget = moment_forget,
+                                                     .extra_bytes = moment_bytes,
                                                      .update = moment_update,
                                                      .save = moment_save,
                                                      .merge = moment_merge,
@@ -217,6 +469,10 @@ const struct lb_group_state_class lb_group_stddev = {.name = "stddev",
 const struct lb_group_state_class lb_group_corr = {.name = "corr",
                                                    .state_bytes = CORR_BYTES,
                                                    .n_columns = 2,
+                                                   .open = moment_open,
+                                                   .close = moment_close,
+                                                   .forget = moment_forget,
+                                                   .extra_bytes = moment_bytes,
                                                    .update = moment_update,
                                                    .save = moment_save,
                                                    .merge = moment_merge,

@@ -1,4 +1,4 @@
-/* Functions of the distinct values and how often each occurs: count_distinct, collect_set, mode, median, quantile.
+/* Functions of the distinct values and how often each occurs: count_distinct, collect_set, mode.
  *
  * IDEA   A worker counts (slot, value) in one table (algo/group_table.h) for all groups, under a key of up to 12 bytes for numbers.
  *        Keys may tell values apart that are equal (1 and 1.0): the final merge, which sorts a group's values, makes them one.
@@ -223,7 +223,6 @@ static lb_status set_update(struct lb_group_state *self, const struct lb_group_r
 {
     struct set_extra *extra = self->extra;
     const struct lb_batch *batch = rows->batch;
-    bool numbers_only = self->class == &lb_group_median || self->class == &lb_group_quantile;
     uint32_t n = 0;
     LB_TRY(ready_table(self, err));
     extra->keys.size = 0;
@@ -232,8 +231,6 @@ static lb_status set_update(struct lb_group_state *self, const struct lb_group_r
         struct lb_value value = lb_group_value(&batch->columns[self->column], row);
         if (value.tag == 'n')
             continue;
-        if (numbers_only && value.tag != 'i' && value.tag != 'd')
-            return lb_group_wrong_type(self, rows, row, "a number", err);
         size_t at;
         LB_TRY(make_key(extra, rows->slots[i], &value, &extra->views[n], &at, err));
         if (at != SIZE_MAX) /* the buffer may still move */
@@ -569,35 +566,6 @@ static lb_status mode_result(struct lb_group_state *self, struct lb_builder *out
     return lb_group_build_value(out, &value, err);
 }
 
-/* The value at (n - 1) p, counted from 0 in order; between two values on the line between them. */
-static lb_status quantile_result(struct lb_group_state *self, struct lb_builder *out,
-                                 struct lb_error *err)
-{
-    struct set_extra *extra = self->extra;
-    uint64_t n = 0, seen = 0;
-    LB_TRY(compact(self, err));
-    for (size_t i = 0; i < extra->n_merged; i++)
-        n += extra->merged[i].count;
-    if (n == 0)
-        return lb_builder_null(out, err);
-    double place = (double)(n - 1) * self->p;
-    uint64_t below = (uint64_t)place;
-    double part = place - (double)below;
-    for (size_t i = 0; i < extra->n_merged; i++) {
-        const struct merged *m = &extra->merged[i];
-        seen += m->count;
-        if (seen <= below)
-            continue;
-        double value = m->tag == 'i' ? (double)m->i : m->d;
-        if (part > 0 && below + 1 >= seen && i + 1 < extra->n_merged) {
-            double next = m[1].tag == 'i' ? (double)m[1].i : m[1].d;
-            value = value + (next - value) * part;
-        }
-        return lb_builder_float(out, value, err);
-    }
-    return lb_builder_null(out, err);
-}
-
 #define SET_CLASS(text, result_)                                                                 \
     {                                                                                            \
         .name = text, .state_bytes = sizeof(struct set_state), .n_columns = 1, .open = set_open, \
@@ -609,5 +577,3 @@ const struct lb_group_state_class lb_group_count_distinct =
     SET_CLASS("count_distinct", distinct_result);
 const struct lb_group_state_class lb_group_collect_set = SET_CLASS("collect_set", set_result);
 const struct lb_group_state_class lb_group_mode = SET_CLASS("mode", mode_result);
-const struct lb_group_state_class lb_group_median = SET_CLASS("median", quantile_result);
-const struct lb_group_state_class lb_group_quantile = SET_CLASS("quantile", quantile_result);
