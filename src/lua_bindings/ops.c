@@ -2,6 +2,7 @@
 #include "lua_bindings/ops.h"
 
 #include "core/algo/aggregate.h"
+#include "core/algo/group_state.h"
 
 void lb_lua_register_ops(void)
 {
@@ -16,4 +17,5 @@ void lb_lua_register_ops(void)
         lb_op_register(ops[i]);
     lb_aggregate_register(&lb_lua_aggregate_reduce);
     lb_aggregate_register(&lb_lua_aggregate_combine_by_key);
+    lb_group_state_register(&lb_lua_group_aggregate);
 }

@@ -43,6 +43,9 @@
  *   lua.reduce            fn, kernel?, commutative?      f(a, b); with kernel (ship.h) the C
  *                                      aggregate runs for keys whose values are all numbers
  *   lua.combine_by_key    create, merge_value, merge_combiners, commutative?
+ *  functions of the sink group (algo/group_state.h)
+ *   lua                   init, step, merge, finish?, columns? or names?, commutative?, shares_heap?
+ *                                      see group_aggregate.c
  *
  * iterator() and values() give the values of the next record, and no value at all at the end. In a
  * for loop a record whose first value is nil is an error, as the loop would end there unnoticed.
@@ -72,5 +75,7 @@ extern const struct lb_op_class lb_lua_op_mapper, lb_lua_op_map_partitions, lb_l
 extern const struct lb_op_class lb_lua_op_compute;
 extern const struct lb_op_class lb_lua_op_groups, lb_lua_op_combine;
 extern const struct lb_aggregate_class lb_lua_aggregate_reduce, lb_lua_aggregate_combine_by_key;
+struct lb_group_state_class;
+extern const struct lb_group_state_class lb_lua_group_aggregate;
 
 #endif

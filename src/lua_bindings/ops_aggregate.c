@@ -14,25 +14,19 @@
  *         nil.
  * ORDER   A Lua function may be associative without being commutative: partials are then kept in
  *         input order (is_ordered), unless the parameter `commutative` is true.
- * MEMORY  held_bytes says how much the Lua heap has grown since the states began: what states
- *         refer to cannot be known more exactly, and it must be flushed before the heap's limit.
- *         When it has doubled garbage is collected first, so at most half of the figure is
- *         garbage. */
+ * MEMORY  held_bytes says how much the Lua heap has grown since the states began (states.h). */
 #include <lauxlib.h>
 
 #include "core/algo/aggregate.h"
 #include "core/base/sys.h"
 #include "lua_bindings/ops.h"
+#include "lua_bindings/states.h"
 #include "lua_bindings/task.h"
 
-enum {
-    LUA_STATE = 200,
-    SLOT_BYTES = 16,
-    COLLECT_BYTES = 4 << 20 /* garbage below that is not looked for */
-};
+enum { LUA_STATE = 200 };
 
 /* Slots. A reducer has one function; combine_by_key has all three. */
-enum { SLOT_CREATE = LB_SLOT_FUNCTION, SLOT_STEP, SLOT_MERGE, SLOT_STATES };
+enum { SLOT_CREATE = LB_SLOT_FUNCTION, SLOT_STEP, SLOT_MERGE };
 enum { SLOT_REDUCE = LB_SLOT_FUNCTION };
 
 enum running { RUNNING_NOTHING, RUNNING_BYTES, RUNNING_KERNEL, RUNNING_LUA };
@@ -45,9 +39,7 @@ struct folder {
     /* Lua's side, made when first needed */
     bool has_task;
     struct lb_lua_task task;
-    lua_Integer n_states; /* slots in use; 0: the table is not there */
-    size_t heap_before;   /* bytes of the Lua heap when states began */
-    size_t collect_at;    /* collect garbage when it has grown by so much */
+    struct lb_lua_states states;
     /* update, for the body */
     const struct lb_batch *batch;
     struct lb_group_entry **found;
@@ -63,17 +55,6 @@ struct folder {
     size_t incoming_size;
     struct lb_buf scratch;
 };
-
-static size_t heap_bytes(lua_State *L)
-{
-    return ((size_t)lua_gc(L, LUA_GCCOUNT) << 10) + (size_t)lua_gc(L, LUA_GCCOUNTB);
-}
-
-static size_t heap_growth(const struct folder *f, lua_State *L)
-{
-    size_t now = heap_bytes(L);
-    return now > f->heap_before ? now - f->heap_before : 0;
-}
 
 /* Opening and closing */
 
@@ -170,27 +151,13 @@ static lb_status ready_lua(struct folder *f, struct lb_error *err)
 
 /* States */
 
-/* Pushes the table of states. */
-static void push_states(struct folder *f, lua_State *L)
-{
-    lb_lua_task_push(&f->task, L, SLOT_STATES);
-    if (f->n_states > 0)
-        return;
-    lua_pop(L, 1);
-    f->heap_before = heap_bytes(L);
-    f->collect_at = COLLECT_BYTES;
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lb_lua_task_set(&f->task, L, SLOT_STATES);
-}
-
 /* The entry becomes a Lua state: the value on top, which is popped. `states` is the table's
  * position. */
 static void new_state(struct folder *f, lua_State *L, int states, struct lb_group_entry *entry)
 {
-    lua_rawseti(L, states, f->n_states + 1);
+    lua_rawseti(L, states, f->states.n + 1);
     entry->state_kind = LUA_STATE;
-    entry->state = ++f->n_states;
+    entry->state = ++f->states.n;
 }
 
 /* The value of a kernel's partial, pushed. Uses the kernel's merge state. */
@@ -261,7 +228,7 @@ static int l_fold_rows(lua_State *L)
     struct lb_lua_task *task = &f->task;
     int step = f->reduces ? SLOT_REDUCE : SLOT_STEP;
     lb_lua_task_push(task, L, step);
-    push_states(f, L); /* 3 */
+    lb_lua_states_push(&f->states, task, L); /* 3 */
     for (; f->next < f->end; f->next++) {
         struct lb_group_entry *entry = f->found[f->next];
         uint32_t row = lb_batch_row(f->batch, f->next);
@@ -336,7 +303,7 @@ static lb_status folder_update(struct lb_aggregate *self, struct lb_group_entry 
     f->batch = batch;
     f->found = found;
     f->next = 0;
-    if (f->kernel.class != NULL && f->n_states == 0 && batch->n_columns == 2) {
+    if (f->kernel.class != NULL && f->states.n == 0 && batch->n_columns == 2) {
         const struct lb_column *values = &batch->columns[1];
         bool numbers = values->type == LB_INT64 || values->type == LB_FLOAT64;
         if (numbers && values->valid == NULL)
@@ -359,7 +326,7 @@ static lb_status folder_save(struct lb_aggregate *self, const struct lb_group_en
     lua_State *L = f->task.lua->L;
     if (!lua_checkstack(L, 4))
         return lb_error_memory(err, "the Lua stack", 0);
-    lb_lua_task_push(&f->task, L, SLOT_STATES);
+    lb_lua_task_push(&f->task, L, LB_SLOT_STATES);
     lua_rawgeti(L, -1, entry->state);
     lb_status status = lb_lua_encode(L, -1, "state", out, err);
     lua_pop(L, 2);
@@ -373,33 +340,14 @@ static void folder_reset(struct lb_aggregate *self)
     struct folder *f = self->state;
     if (f->kernel.class != NULL)
         f->kernel.class->reset(&f->kernel);
-    if (f->n_states == 0)
-        return;
-    lua_State *L = f->task.lua->L;
-    if (lua_checkstack(L, 4)) {
-        lua_pushnil(L);
-        lb_lua_task_set(&f->task, L, SLOT_STATES);
-    }
-    f->n_states = 0;
-    if (heap_growth(f, L) > COLLECT_BYTES)
-        lua_gc(L, LUA_GCCOLLECT);
+    lb_lua_states_reset(&f->states, &f->task);
 }
 
 static size_t folder_held_bytes(const struct lb_aggregate *self)
 {
     struct folder *f = self->state;
     size_t held = f->kernel.class != NULL ? f->kernel.class->held_bytes(&f->kernel) : 0;
-    if (f->n_states == 0)
-        return held;
-    lua_State *L = f->task.lua->L;
-    size_t grown = heap_growth(f, L);
-    if (grown > f->collect_at) {
-        lua_gc(L, LUA_GCCOLLECT);
-        grown = heap_growth(f, L);
-        f->collect_at = 2 * grown + COLLECT_BYTES;
-    }
-    size_t slots = (size_t)f->n_states * SLOT_BYTES;
-    return held + (grown > slots ? grown : slots);
+    return held + lb_lua_states_bytes(&f->states, &f->task);
 }
 
 /* Final merge */

@@ -97,10 +97,10 @@ static int l_task_load(lua_State *L)
     struct lb_lua_task *task = loading->task;
     const struct lb_lua_functions *functions = loading->functions;
     struct lb_error *err = &task->emitter.err;
-    lua_createtable(L, LB_SLOT_FUNCTION + 3, 0);
+    lua_createtable(L, LB_SLOT_FUNCTION + LB_TASK_FUNCTIONS, 0);
     lb_emitter_push_closure(&task->emitter, L);
     lua_rawseti(L, 2, LB_SLOT_EMIT);
-    for (unsigned i = 0; i < 3 && functions->names[i] != NULL; i++) {
+    for (unsigned i = 0; i < LB_TASK_FUNCTIONS && functions->names[i] != NULL; i++) {
         struct lb_value bytes;
         if (lb_value_field(loading->params, functions->names[i], &bytes) && bytes.tag == 's') {
             lb_status status = lb_lua_unship(L, bytes.data, bytes.size, err);

@@ -38,10 +38,11 @@ struct lb_lua_task {
     int slots; /* registry reference of the table of slots */
 };
 
+enum { LB_TASK_FUNCTIONS = 4 };
 /* Names the functions among an operator's parameters. */
 struct lb_lua_functions {
-    const char *names[3]; /* NULL: no more */
-    unsigned n_required;  /* the first so many must be there */
+    const char *names[LB_TASK_FUNCTIONS]; /* NULL: no more */
+    unsigned n_required;                  /* the first so many must be there */
 };
 
 /* Loads the functions into the worker's state. Usable only after LB_OK; a zeroed task may be given

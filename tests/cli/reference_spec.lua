@@ -2,7 +2,11 @@
 local cli = require "tests.cli.support"
 
 local text = cli.read "docs/reference.md"
-local names = text:match("```lua\n(local nums.-)```")
+-- The names that examples share: the blocks of code that begin with a local other than lb, which a whole script has.
+local names = ""
+for block in text:gmatch("```lua\n(local .-)```") do
+  if not block:find("^local lb =") then names = names .. block end
+end
 
 teardown(function() os.execute("rm -rf /tmp/lb-reference*") end)
 

@@ -67,6 +67,14 @@ function check.string(verb, name, value)
   return value
 end
 
+--- Checks for what computes a column: its name, an SQL expression or a function of the row.
+function check.column(verb, name, value)
+  if type(value) ~= "string" and type(value) ~= "function" then
+    check.bad(verb, name, "column, SQL expression or function", value)
+  end
+  return value
+end
+
 --- Checks for an integer (a float without fraction counts) of at least `min`.
 -- @return the integer
 function check.integer(verb, name, value, min)

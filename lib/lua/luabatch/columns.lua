@@ -127,7 +127,7 @@ function types.group(node)
   for _, key in ipairs(node.keys) do result[key] = before[key] end
   for _, agg in ipairs(node.aggregates) do
     local known = aggregate_types[agg.fn]
-    local of = before[agg.columns[1] or false]
+    local of = agg.fn ~= "lua" and before[agg.columns[1] or false] or nil
     if agg.fn == "sum" and not numbers[of] then of = nil end
     result[agg.name] = known or of
   end
@@ -173,9 +173,9 @@ local function join_sets(a, b)
   return set
 end
 
--- What a function of a row reads of it.
-local function of_function(fn)
-  local list = fn == nil and {} or type(fn) == "function" and core.row_reads(fn, 1)
+-- What a function of a row, its parameter of that number, reads of it.
+local function of_function(fn, param)
+  local list = fn == nil and {} or type(fn) == "function" and core.row_reads(fn, param or 1)
   return list and set_of(list) or true
 end
 
@@ -230,6 +230,10 @@ function reads.group(node)
       if name then set[name] = true end
     end
     set = join_sets(set, set_of(agg.used))
+    for _, item in pairs(agg.computed) do
+      if item.fn then set = join_sets(set, of_function(item.fn)) end
+    end
+    if agg.fn == "lua" and #agg.columns == 0 then set = join_sets(set, of_function(agg.step, 2)) end
   end
   return { set }
 end

@@ -38,7 +38,7 @@ local homes = {
 for _, name in ipairs {
   "count", "sum", "avg", "min", "max", "first", "last", "any_value", "min_by", "max_by", "count_distinct",
   "approx_count_distinct", "stddev", "variance", "corr", "median", "quantile", "mode", "collect_list", "collect_set",
-  "bool_and", "bool_or",
+  "bool_and", "bool_or", "aggregate",
 } do
   homes[name] = "aggregates"
 end

@@ -154,29 +154,39 @@ return function(lower, tools)
     return project(b, b:add { op = "scan.aggregate", inputs = { sink }, label = node.label }, picks)
   end
 
+  -- An aggregate of the user's own: of columns, or of the row.
+  local function own_aggregate(aggregate, names, numbers_of, shares_heap)
+    local description = {
+      fn = "lua", label = aggregate.name, commutative = aggregate.commutative, shares_heap = shares_heap or nil,
+    }
+    if #numbers_of > 0 then description.columns = numbers_of else description.names = names end
+    for _, name in ipairs { "init", "step", "merge", "finish" } do
+      local fn = aggregate[name]
+      if fn then description[name] = core.ship(fn, ("%s of aggregate %s"):format(name, aggregate.name)) end
+    end
+    return description
+  end
+
   function lower.group(b, node)
     local names, items, aggregates = node.inputs[1].names, {}, {}
-    local item_of = {}
     for _, aggregate in ipairs(node.aggregates) do
-      for i, text in pairs(aggregate.sql or {}) do
-        local item = { name = aggregate.name, sql = text }
-        items[#items + 1] = item
-        item_of[aggregate] = item_of[aggregate] or {}
-        item_of[aggregate][i] = item
-      end
+      for k = 1, #aggregate.columns do items[#items + 1] = aggregate.computed[k] end
     end
     local stream, number = compute(b, b:input(node), names, items, node.label)
-    local index = columns.index(names)
+    local index, n_own = columns.index(names), 0
     for i, aggregate in ipairs(node.aggregates) do
-      local function column(k)
-        local name = aggregate.columns[k]
-        if name == false then return number[item_of[aggregate][k]] end
-        return index[name]
+      local numbers_of = {}
+      for k, name in ipairs(aggregate.columns) do
+        numbers_of[k] = name and index[name] or number[aggregate.computed[k]]
       end
-      local description = {
-        fn = aggregate.fn, column = column(1), column2 = column(2), p = aggregate.p, label = aggregate.name,
-      }
-      aggregates[i] = description
+      if aggregate.fn == "lua" then
+        aggregates[i] = own_aggregate(aggregate, names, numbers_of, n_own > 0)
+        n_own = n_own + 1
+      else
+        aggregates[i] = {
+          fn = aggregate.fn, column = numbers_of[1], column2 = numbers_of[2], p = aggregate.p, label = aggregate.name,
+        }
+      end
     end
     local sink = b:add {
       op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,

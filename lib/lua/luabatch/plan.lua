@@ -423,6 +423,12 @@ local shown = {
   "sort_values", "command", "sql", "how", "column",
 }
 
+local function describe_function(fn)
+  local info = debug.getinfo(fn, "S")
+  if info.what == "C" then return "function (C)" end
+  return ("function (%s:%d)"):format(info.short_src, info.linedefined)
+end
+
 -- Columns of rows: what a node computes, sorts or groups by.
 local function describe_columns(node, parts)
   local function list(title, of, name)
@@ -439,10 +445,7 @@ local function describe_columns(node, parts)
     list("", read, tostring)
   elseif node.items then
     list("", node.items, function(item)
-      if item.fn then
-        local info = debug.getinfo(item.fn, "S")
-        return ("%s = function (%s:%d)"):format(item.name, info.short_src, info.linedefined)
-      end
+      if item.fn then return ("%s = %s"):format(item.name, describe_function(item.fn)) end
       local from = item.sql or item.column
       return from == item.name and from or ("%s = %s"):format(item.name, from)
     end)
@@ -452,8 +455,16 @@ local function describe_columns(node, parts)
     list("by ", node.keys, tostring)
     list("of ", node.aggregates or {}, function(aggregate)
       local of = {}
-      for i, name in ipairs(aggregate.columns) do of[i] = name or aggregate.sql[i] end
-      return ("%s = %s(%s)"):format(aggregate.name, aggregate.fn, table.concat(of, ", "))
+      for i, name in ipairs(aggregate.columns) do
+        local item = aggregate.computed[i]
+        of[i] = name or item.sql or describe_function(item.fn)
+      end
+      local fn = aggregate.fn
+      if fn == "lua" then
+        fn = "aggregate" .. describe_function(aggregate.step):sub(#"function" + 1)
+        if #of == 0 then of[1] = "row" end
+      end
+      return ("%s = %s(%s)"):format(aggregate.name, fn, table.concat(of, ", "))
     end)
   elseif node.op == "join_rows" then
     list("on ", node.left, tostring)

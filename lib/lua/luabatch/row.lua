@@ -234,9 +234,9 @@ function row:group_by(...)
   return setmetatable({ node = node, keys = columns.list("group_by", node.names, ...) }, Groups)
 end
 
--- An aggregate's columns must exist; what is no column's name is an expression.
+-- An aggregate's columns must exist; what is no column's name is an expression, or a function of the row.
 local function bound_aggregate(node, name, aggregate)
-  local bound = { name = name, columns = {}, used = {} }
+  local bound = { name = name, columns = {}, used = {}, computed = {} }
   for key, value in pairs(aggregate) do
     if key ~= "columns" then bound[key] = value end
   end
@@ -244,10 +244,11 @@ local function bound_aggregate(node, name, aggregate)
   for i, column in ipairs(aggregate.columns or {}) do
     if index[column] then
       bound.columns[i] = column
+    elseif type(column) == "function" then
+      bound.columns[i], bound.computed[i] = false, { name = name, fn = column }
     else
       local _, used = columns.sql("agg", column, node.names)
-      bound.sql = bound.sql or {}
-      bound.sql[i], bound.columns[i] = column, false
+      bound.columns[i], bound.computed[i] = false, { name = name, sql = column }
       for _, one in ipairs(used) do bound.used[#bound.used + 1] = one end
     end
   end
@@ -271,7 +272,7 @@ end
 
 --- One row for each group: the group's columns, and the number of its rows as `count`.
 function Groups:count()
-  return group_node(self, { { name = "count", fn = "count", columns = {}, used = {} } }, "count")
+  return group_node(self, { { name = "count", fn = "count", columns = {}, used = {}, computed = {} } }, "count")
 end
 
 --- One row of aggregates over all rows.

@@ -278,11 +278,26 @@ static const struct lb_group_state_class *const classes[] = {
     &lb_group_collect_list,
 };
 
+/* Those of hosts. */
+enum { MAX_HOST_CLASSES = 4 };
+static const struct lb_group_state_class *host_classes[MAX_HOST_CLASSES];
+
+void lb_group_state_register(const struct lb_group_state_class *class)
+{
+    size_t i = 0;
+    while (i < MAX_HOST_CLASSES - 1 && host_classes[i] != NULL && host_classes[i] != class)
+        i++;
+    host_classes[i] = class;
+}
+
 static const struct lb_group_state_class *find_class(const char *name, size_t size)
 {
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
         if (strlen(classes[i]->name) == size && memcmp(classes[i]->name, name, size) == 0)
             return classes[i];
+    for (size_t i = 0; i < MAX_HOST_CLASSES && host_classes[i] != NULL; i++)
+        if (strlen(host_classes[i]->name) == size && memcmp(host_classes[i]->name, name, size) == 0)
+            return host_classes[i];
     return NULL;
 }
 
@@ -314,8 +329,16 @@ static lb_status get_column(const struct lb_group_state *state, const struct lb_
 lb_status lb_group_state_init(struct lb_group_state *state, const struct lb_value *params,
                               struct lb_error *err)
 {
+    return lb_group_state_init_for(state, params, NULL, err);
+}
+
+lb_status lb_group_state_init_for(struct lb_group_state *state, const struct lb_value *params,
+                                  struct lb_worker *worker, struct lb_error *err)
+{
     struct lb_value field;
     memset(state, 0, sizeof *state);
+    state->params = *params;
+    state->worker = worker;
     if (params->tag != 'm' || !lb_value_field(params, "fn", &field) || field.tag != 's')
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: an aggregate has no fn");
     state->class = find_class(field.data, field.size);

@@ -36,15 +36,19 @@
 enum { LB_NO_COLUMN = UINT32_MAX };
 
 struct lb_group_state_class;
+struct lb_worker;
 
 struct lb_group_state {
     const struct lb_group_state_class *class;
     /* configuration */
-    char label[64];   /* for people: parameter `label`, or the function's name */
-    uint32_t column;  /* 0-based, or LB_NO_COLUMN */
-    uint32_t column2; /* likewise */
-    double p;         /* of quantile */
-    bool population;  /* of variance and stddev */
+    char label[64];         /* for people: parameter `label`, or the function's name */
+    uint32_t column;        /* 0-based, or LB_NO_COLUMN */
+    uint32_t column2;       /* likewise */
+    double p;               /* of quantile */
+    bool population;        /* of variance and stddev */
+    struct lb_value params; /* all of them, for classes of hosts */
+    struct lb_worker
+        *worker; /* whose thread this runs in; NULL: parameters are looked at, no rows */
     /* state */
     char *states;    /* capacity * class->state_bytes */
     size_t capacity; /* slots there is room for; those not used yet are zero */
@@ -59,11 +63,16 @@ struct lb_group_rows {
     uint64_t position;
 };
 
-/* params: a codec map as in FUNCTIONS; an unknown function or wrong parameter is LB_ERR_INTERNAL. After a failure
+/* params: a codec map as in FUNCTIONS, and what a host's function (the user's own aggregates) takes; an unknown function or wrong parameter is LB_ERR_INTERNAL. After a failure
  * only fini. */
 lb_status lb_group_state_init(struct lb_group_state *state, const struct lb_value *params,
                               struct lb_error *err) LB_MUST_USE;
+/* The same for classes that need the worker, those of hosts. params are borrowed until fini. */
+lb_status lb_group_state_init_for(struct lb_group_state *state, const struct lb_value *params,
+                                  struct lb_worker *worker, struct lb_error *err) LB_MUST_USE;
 void lb_group_state_fini(struct lb_group_state *state);
+/* Adds a host's function; before any run, not thread-safe. */
+void lb_group_state_register(const struct lb_group_state_class *class);
 bool lb_group_state_exists(const char *name);
 /* Folds the rows in; all slots are below n_slots. A value of a wrong type is LB_ERR_DATA, naming the record. */
 lb_status lb_group_state_update(struct lb_group_state *state, size_t n_slots,

@@ -97,8 +97,8 @@ static lb_status read_aggregates(struct lb_op *self, struct lb_error *err)
     return LB_OK;
 }
 
-lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_group_state **states,
-                               struct lb_error *err)
+lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_worker *worker,
+                               struct lb_group_state **states, struct lb_error *err)
 {
     *states = NULL;
     if (shared->n_aggregates == 0)
@@ -107,7 +107,8 @@ lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_g
     if (*states == NULL)
         return lb_error_memory(err, "aggregates", shared->n_aggregates * sizeof **states);
     for (uint32_t i = 0; i < shared->n_aggregates; i++) {
-        lb_status status = lb_group_state_init(&(*states)[i], &shared->aggregates[i], err);
+        lb_status status =
+            lb_group_state_init_for(&(*states)[i], &shared->aggregates[i], worker, err);
         if (status == LB_OK)
             continue;
         lb_group_close_states(shared, *states);
@@ -142,7 +143,7 @@ static lb_status group_open(struct lb_op *self, struct lb_error *err)
     shared->n_partitions = shared->n_keys > 0 ? (uint32_t)n_partitions : 1;
     /* Wrong parameters are found here, also when there is no row. */
     struct lb_group_state *states;
-    LB_TRY(lb_group_open_states(shared, &states, err));
+    LB_TRY(lb_group_open_states(shared, NULL, &states, err));
     lb_group_close_states(shared, states);
     size_t worker_bytes = lb_run_worker_bytes(self->run);
     shared->table_bytes = worker_bytes / 2;
@@ -182,7 +183,7 @@ static lb_status group_attach(struct lb_op_local *local, struct lb_error *err)
     if (shared->n_keys > 0)
         LB_TRY(lb_group_keys_init(&state->keys, shared->key_columns, shared->n_keys, err));
     LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
-    return lb_group_open_states(shared, &state->states, err);
+    return lb_group_open_states(shared, local->worker, &state->states, err);
 }
 
 static void group_detach(struct lb_op_local *local)

@@ -20,9 +20,9 @@ struct lb_group_shared {
 
 /* Of an open group sink; NULL when op is none. */
 const struct lb_group_shared *lb_group_op_shared(const struct lb_op *op);
-/* One state per aggregate; on failure those made are given up. */
-lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_group_state **states,
-                               struct lb_error *err) LB_MUST_USE;
+/* One state per aggregate; on failure those made are given up. worker: NULL to look at parameters only. */
+lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_worker *worker,
+                               struct lb_group_state **states, struct lb_error *err) LB_MUST_USE;
 void lb_group_close_states(const struct lb_group_shared *shared, struct lb_group_state *states);
 
 #endif

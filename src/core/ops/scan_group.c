@@ -39,7 +39,7 @@ static lb_status scan_attach(struct lb_op_local *local, struct lb_error *err)
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
     lb_batch_builder_init(&state->builder);
-    return lb_group_open_states(shared->group, &state->states, err);
+    return lb_group_open_states(shared->group, local->worker, &state->states, err);
 }
 
 static lb_status scan_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
