@@ -2,7 +2,9 @@
 #include <lauxlib.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/base/sys.h"
 #include "core/column/key.h"
@@ -233,6 +235,17 @@ static int l_core_format(lua_State *L)
     return return_buffer(L, out);
 }
 
+/* core.terminal_size() -> columns, rows; nothing when standard output is no terminal */
+static int l_core_terminal_size(lua_State *L)
+{
+    struct winsize size;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return 0;
+    lua_pushinteger(L, size.ws_col);
+    lua_pushinteger(L, size.ws_row);
+    return 2;
+}
+
 static int l_core_cpu_count(lua_State *L)
 {
     lua_pushinteger(L, lb_machine_n_cpus());
@@ -319,6 +332,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"options", l_core_options},
                                      {"format", l_core_format},
                                      {"printable", lb_lua_printable},
+                                     {"terminal_size", l_core_terminal_size},
                                      {"cpu_count", l_core_cpu_count},
                                      {"memory_limit", l_core_memory_limit},
                                      {"output_exists", l_core_output_exists},

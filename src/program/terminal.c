@@ -1,4 +1,4 @@
-/* The terminal, for the program's interactive mode: a line editor, Ctrl-C as an error, the size of the window.
+/* The terminal, for the program's interactive mode: a line editor, Ctrl-C as an error.
  *
  * IDEA    libedit edits and keeps the lines to go back to; what Tab completes is found by a Lua function. While a line
  *         is edited Ctrl-C is a key, which gives the line up. While Lua code runs it is a signal, whose handler
@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -207,17 +206,6 @@ static int l_terminal_call(lua_State *L)
     return lua_gettop(L);
 }
 
-/* terminal.size() -> columns, rows; nothing when standard output is no terminal */
-static int l_terminal_size(lua_State *L)
-{
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-        return 0;
-    lua_pushinteger(L, size.ws_col);
-    lua_pushinteger(L, size.ws_row);
-    return 2;
-}
-
 /* terminal.is_terminal(descriptor) */
 static int l_terminal_is_terminal(lua_State *L)
 {
@@ -293,7 +281,6 @@ int lb_open_terminal(lua_State *L)
         {"read", l_editor_read}, {"add", l_editor_add}, {"close", l_editor_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"editor", l_terminal_editor},
                                          {"call", l_terminal_call},
-                                         {"size", l_terminal_size},
                                          {"is_terminal", l_terminal_is_terminal},
                                          {"private_file", l_terminal_private_file},
                                          {"list_directory", l_terminal_list_directory},

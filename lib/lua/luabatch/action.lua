@@ -331,10 +331,15 @@ function action:iterate()
   end
 end
 
---- Prints the first records as a table.
+--- Prints the first records as a table; on a terminal with the columns' types and as wide as its window.
 -- @param n how many (default 20)
 function action:show(n)
   n = n == nil and 20 or check.integer("show", "n", n, 0)
+  local display, width = require "luabatch.display", core.terminal_size()
+  if width then
+    print(display.first_rows(self, n, { width = width, color = display.has_color() }))
+    return
+  end
   local rows, i = {}, 0
   each(stored("show", limited(self._node, n + 1)), function(count, ...)
     i = i + 1
@@ -342,7 +347,7 @@ function action:show(n)
   end)
   local more = i > n
   if more then rows[i] = nil end
-  print(require("luabatch.display").grid(rows, more, self._node.names))
+  print(display.grid(rows, more, self._node.names))
 end
 
 --- The columns of rows: a list of `{name = ..., type = ...}`. Types are "boolean", "integer", "float", "string", or "any" where it
@@ -383,6 +388,17 @@ function action:describe()
     }
   end
   return lb.from(list):select("column", "type", "count", "nulls", "min", "max", "mean")
+end
+
+--- Draws the dataset in the terminal, or into an SVG file. Points and bins are counted by the engine: the data may be of any size.
+-- @param kind "hist" (how the values of a column are spread), "bar" (a label and a number in each record), "line" or
+--   "scatter" (x and y; times may be ISO 8601 text)
+-- @param ... names of columns (none for values and pairs), then maybe options: `bins`, `limit` of bars, `width`, `height`
+--   (characters; pixels of an SVG), `title`, `out` (path of an SVG file)
+-- @usage lb.csv("sales.csv"):plot("hist", "amount", { bins = 10 })
+function action:plot(kind, ...)
+  local text = require("luabatch.plot").draw(self, kind, ...)
+  if text then print(text) end
 end
 
 local modes = { logical = true, optimised = true, stages = true, all = true }

@@ -74,6 +74,12 @@ function display.grid(rows, more, columns)
   return table.concat(lines, "\n")
 end
 
+--- Whether escape sequences may colour what a terminal shows.
+function display.has_color()
+  local no_color = os.getenv "NO_COLOR"
+  return (no_color == nil or no_color == "") and os.getenv "TERM" ~= "dumb"
+end
+
 --- The first records of a dataset as a table for a terminal, with types.
 -- @param ds dataset
 -- @param n how many

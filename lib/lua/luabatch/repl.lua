@@ -327,7 +327,7 @@ local function read_input(editor)
   while true do
     local prompt = #lines == 0 and ("%d> "):format(session.number)
       or (" "):rep(#tostring(session.number)) .. "| "
-    session.width = terminal().size() or 80
+    session.width = core.terminal_size() or 80
     local line = editor:read(prompt)
     if not line then return line end
     lines[#lines + 1] = line
@@ -344,7 +344,7 @@ end
 -- @param settings of the runtime: `on_run` is wrapped
 function repl.run(program, settings)
   session.clock = program.clock
-  session.color = not os.getenv("NO_COLOR") and os.getenv("TERM") ~= "dumb"
+  session.color = require("luabatch.display").has_color()
   local told = settings.on_run
   function settings.on_run(action, info)
     session.last_info = ("%s: peak memory %.1f MiB, spilled %.1f MiB\n%s"):format(action,
