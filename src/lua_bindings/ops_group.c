@@ -18,7 +18,7 @@
 
 #include "core/base/sys.h"
 #include "core/column/key.h"
-#include "core/ops/sort.h"
+#include "core/ops/range_scan.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/task.h"
 
@@ -206,11 +206,10 @@ static int l_reader_run(lua_State *L)
     return 0;
 }
 
-/* Reads a range of the sorter to its end. */
-static lb_status read_range(struct reader *r, struct lb_sorter *sorter, uint32_t range,
-                            struct lb_error *err)
+/* Reads all rows of the cursor, which it takes. */
+static lb_status read_rows(struct reader *r, struct lb_sort_cursor *cursor, struct lb_error *err)
 {
-    LB_TRY(lb_sort_cursor_new(sorter, range, &r->cursor, err));
+    r->cursor = cursor;
     r->row = NULL;
     r->n_unreleased = 0;
     r->unreleased_bytes = 0;
@@ -237,11 +236,6 @@ static void drop_cursor(struct reader *r)
 
 /* lua.groups */
 
-struct groups_shared {
-    struct lb_sorter *sorter; /* the input's */
-    uint32_t next_range;      /* under the stage's lock */
-};
-
 struct groups_local {
     struct reader reader;
     uint32_t range; /* claimed */
@@ -249,21 +243,9 @@ struct groups_local {
 
 static lb_status groups_open(struct lb_op *self, struct lb_error *err)
 {
-    struct lb_sorter *sorter = self->n_inputs == 1 ? lb_sort_op_sorter(self->inputs[0]) : NULL;
-    if (sorter == NULL)
-        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no sort", self->label);
-    struct groups_shared *shared = lb_alloc_zero(sizeof *shared);
-    if (shared == NULL)
-        return lb_error_memory(err, self->label, sizeof *shared);
-    shared->sorter = sorter;
-    self->shared = shared;
+    LB_TRY(lb_range_open_op(self, NULL, err));
+    ((struct lb_range_shared *)self->shared)->cuts = LB_CUT_GROUPS;
     return LB_OK;
-}
-
-static void groups_close(struct lb_op *self)
-{
-    lb_free(self->shared, sizeof(struct groups_shared));
-    self->shared = NULL;
 }
 
 static lb_status groups_attach(struct lb_op_local *local, struct lb_error *err)
@@ -284,23 +266,19 @@ static void groups_detach(struct lb_op_local *local)
 
 static lb_status groups_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
 {
-    (void)err;
-    struct groups_shared *shared = local->op->shared;
     struct groups_local *g = local->state;
-    *more = shared->next_range < lb_sorter_n_ranges(shared->sorter);
-    if (*more)
-        g->range = shared->next_range++;
     local->worker->input[0] = '\0';
-    return LB_OK;
+    return lb_range_take(local, &g->range, more, err);
 }
 
 static lb_status groups_produce(struct lb_op_local *local, struct lb_error *err)
 {
-    struct groups_shared *shared = local->op->shared;
     struct groups_local *g = local->state;
+    struct lb_sort_cursor *cursor = NULL;
     drop_cursor(&g->reader);
     LB_TRY(lb_lua_task_begin(&g->reader.task, SLOT_INIT, err));
-    LB_TRY(read_range(&g->reader, shared->sorter, g->range, err));
+    LB_TRY(lb_range_cursor(local->op, g->range, &cursor, err));
+    LB_TRY(read_rows(&g->reader, cursor, err));
     return lb_lua_task_finish(&g->reader.task, SLOT_FINAL, err);
 }
 
@@ -312,7 +290,7 @@ const struct lb_op_class lb_lua_op_groups = {
     .claim = groups_claim,
     .produce = groups_produce,
     .detach = groups_detach,
-    .close = groups_close,
+    .close = lb_range_close_op,
 };
 
 /* lua.combine */
@@ -427,8 +405,9 @@ static lb_status combine_held(struct combiner *c, struct lb_error *err)
     c->writer = NULL;
     LB_TRY(lb_sort_writer_finish(writer, err));
     LB_TRY(lb_sorter_prepare(c->sorter, err));
-    for (uint32_t i = 0; i < lb_sorter_n_ranges(c->sorter); i++)
-        LB_TRY(read_range(&c->reader, c->sorter, i, err));
+    struct lb_sort_cursor *cursor = NULL;
+    LB_TRY(lb_sort_cursor_new(c->sorter, 0, &cursor, err)); /* one partition, one range */
+    LB_TRY(read_rows(&c->reader, cursor, err));
     uint64_t n_left = c->reader.task.emitter.n_records - n_before;
     if (c->n_held >= LEAST_TO_JUDGE && n_left * 10 > c->n_held * 7)
         c->passes = true;

@@ -95,7 +95,7 @@ end
 --- Checks a table of options: no name but those allowed, each of its type.
 -- @param verb the function that was called
 -- @param options table or nil
--- @param allowed map of option name to type name, or to a list of the strings it may be
+-- @param allowed map of option name to type name ("salt" is one), or to a list of the strings it may be
 -- @return the options, {} for nil
 function check.options(verb, options, allowed)
   if options == nil then return {} end
@@ -114,6 +114,12 @@ function check.options(verb, options, allowed)
       if not found then
         check.misuse("bad option '%s' of %s ('%s' expected, got %s)", name, verb,
           table.concat(want, "', '"), type(value) == "string" and ("'%s'"):format(value) or type(value))
+      end
+    elseif want == "salt" then
+      local n = math.type(value) == "integer" and value >= 1
+      if not (n or value == "auto" or value == false or type(value) == "function") then
+        check.misuse("bad option '%s' of %s ('auto', false, a positive integer or a function of the key expected, got %s)",
+          name, verb, type(value) == "string" and ("'%s'"):format(value) or tostring(value))
       end
     elseif want == "integer" then
       if math.type(value) ~= "integer" or value < 1 then

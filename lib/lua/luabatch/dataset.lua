@@ -80,7 +80,8 @@ end
 
 local on_error = { on_error = { "fail", "skip" } }
 local by_key = { partitions = "integer" }
-local by_key_function = { partitions = "integer", on_error = on_error.on_error }
+local by_key_salted = { partitions = "integer", salt = "salt" }
+local by_key_function = { partitions = "integer", salt = "salt", on_error = on_error.on_error }
 
 -- One record after the other.
 
@@ -350,7 +351,7 @@ function Dataset:reduce_by_key(f, options)
   check.func("reduce_by_key", "f", f)
   options = check.options("reduce_by_key", options, by_key_function)
   return derive(self, "reduce_by_key", {
-    fn = f, partitions = options.partitions, on_error = options.on_error, columns = 2,
+    fn = f, partitions = options.partitions, salt = options.salt, on_error = options.on_error, columns = 2,
   })
 end
 
@@ -360,7 +361,7 @@ function Dataset:fold_by_key(zero, f, options)
   check.func("fold_by_key", "f", f)
   options = check.options("fold_by_key", options, by_key_function)
   local reduced = derive(self, "reduce_by_key", {
-    fn = f, partitions = options.partitions, on_error = options.on_error, columns = 2, label = "fold_by_key",
+    fn = f, partitions = options.partitions, salt = options.salt, on_error = options.on_error, columns = 2, label = "fold_by_key",
   })
   return derive(reduced, "map_values", {
     fn = builtin.apply_zero(zero, f), on_error = options.on_error, columns = 2, label = "fold_by_key",
@@ -378,7 +379,7 @@ function Dataset:aggregate_by_key(zero, seq, comb, options)
   options = check.options("aggregate_by_key", options, by_key_function)
   return derive(self, "combine_by_key", {
     create = builtin.create_from_zero(zero, seq), merge_value = seq, merge_combiners = comb,
-    label = "aggregate_by_key", partitions = options.partitions, on_error = options.on_error, columns = 2,
+    label = "aggregate_by_key", partitions = options.partitions, salt = options.salt, on_error = options.on_error, columns = 2,
   })
 end
 
@@ -394,7 +395,7 @@ function Dataset:combine_by_key(create, merge_value, merge_combiners, options)
   options = check.options("combine_by_key", options, by_key_function)
   return derive(self, "combine_by_key", {
     create = create, merge_value = merge_value, merge_combiners = merge_combiners,
-    partitions = options.partitions, on_error = options.on_error, columns = 2,
+    partitions = options.partitions, salt = options.salt, on_error = options.on_error, columns = 2,
   })
 end
 
@@ -449,9 +450,9 @@ local function join(self, verb, kind, other, options)
   local node = check_dataset(verb, "other", other)
   -- Of the other's records these two want no more than the key.
   if kind ~= "semi" and kind ~= "anti" then check.pairs(verb, node) end
-  options = check.options(verb, options, by_key)
+  options = check.options(verb, options, by_key_salted)
   return derive(self, "join", {
-    inputs = { self._node, node }, partitions = options.partitions, kind = kind, label = verb,
+    inputs = { self._node, node }, partitions = options.partitions, salt = options.salt, kind = kind, label = verb,
     columns = (kind == "semi" or kind == "anti") and 2 or 3,
   })
 end

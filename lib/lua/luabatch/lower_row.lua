@@ -215,7 +215,7 @@ return function(lower, tools)
     end
     return b:add {
       op = "scan.join", inputs = { tools.by_sides(b, node, "first", { left_stream, right_stream }) }, kind = node.how,
-      flat = flat, widths = widths, label = node.label,
+      flat = flat, widths = widths, label = node.label, salt = tools.salt_of(node),
     }
   end
 end

@@ -157,11 +157,19 @@ local function by_sides(b, node, key, streams)
   end
   return b:add {
     op = "sort", inputs = sides, partitions = node.partitions or PARTITIONS, by = "hash", key = key,
-    sides = true, keep_key = true, label = node.label or node.op,
+    sides = true, keep_key = true, label = node.label or node.op, pieces = node.salt ~= false or nil,
   }
 end
 
 tools.by_sides = by_sides
+
+-- The option `salt` for the engine: nil for "auto", false, a number, or the function as bytes.
+local function salt_of(node)
+  if type(node.salt) == "function" then return ship(node.salt, "salt of " .. node.label) end
+  return node.salt ~= "auto" and node.salt or nil
+end
+
+tools.salt_of = salt_of
 
 -- The first input's records, decided by the second's.
 local function set(kind, key, only_keys)
@@ -185,6 +193,7 @@ function lower.join(b, node)
   end
   return b:add {
     op = "scan.join", inputs = { by_sides(b, node, "first", { left, right }) }, kind = node.kind, label = node.label,
+    salt = salt_of(node),
   }
 end
 
@@ -369,7 +378,7 @@ end
 function lower.group_by_key(b, node)
   local sort = b:add {
     op = "sort", inputs = { b:input(node) }, partitions = node.partitions or PARTITIONS, by = "hash",
-    key = "first", keep_key = true, label = node.label,
+    key = "first", keep_key = true, label = node.label, pieces = not node.partitions or nil,
   }
   return b:add { op = "scan.groups", inputs = { sort }, label = node.label }
 end
@@ -386,9 +395,11 @@ function lower.groups(b, node)
   if node.partitioner then
     stream = partition(b, stream, node.partitioner, n, node.partitioner_label)
   end
+  -- Where partitions were asked for, or something is done once for each, they stay whole.
+  local whole = node.partitions or node.partitioner or node.init or node.final
   local sort = b:add {
     op = "sort", inputs = { stream }, partitions = n, by = node.partitioner and "given" or "hash",
-    key = "first", keep_key = true, values = node.sort_values or nil, label = node.label,
+    key = "first", keep_key = true, values = node.sort_values or nil, label = node.label, pieces = not whole or nil,
   }
   return b:add {
     op = "lua.groups", inputs = { sort }, label = node.label, on_error = node.on_error,

@@ -3,6 +3,7 @@
  *   sort_entries.c  orders entries in memory sort_run.c      runs: sorted rows in memory or on
  *   disk, and where a range of one begins and ends sort_sample.c   bottom-k samples and the
  *   splitters made from them sort_merge.c    cursors: the loser tree over the runs of a range
+ *   sort_pieces.c   cuts large partitions into pieces
  *   sort_writer.c   writers: collect rows, sort, spill sorter.c        the sorter itself:
  *   configuration, list of runs, prepare */
 #ifndef LB_ALGO_SORT_PRIVATE_H
@@ -151,7 +152,7 @@ void lb_sort_run_delete(struct lb_sort_run *run); /* NULL allowed */
  * */
 void lb_sort_run_common(struct lb_sort_run *run, const struct lb_sort_row *row, bool first);
 
-/* Where a range begins or ends: at the first row not before the bound. */
+/* Where a range begins or ends: at the first row not before the bound. A range lies within one partition. */
 struct lb_sort_bound {
     uint32_t partition;
     bool by_key; /* else the partition alone counts */
@@ -198,7 +199,9 @@ void lb_sort_run_writer_fini(struct lb_sort_run_writer *writer);
 struct lb_sort_sampled {
     uint64_t hash;
     uint64_t sequence;
-    uint32_t key_size; /* cut to LB_SORT_SAMPLE_KEY */
+    uint32_t partition;
+    uint32_t group_size; /* not cut */
+    uint32_t key_size;   /* cut to LB_SORT_SAMPLE_KEY */
     char *key;
 };
 
@@ -211,9 +214,12 @@ struct lb_sort_sample {
 
 void lb_sort_sample_init(struct lb_sort_sample *sample);
 void lb_sort_sample_fini(struct lb_sort_sample *sample);
-/* Call only for rows with a hash up to sample->limit. Copies the key. */
-lb_status lb_sort_sample_add(struct lb_sort_sample *sample, uint64_t hash, uint64_t sequence,
-                             const char *key, size_t key_size, struct lb_error *err) LB_MUST_USE;
+/* Call only for rows with a hash up to sample->limit. Copies the first key_size bytes of the key. */
+lb_status lb_sort_sample_add(struct lb_sort_sample *sample, uint64_t hash,
+                             const struct lb_sort_row *row, size_t key_size,
+                             struct lb_error *err) LB_MUST_USE;
+/* Leaves the sample itself, in the order of rows. */
+void lb_sort_sample_order(struct lb_sort_sample *sample, const struct lb_sorter_config *config);
 /* Moves what `from` has into `sample`. */
 lb_status lb_sort_sample_merge(struct lb_sort_sample *sample, struct lb_sort_sample *from,
                                struct lb_error *err) LB_MUST_USE;
@@ -234,7 +240,9 @@ struct lb_sorter {
     uint32_t fan_in;                /* spilled runs that one cursor may read */
     uint32_t prepare_fan_in;        /* the same for prepare, which has all of merge_bytes */
     _Atomic uint64_t spilled_bytes;
-    pthread_mutex_t lock; /* guards the fields below until prepare */
+    _Atomic uint64_t row_bytes;       /* of all rows */
+    _Atomic uint64_t *partition_rows; /* of each partition */
+    pthread_mutex_t lock;             /* guards the fields below until prepare */
     struct lb_sort_run *runs;
     uint32_t n_spilled; /* runs on disk */
     uint64_t n_rows;

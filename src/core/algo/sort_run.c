@@ -100,7 +100,7 @@ void lb_sort_run_common(struct lb_sort_run *run, const struct lb_sort_row *row, 
 bool lb_sort_before(const struct lb_sorter_config *config, const struct lb_sort_row *row,
                     const struct lb_sort_bound *bound)
 {
-    if (!bound->by_key)
+    if (!bound->by_key || row->partition != bound->partition)
         return row->partition < bound->partition;
     int order =
         lb_key_compare(row->bytes, lb_sort_range_size(config, row), bound->key, bound->key_size);
@@ -115,7 +115,7 @@ enum where { BEFORE, NOT_BEFORE, PERHAPS };
 static enum where frame_where(const struct lb_sorter_config *config,
                               const struct lb_sort_frame *frame, const struct lb_sort_bound *bound)
 {
-    if (!bound->by_key)
+    if (!bound->by_key || frame->first_partition != bound->partition)
         return frame->first_partition < bound->partition ? BEFORE : NOT_BEFORE;
     uint32_t known = frame->key_size < LB_SORT_COMMON ? frame->key_size : LB_SORT_COMMON;
     uint32_t shared = known < bound->key_size ? known : bound->key_size;
@@ -133,8 +133,8 @@ static enum where frame_where(const struct lb_sorter_config *config,
 static size_t entries_before(const struct lb_sorter_config *config, const struct lb_sort_run *run,
                              const struct lb_sort_bound *bound)
 {
-    size_t low = 0;
-    size_t high = run->n_rows;
+    size_t low = run->slices[bound->partition];
+    size_t high = run->slices[bound->partition + 1];
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (lb_sort_before(config, run->entries[middle].row, bound))

@@ -43,6 +43,8 @@ static int compare_keys(const void *left, const void *right)
 {
     const struct lb_sort_sampled *a = left;
     const struct lb_sort_sampled *b = right;
+    if (a->partition != b->partition)
+        return a->partition < b->partition ? -1 : 1;
     int order = lb_key_compare(a->key, a->key_size, b->key, b->key_size);
     return order != 0 ? order : (a->sequence > b->sequence) - (a->sequence < b->sequence);
 }
@@ -51,6 +53,8 @@ static int compare_keys_descending(const void *left, const void *right)
 {
     const struct lb_sort_sampled *a = left;
     const struct lb_sort_sampled *b = right;
+    if (a->partition != b->partition)
+        return a->partition < b->partition ? -1 : 1;
     int order = lb_key_compare(b->key, b->key_size, a->key, a->key_size);
     return order != 0 ? order : (a->sequence > b->sequence) - (a->sequence < b->sequence);
 }
@@ -88,8 +92,8 @@ static lb_status make_room(struct lb_sort_sample *sample, struct lb_error *err)
     return LB_OK;
 }
 
-lb_status lb_sort_sample_add(struct lb_sort_sample *sample, uint64_t hash, uint64_t sequence,
-                             const char *key, size_t key_size, struct lb_error *err)
+lb_status lb_sort_sample_add(struct lb_sort_sample *sample, uint64_t hash,
+                             const struct lb_sort_row *row, size_t key_size, struct lb_error *err)
 {
     LB_TRY(make_room(sample, err));
     if (key_size > LB_SORT_SAMPLE_KEY)
@@ -97,9 +101,13 @@ lb_status lb_sort_sample_add(struct lb_sort_sample *sample, uint64_t hash, uint6
     char *copy = lb_alloc(copy_bytes(key_size));
     if (copy == NULL)
         return lb_error_memory(err, "the sample of a sort", copy_bytes(key_size));
-    memcpy(copy, key, key_size);
-    sample->items[sample->n++] = (struct lb_sort_sampled){
-        .hash = hash, .sequence = sequence, .key_size = (uint32_t)key_size, .key = copy};
+    memcpy(copy, row->bytes, key_size);
+    sample->items[sample->n++] = (struct lb_sort_sampled){.hash = hash,
+                                                          .sequence = row->sequence,
+                                                          .partition = row->partition,
+                                                          .group_size = row->group_size,
+                                                          .key_size = (uint32_t)key_size,
+                                                          .key = copy};
     return LB_OK;
 }
 
@@ -113,13 +121,21 @@ lb_status lb_sort_sample_merge(struct lb_sort_sample *sample, struct lb_sort_sam
     return LB_OK;
 }
 
+void lb_sort_sample_order(struct lb_sort_sample *sample, const struct lb_sorter_config *config)
+{
+    shrink(sample);
+    if (sample->n > 1)
+        qsort(sample->items, sample->n, sizeof *sample->items,
+              config->descending ? compare_keys_descending : compare_keys);
+}
+
 lb_status lb_sort_sample_split(struct lb_sort_sample *sample, const struct lb_sorter_config *config,
                                uint32_t n_ranges, struct lb_sort_bound **bounds, uint32_t *n_bounds,
                                struct lb_error *err)
 {
     *bounds = NULL;
     *n_bounds = 0;
-    shrink(sample);
+    lb_sort_sample_order(sample, config);
     if (n_ranges > sample->n)
         n_ranges = (uint32_t)sample->n;
     if (n_ranges <= 1)
@@ -128,8 +144,6 @@ lb_status lb_sort_sample_split(struct lb_sort_sample *sample, const struct lb_so
     struct lb_sort_bound *made = lb_alloc_zero(bytes);
     if (made == NULL)
         return lb_error_memory(err, "the ranges of a sort", bytes);
-    qsort(sample->items, sample->n, sizeof *sample->items,
-          config->descending ? compare_keys_descending : compare_keys);
     uint32_t n = 0;
     for (uint32_t i = 1; i < n_ranges; i++) {
         struct lb_sort_sampled *item = &sample->items[sample->n * i / n_ranges];

@@ -33,6 +33,7 @@ struct lb_sort_writer {
     size_t max_chunk_bytes;
     size_t entry_bytes; /* of entry, scratch and partition number */
     size_t extra_bytes; /* charged from outside */
+    uint64_t row_bytes; /* of all rows so far */
     /* state of the rows held */
     size_t n;     /* entries */
     bool pending; /* the last entry has no prefix yet */
@@ -102,7 +103,7 @@ lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **o
     writer->sorter = sorter;
     writer->flip = config->descending ? ~(uint64_t)0 : 0;
     writer->has_partitions = config->n_partitions > 1;
-    writer->has_sample = !writer->has_partitions && config->n_ranges > 1;
+    writer->has_sample = config->has_pieces || (!writer->has_partitions && config->n_ranges > 1);
     writer->max_chunk_bytes = clamp(config->writer_bytes / 16, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
     writer->next_chunk_bytes = clamp(writer->max_chunk_bytes, MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
     writer->entry_bytes = 2 * sizeof(struct lb_sort_entry) +
@@ -194,6 +195,10 @@ static lb_status sort_rows(struct lb_sort_writer *writer, struct lb_error *err)
                                   .same_key_size = writer->same_key_size,
                                   .stop = config->stop};
     LB_TRY(make_scratch(writer, err));
+    for (uint32_t p = 0; p < config->n_partitions; p++)
+        if (writer->slices[p] > 0)
+            atomic_fetch_add_explicit(&writer->sorter->partition_rows[p], writer->slices[p],
+                                      memory_order_relaxed);
     if (writer->has_partitions) {
         scatter_partitions(writer);
     } else {
@@ -252,7 +257,7 @@ static inline lb_status settle(struct lb_sort_writer *writer, struct lb_error *e
             word = (uint64_t)writer->first_byte << 56 | word >> 8;
         uint64_t hash = lb_hash_pair(row->sequence, word);
         if (hash <= writer->sample.limit)
-            return lb_sort_sample_add(&writer->sample, hash, row->sequence, row->bytes,
+            return lb_sort_sample_add(&writer->sample, hash, row,
                                       lb_sort_range_size(&writer->sorter->config, row), err);
     }
     return LB_OK;
@@ -457,6 +462,7 @@ lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, 
         LB_TRY(make_room(writer, bytes, err));
     struct lb_sort_row *row = (struct lb_sort_row *)(void *)writer->at;
     writer->at += bytes;
+    writer->row_bytes += bytes;
     memset(writer->at - 8, 0, 8); /* the padding */
     row->key_size = key_size;
     row->group_size = group_size;
@@ -530,6 +536,7 @@ lb_status lb_sort_writer_finish(struct lb_sort_writer *writer, struct lb_error *
         status = lb_sorter_take(writer->sorter, writer->runs, &writer->sample, err);
     if (status == LB_OK)
         writer->runs = NULL;
+    atomic_fetch_add_explicit(&writer->sorter->row_bytes, writer->row_bytes, memory_order_relaxed);
     lb_sort_writer_delete(writer);
     return status;
 }

@@ -37,12 +37,16 @@ lb_status lb_sorter_new(const struct lb_sorter_config *config, struct lb_sorter 
     if (sorter == NULL)
         return lb_error_memory(err, "a sorter", sizeof *sorter);
     sorter->config = *config;
-    if (config->tmp_dir != NULL) {
+    size_t counts_bytes = config->n_partitions * sizeof *sorter->partition_rows;
+    sorter->partition_rows = lb_alloc_zero(counts_bytes);
+    if (config->tmp_dir != NULL)
         sorter->config.tmp_dir = lb_strdup(config->tmp_dir);
-        if (sorter->config.tmp_dir == NULL) {
-            lb_free(sorter, sizeof *sorter);
-            return lb_error_memory(err, "a sorter", strlen(config->tmp_dir));
-        }
+    if (sorter->partition_rows == NULL ||
+        (config->tmp_dir != NULL && sorter->config.tmp_dir == NULL)) {
+        lb_strfree((char *)sorter->config.tmp_dir);
+        lb_free(sorter->partition_rows, sorter->partition_rows != NULL ? counts_bytes : 0);
+        lb_free(sorter, sizeof *sorter);
+        return lb_error_memory(err, "a sorter", counts_bytes);
     }
     size_t share = config->merge_bytes / (config->n_workers > 0 ? config->n_workers : 1);
     size_t frame = share / 64 & ~(size_t)4095;
@@ -74,6 +78,7 @@ void lb_sorter_delete(struct lb_sorter *sorter)
     lb_sort_sample_fini(&sorter->sample);
     pthread_mutex_destroy(&sorter->lock);
     lb_strfree((char *)sorter->config.tmp_dir);
+    lb_free(sorter->partition_rows, sorter->config.n_partitions * sizeof *sorter->partition_rows);
     lb_free(sorter, sizeof *sorter);
 }
 
@@ -225,6 +230,26 @@ uint32_t lb_sorter_n_ranges(const struct lb_sorter *sorter)
 uint64_t lb_sorter_n_rows(const struct lb_sorter *sorter)
 {
     return sorter->n_rows;
+}
+
+uint64_t lb_sorter_row_bytes(const struct lb_sorter *sorter)
+{
+    return atomic_load_explicit(&((struct lb_sorter *)sorter)->row_bytes, memory_order_relaxed);
+}
+
+bool lb_sorter_has_pieces(const struct lb_sorter *sorter)
+{
+    return sorter->config.has_pieces && sorter->config.split_keys;
+}
+
+uint32_t lb_sorter_n_partitions(const struct lb_sorter *sorter)
+{
+    return sorter->config.n_partitions;
+}
+
+uint64_t lb_sorter_partition_rows(const struct lb_sorter *sorter, uint32_t partition)
+{
+    return atomic_load_explicit(&sorter->partition_rows[partition], memory_order_relaxed);
 }
 
 uint64_t lb_sorter_spilled_bytes(const struct lb_sorter *sorter)

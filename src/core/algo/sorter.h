@@ -13,7 +13,7 @@
  * RANGES With n_partitions > 1, range p is partition p. With one partition prepare splits by keys
  *        into config.n_ranges ranges of about equal size; the splitters are taken from the bottom-k
  *        sample of rows by hash of their sequence number, so they do not depend on threads or
- *        memory. */
+ *        memory. Large partitions can be cut further: algo/sort_pieces.h. */
 #ifndef LB_ALGO_SORTER_H
 #define LB_ALGO_SORTER_H
 
@@ -30,6 +30,7 @@ struct lb_sorter_config {
     bool descending;
     bool split_keys;     /* rows with equal keys may fall into two ranges (plain sorting); else a
                               group's rows (equal first group_size bytes) always are in one range */
+    bool has_pieces;     /* the rows are sampled for algo/sort_pieces.h */
     size_t writer_bytes; /* memory of one writer */
     size_t merge_bytes;  /* memory of all frames of all merges that run at once */
     uint32_t n_workers;  /* merges that run at once */
@@ -77,8 +78,11 @@ lb_status lb_sorter_prepare(struct lb_sorter *sorter, struct lb_error *err) LB_M
 uint32_t lb_sorter_n_ranges(const struct lb_sorter *sorter);
 uint64_t lb_sorter_n_rows(const struct lb_sorter *sorter);
 uint64_t lb_sorter_spilled_bytes(const struct lb_sorter *sorter); /* written to disk so far */
-/* The number of rows of a range as far as known without reading (an estimate only with spilled
- * runs). */
+uint64_t lb_sorter_row_bytes(const struct lb_sorter *sorter); /* of all rows, with their heads */
+bool lb_sorter_has_pieces(const struct lb_sorter *sorter);    /* algo/sort_pieces.h can cut it */
+uint32_t lb_sorter_n_partitions(const struct lb_sorter *sorter);
+/* The rows of a partition; exact, once all writers have finished. */
+uint64_t lb_sorter_partition_rows(const struct lb_sorter *sorter, uint32_t partition);
 
 lb_status lb_sort_cursor_new(struct lb_sorter *sorter, uint32_t range,
                              struct lb_sort_cursor **cursor, struct lb_error *err) LB_MUST_USE;

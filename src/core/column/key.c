@@ -170,3 +170,106 @@ lb_status lb_key_put_column(struct lb_buf *out, const struct lb_column *column, 
     }
     return lb_buf_append_byte(out, KEY_NIL, err);
 }
+
+/* ---- back to values ---- */
+
+static lb_status bad_key(struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_DATA, "malformed sort key");
+}
+
+static lb_status get_number(const char **cursor, const char *end, struct lb_buf *out,
+                            struct lb_error *err)
+{
+    uint64_t bits;
+    double d;
+    if (end - *cursor < 8)
+        return bad_key(err);
+    memcpy(&bits, *cursor, 8);
+    *cursor += 8;
+    bits = __builtin_bswap64(bits);
+    bits ^= bits >> 63 ? 0x8000000000000000ULL : ~(uint64_t)0;
+    memcpy(&d, &bits, 8);
+    if (!(d >= -TWO_63 && d < TWO_63) || d != trunc(d))
+        return lb_codec_put_float(out, d, err);
+    uint64_t rest = 0;
+    if (fabs(d) >= TWO_53) {
+        if (end - *cursor < 2)
+            return bad_key(err);
+        rest = (uint64_t)((unsigned char)(*cursor)[0] << 8 | (unsigned char)(*cursor)[1]);
+        *cursor += 2;
+    }
+    return lb_codec_put_int(out, (int64_t)((uint64_t)(int64_t)d + rest), err);
+}
+
+static lb_status get_string(const char **cursor, const char *end, bool closed, struct lb_buf *out,
+                            struct lb_error *err)
+{
+    if (!closed) {
+        LB_TRY(lb_codec_put_string(out, *cursor, (size_t)(end - *cursor), err));
+        *cursor = end;
+        return LB_OK;
+    }
+    struct lb_buf text = {0};
+    lb_status status = LB_OK;
+    for (;;) {
+        const char *zero = *cursor < end ? memchr(*cursor, 0, (size_t)(end - *cursor)) : NULL;
+        if (zero == NULL || zero + 1 == end) {
+            status = bad_key(err);
+            break;
+        }
+        bool goes_on = zero[1] != 0; /* 00 FF is a zero of the string */
+        status = lb_buf_append(&text, *cursor, (size_t)(zero - *cursor) + goes_on, err);
+        *cursor = zero + 2;
+        if (status != LB_OK || !goes_on)
+            break;
+    }
+    if (status == LB_OK)
+        status = lb_codec_put_string(out, text.data, text.size, err);
+    lb_buf_fini(&text);
+    return status;
+}
+
+static lb_status get_value(const char **cursor, const char *end, bool closed, unsigned depth,
+                           struct lb_buf *out, struct lb_error *err)
+{
+    if (*cursor == end)
+        return bad_key(err);
+    unsigned char tag = (unsigned char)*(*cursor)++;
+    size_t mark;
+    switch (tag) {
+    case KEY_NIL:
+        return lb_codec_put_nil(out, err);
+    case KEY_FALSE:
+    case KEY_TRUE:
+        return lb_codec_put_bool(out, tag == KEY_TRUE, err);
+    case KEY_NUMBER:
+        return get_number(cursor, end, out, err);
+    case KEY_STRING:
+        return get_string(cursor, end, closed, out, err);
+    case KEY_LIST:
+    case KEY_MAP:
+        break;
+    default:
+        return bad_key(err);
+    }
+    if (depth == 0)
+        return bad_key(err);
+    LB_TRY(lb_codec_begin(out, tag == KEY_LIST ? 'l' : 'm', &mark, err));
+    uint32_t n = 0;
+    for (; *cursor < end && **cursor != KEY_END; n++)
+        LB_TRY(get_value(cursor, end, true, depth - 1, out, err));
+    if (*cursor == end || (tag == KEY_MAP && n % 2 != 0))
+        return bad_key(err);
+    *cursor += 1;
+    lb_codec_end(out, mark, tag == KEY_MAP ? n / 2 : n);
+    return LB_OK;
+}
+
+lb_status lb_key_decode(const char *key, size_t size, bool closed, struct lb_buf *out,
+                        struct lb_error *err)
+{
+    const char *end = key + size;
+    LB_TRY(get_value(&key, end, closed, LB_CODEC_DEPTH, out, err));
+    return key == end ? LB_OK : bad_key(err);
+}

@@ -31,6 +31,11 @@ lb_status lb_key_put_encoded(struct lb_buf *out, const char *data, size_t size, 
 lb_status lb_key_put_int(struct lb_buf *out, int64_t value, struct lb_error *err) LB_MUST_USE;
 lb_status lb_key_put_float(struct lb_buf *out, double value, struct lb_error *err) LB_MUST_USE;
 
+/* Appends one encoded value that has this key, which is a whole one; `closed` as it was made. Of numbers that
+ * have one key it is the integer. Malformed bytes give LB_ERR_DATA. */
+lb_status lb_key_decode(const char *key, size_t size, bool closed, struct lb_buf *out,
+                        struct lb_error *err) LB_MUST_USE;
+
 /* True when `value` is an integer in int64 range: then *integer is it, and both have one key. */
 bool lb_float_as_int(double value, int64_t *integer);
 

@@ -113,6 +113,7 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
             break;
         }
         struct lb_op_local *source = &chain->locals[0];
+        round->worker->goes_on = false;
         status = source->op->class->claim(source, more, err);
         if (status != LB_OK)
             break;

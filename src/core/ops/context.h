@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 
 struct lb_worker;
+struct lb_value;
 
 /* What the host of the engine (the Lua bindings) hangs on workers. */
 struct lb_host {
@@ -21,6 +22,13 @@ struct lb_host {
     void (*worker_interrupt)(struct lb_worker *worker, void *worker_state);
     /* Adds the host's committed counters of the morsel that has ended well. May be NULL. */
     void (*morsel_commit)(struct lb_worker *worker, void *worker_state);
+    /* The user's function of a key that says into how many pieces its records go: `open` takes the parameter `salt` of
+     * an operator; `ask` gives 0 for nil; the worker's thread calls all three. */
+    lb_status (*salt_open)(struct lb_worker *worker, const struct lb_value *params,
+                           const char *label, void **salt, struct lb_error *err);
+    lb_status (*salt_ask)(void *salt, const char *key, size_t size, uint32_t *n_pieces,
+                          struct lb_error *err);
+    void (*salt_close)(void *salt);
 };
 
 struct lb_run_options {
@@ -47,6 +55,7 @@ struct lb_worker {
     struct lb_run *run;
     uint32_t index;   /* 0..n_threads-1 */
     uint64_t morsel;  /* number of the current morsel within the stage */
+    bool goes_on;     /* set by a source's claim: the next morsel belongs to the same partition */
     char input[512];  /* name of what the source reads now (a file's path), "" unknown */
     void *host_state; /* NULL until lb_worker_host was called */
 };

@@ -47,7 +47,9 @@ struct lb_op {
     _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */
     _Atomic bool enough;      /* sinks: no further morsel is needed */
     struct lb_buf restart;    /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
-    uint64_t n_result;        /* sinks: records counted, stored or written; set by finish */
+    struct lb_buf
+        facts; /* for --stats: what it has to tell of the run, an encoded map; see metrics.h */
+    uint64_t n_result; /* sinks: records counted, stored or written; set by finish */
 };
 
 struct lb_op_local {

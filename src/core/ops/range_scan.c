@@ -2,6 +2,7 @@
 #include "core/ops/range_scan.h"
 
 #include "core/base/sys.h"
+#include "core/column/key.h"
 
 uint32_t lb_sort_row_width(const struct lb_sort_row *row)
 {
@@ -61,14 +62,88 @@ lb_status lb_range_attach(struct lb_op_local *local, struct lb_error *err)
     return LB_OK;
 }
 
+/* ---- pieces ---- */
+
+/* What `ask` of lb_sort_pieces_config goes by. */
+struct salting {
+    const struct lb_host *host;
+    void *function;    /* the user's, or NULL */
+    uint32_t n_pieces; /* without */
+    bool closed;       /* something follows the group's part of the key */
+    struct lb_buf key;
+};
+
+static lb_status ask_pieces(void *context, const char *group, uint32_t group_size,
+                            uint32_t *n_pieces, struct lb_error *err)
+{
+    struct salting *salting = context;
+    *n_pieces = salting->n_pieces;
+    if (salting->function == NULL)
+        return LB_OK;
+    salting->key.size = 0;
+    LB_TRY(lb_key_decode(group, group_size, salting->closed, &salting->key, err));
+    return salting->host->salt_ask(salting->function, salting->key.data, salting->key.size,
+                                   n_pieces, err);
+}
+
+static lb_status make_pieces(struct lb_op_local *local, struct lb_error *err)
+{
+    struct lb_range_shared *shared = local->op->shared;
+    struct salting salting = {.host = &local->op->run->options.host,
+                              .n_pieces = LB_SORT_AS_FOUND,
+                              .closed = shared->cuts >= LB_CUT_TAILS};
+    struct lb_sort_pieces_config config = {.between = true,
+                                           .inside = shared->cuts >= LB_CUT_TAILS,
+                                           .turned = shared->cuts == LB_CUT_HEADS,
+                                           .ask = ask_pieces,
+                                           .context = &salting};
+    struct lb_value salt;
+    if (lb_value_field(&local->op->params, "salt", &salt)) {
+        if (salt.tag == 'f')
+            config.between = config.inside = false;
+        else if (salt.tag == 'i')
+            salting.n_pieces = salt.i > 0 && salt.i < INT32_MAX ? (uint32_t)salt.i : 1;
+        else if (salt.tag == 's' && salting.host->salt_open != NULL)
+            LB_TRY(salting.host->salt_open(local->worker, &local->op->params, local->op->label,
+                                           &salting.function, err));
+    }
+    lb_status status = lb_sort_pieces_new(shared->sorter, &config, &shared->pieces, err);
+    if (salting.function != NULL)
+        salting.host->salt_close(salting.function);
+    lb_buf_fini(&salting.key);
+    return status;
+}
+
+lb_status lb_range_take(struct lb_op_local *local, uint32_t *range, bool *more,
+                        struct lb_error *err)
+{
+    struct lb_range_shared *shared = local->op->shared;
+    if (shared->next_range == 0 && shared->pieces == NULL && shared->cuts != LB_CUT_NOTHING &&
+        lb_sorter_has_pieces(shared->sorter))
+        LB_TRY(make_pieces(local, err));
+    uint32_t n = shared->pieces != NULL ? shared->pieces->n : lb_sorter_n_ranges(shared->sorter);
+    *more = shared->next_range < n;
+    if (!*more)
+        return LB_OK;
+    *range = shared->next_range++;
+    local->worker->goes_on = shared->pieces != NULL && !shared->pieces->items[*range].is_last;
+    return LB_OK;
+}
+
+lb_status lb_range_cursor(const struct lb_op *op, uint32_t range, struct lb_sort_cursor **cursor,
+                          struct lb_error *err)
+{
+    const struct lb_range_shared *shared = op->shared;
+    return shared->pieces != NULL ? lb_sort_pieces_cursor(shared->pieces, range, cursor, err)
+                                  : lb_sort_cursor_new(shared->sorter, range, cursor, err);
+}
+
 lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
 {
-    (void)err;
-    struct lb_range_shared *shared = local->op->shared;
+    const struct lb_range_shared *shared = local->op->shared;
     struct lb_range_local *state = local->state;
-    *more = shared->next_range < lb_sorter_n_ranges(shared->sorter);
-    if (*more)
-        state->range = shared->next_range++;
+    LB_TRY(lb_range_take(local, &state->range, more, err));
+    state->piece = *more && shared->pieces != NULL ? &shared->pieces->items[state->range] : NULL;
     return LB_OK;
 }
 
@@ -84,20 +159,22 @@ void lb_range_detach(struct lb_op_local *local)
 
 void lb_range_close_op(struct lb_op *self)
 {
-    lb_free(self->shared, sizeof(struct lb_range_shared));
+    struct lb_range_shared *shared = self->shared;
+    if (shared != NULL)
+        lb_sort_pieces_delete(shared->pieces);
+    lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }
 
 lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err)
 {
-    struct lb_range_shared *shared = local->op->shared;
     struct lb_range_local *state = local->state;
     if (state->cursor != NULL)
         lb_sort_cursor_delete(state->cursor);
     state->cursor = NULL;
     state->in_group = false;
     lb_batch_builder_reset(&state->builder);
-    return lb_sort_cursor_new(shared->sorter, state->range, &state->cursor, err);
+    return lb_range_cursor(local->op, state->range, &state->cursor, err);
 }
 
 lb_status lb_range_flush(struct lb_op_local *local, struct lb_error *err)

@@ -1,22 +1,33 @@
 /* What all sources over a sorter's ranges share: a range is a morsel, a cursor walks it, groups are told apart by their
- * key, records leave in batches.
+ * key, records leave in batches. Of a sort with `pieces` a morsel is a piece of a partition (algo/sort_pieces.h).
  *
+ * SALT   the parameter `salt`: absent: large partitions are cut, at the borders of groups or, where the source can, within
+ *        them; false: none is; an integer: groups are cut into so many pieces; a string: a user's function of the key
+ *        that says into how many, see lb_host. How often depends on what the sample of the rows shows of a group.
+
  * CALLS  lb_range_open_op, lb_range_attach, lb_range_claim, lb_range_detach, lb_range_close_op stand in the
  *        class; in produce: lb_range_begin, then per row lb_range_next (and lb_range_enter), at the end lb_range_end. */
 #ifndef LB_OPS_RANGE_SCAN_H
 #define LB_OPS_RANGE_SCAN_H
 
+#include "core/algo/sort_pieces.h"
 #include "core/ops/sort.h"
 
+/* What a source allows to be cut. */
+enum lb_range_cuts { LB_CUT_NOTHING, LB_CUT_GROUPS, LB_CUT_TAILS, LB_CUT_HEADS };
+
 struct lb_range_shared {
-    struct lb_sorter *sorter; /* borrowed from the sink */
-    uint32_t next_range;      /* guarded by the stage's lock */
-    int kind;                 /* the class's own: which of the names given to lb_range_open_op */
+    struct lb_sorter *sorter;      /* borrowed from the sink */
+    uint32_t next_range;           /* guarded by the stage's lock */
+    enum lb_range_cuts cuts;       /* set by the class's open */
+    struct lb_sort_pieces *pieces; /* NULL: a morsel is a range; made by the first claim */
+    int kind; /* the class's own: which of the names given to lb_range_open_op */
 };
 
 struct lb_range_local {
-    uint32_t range;
-    struct lb_sort_cursor *cursor; /* of the claimed range */
+    uint32_t range;                    /* claimed: number of the range or piece */
+    const struct lb_sort_piece *piece; /* NULL: a range */
+    struct lb_sort_cursor *cursor;     /* of the claimed range */
     struct lb_batch_builder builder;
     struct lb_buf group; /* the current group's key bytes */
     uint32_t partition;  /* and partition */
@@ -31,6 +42,13 @@ void lb_range_close_op(struct lb_op *self);
 lb_status lb_range_attach(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error *err) LB_MUST_USE;
 void lb_range_detach(struct lb_op_local *local);
+
+/* For sources with a local state of their own: the next range or piece, and a cursor over one. op->shared
+ * begins with a struct lb_range_shared. */
+lb_status lb_range_take(struct lb_op_local *local, uint32_t *range, bool *more,
+                        struct lb_error *err) LB_MUST_USE;
+lb_status lb_range_cursor(const struct lb_op *op, uint32_t range, struct lb_sort_cursor **cursor,
+                          struct lb_error *err) LB_MUST_USE;
 
 /* Opens the cursor of the claimed range. */
 lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;

@@ -4,6 +4,10 @@
  *         streams by and meets them. So the left side of a key may be of any size, and the result of a key is in order
  *         of the left records, for each in order of the right ones. Keys that are nil match nothing, but outer joins keep
  *         their records.
+ * PIECES  Where records of one key are many, several workers share them (algo/sort_pieces.h): the right records are the
+ *         head of the group, the left ones its tail. Each piece of left records keeps all right ones; where few left records
+ *         meet many right ones, a piece is one left record with a part of the right ones (`turned`). Either way
+ *         the pieces one after the other give the records of the whole, in their order.
  * MEMORY  The right records of one key, encoded; beyond `hold_bytes` they go to a spill file as frames, which
  *         are read again for each left record of that key. cogroup keeps the lists of one key in memory: they are one
  *         record.
@@ -60,7 +64,11 @@ struct join_local {
 
 static lb_status join_open(struct lb_op *self, struct lb_error *err)
 {
-    return lb_range_open_op(self, join_kinds, err);
+    LB_TRY(lb_range_open_op(self, join_kinds, err));
+    struct lb_range_shared *shared = self->shared;
+    bool one_sided = shared->kind == JOIN_SEMI || shared->kind == JOIN_ANTI;
+    shared->cuts = one_sided ? LB_CUT_TAILS : LB_CUT_HEADS;
+    return LB_OK;
 }
 
 static uint32_t number_of(const struct lb_value *map, const char *key)
@@ -180,7 +188,10 @@ static lb_status spill_held(struct lb_op_local *local, struct join_local *own, s
 static lb_status hold_right(struct lb_op_local *local, struct join_local *own,
                             const struct lb_sort_row *row, struct lb_error *err)
 {
+    int kind = ((const struct lb_range_shared *)local->op->shared)->kind;
     own->has_right = true;
+    if (kind == JOIN_SEMI || kind == JOIN_ANTI)
+        return LB_OK;
     if (wants_right(local))
         LB_TRY(put_key(row, &own->held, err));
     LB_TRY(lb_range_put_value(row, &own->held, err));
@@ -361,26 +372,109 @@ static lb_status join_row(struct lb_op_local *local, const struct lb_sort_row *r
     return is_right ? hold_right(local, own, row, err) : join_left(local, row, err);
 }
 
-static lb_status join_produce(struct lb_op_local *local, struct lb_error *err)
+/* ---- pieces ---- */
+
+static void forget_group(struct join_local *own)
+{
+    own->held.size = 0;
+    own->frames.n = 0;
+    own->has_right = own->has_left = false;
+}
+
+/* What the piece is to be read with: the right records of the key it begins with; turned: its left record. */
+static lb_status read_head(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct lb_range_shared *shared = local->op->shared;
+    struct lb_range_local *state = local->state;
+    struct join_local *own = state->own;
+    struct lb_sort_cursor *cursor = NULL;
+    const struct lb_sort_row *row = NULL;
+    LB_TRY(lb_sort_pieces_head(shared->pieces, state->range, &cursor, err));
+    lb_status status = lb_sort_cursor_next(cursor, &row, err);
+    bool is_nil = row != NULL && row->bytes[0] == LB_KEY_NIL;
+    for (uint32_t i = 1; status == LB_OK && row != NULL && !is_nil; i++) {
+        if (lb_sort_row_side(row) != 0) {
+            status = hold_right(local, own, row, err);
+        } else {
+            own->has_left = true;
+            status = put_key(row, &own->key, err);
+            if (status == LB_OK)
+                status = lb_range_put_value(row, &own->left, err);
+        }
+        if (i % 1024 == 0)
+            lb_sort_cursor_release(cursor);
+        if (status == LB_OK)
+            status = lb_sort_cursor_next(cursor, &row, err);
+    }
+    lb_sort_cursor_delete(cursor);
+    return status;
+}
+
+/* A right record of a turned piece: meets its left record, or none. */
+static lb_status join_turned(struct lb_op_local *local, const struct lb_sort_row *row,
+                             struct lb_error *err)
+{
+    struct join_local *own = ((struct lb_range_local *)local->state)->own;
+    if (!own->has_left && !wants_right(local))
+        return LB_OK;
+    if (!own->has_left) {
+        own->key.size = 0;
+        LB_TRY(put_key(row, &own->key, err));
+    }
+    own->held.size = 0;
+    LB_TRY(lb_range_put_value(row, &own->held, err));
+    return put_record(local, own->has_left ? &own->left : NULL, own->held.data, own->held.size,
+                      err);
+}
+
+static lb_status end_produce(struct lb_op_local *local, struct lb_error *err)
 {
     struct lb_range_local *state = local->state;
     struct join_local *own = state->own;
-    own->held.size = 0; /* left by a morsel that was cut short */
-    own->frames.n = 0;
-    own->has_right = own->has_left = false;
+    /* Where the key's left records go on in the next piece, nothing is left unmatched; but nil matches nothing. */
+    bool goes_on = state->piece != NULL && state->piece->ends &&
+                   !(state->in_group && state->group.data[0] == LB_KEY_NIL);
+    if (state->in_group && !goes_on)
+        LB_TRY(end_group(local, err));
+    forget_group(own);
+    return lb_range_end(local, err);
+}
+
+static lb_status join_produce(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct lb_range_shared *shared = local->op->shared;
+    struct lb_range_local *state = local->state;
+    struct join_local *own = state->own;
+    const struct lb_sort_piece *piece = state->piece;
+    bool is_turned = piece != NULL && piece->turned;
+    bool counts = piece != NULL && piece->counts && (piece->begins || piece->ends);
+    uint64_t n_rows = 0; /* of the key that is split */
+    forget_group(own);   /* what a morsel that was cut short left */
+    own->left.size = own->key.size = 0;
     LB_TRY(lb_range_begin(local, err));
+    if (piece != NULL && piece->begins)
+        LB_TRY(read_head(local, err));
     for (uint32_t i = 1;; i++) {
         const struct lb_sort_row *row = NULL;
         LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
         if (row == NULL)
             break;
-        LB_TRY(join_row(local, row, err));
+        if (is_turned)
+            LB_TRY(join_turned(local, row, err));
+        else
+            LB_TRY(join_row(local, row, err));
+        if (counts) {
+            const struct lb_sort_split *split = &shared->pieces->splits[piece->split];
+            counts = row->group_size == split->group_size &&
+                     memcmp(row->bytes, split->group, split->group_size) == 0;
+            n_rows += counts;
+        }
         if (i % 1024 == 0) /* everything kept is copied */
             lb_sort_cursor_release(state->cursor);
     }
-    if (state->in_group)
-        LB_TRY(end_group(local, err));
-    return lb_range_end(local, err);
+    if (n_rows > 0)
+        atomic_fetch_add(&shared->pieces->splits[piece->split].n_rows, n_rows);
+    return end_produce(local, err);
 }
 
 const struct lb_op_class lb_op_scan_join = {
@@ -407,7 +501,9 @@ struct lists {
 
 static lb_status cogroup_open(struct lb_op *self, struct lb_error *err)
 {
-    return lb_range_open_op(self, NULL, err);
+    LB_TRY(lb_range_open_op(self, NULL, err));
+    ((struct lb_range_shared *)self->shared)->cuts = LB_CUT_GROUPS;
+    return LB_OK;
 }
 
 static lb_status cogroup_attach(struct lb_op_local *local, struct lb_error *err)

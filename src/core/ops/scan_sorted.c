@@ -47,6 +47,13 @@ struct group_list {
     uint32_t count;
 };
 
+static lb_status groups_open(struct lb_op *self, struct lb_error *err)
+{
+    LB_TRY(lb_range_open_op(self, NULL, err));
+    ((struct lb_range_shared *)self->shared)->cuts = LB_CUT_GROUPS;
+    return LB_OK;
+}
+
 static lb_status groups_attach(struct lb_op_local *local, struct lb_error *err)
 {
     LB_TRY(lb_range_attach(local, err));
@@ -118,7 +125,7 @@ static lb_status groups_produce(struct lb_op_local *local, struct lb_error *err)
 const struct lb_op_class lb_op_scan_groups = {
     .name = "scan.groups",
     .kind = LB_OP_SOURCE,
-    .open = plain_open,
+    .open = groups_open,
     .attach = groups_attach,
     .claim = lb_range_claim,
     .produce = groups_produce,
@@ -134,7 +141,9 @@ enum set_kind { SET_SUBTRACT, SET_INTERSECTION };
 static lb_status set_open(struct lb_op *self, struct lb_error *err)
 {
     static const char *const kinds[] = {"subtract", "intersection", NULL};
-    return lb_range_open_op(self, kinds, err);
+    LB_TRY(lb_range_open_op(self, kinds, err));
+    ((struct lb_range_shared *)self->shared)->cuts = LB_CUT_GROUPS;
+    return LB_OK;
 }
 
 static lb_status set_produce(struct lb_op_local *local, struct lb_error *err)

@@ -101,13 +101,14 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
         return lb_error_memory(err, self->label, sizeof *shared);
     int by = 0, key = 0;
     int64_t n_partitions = 1;
-    bool descending = false;
+    bool descending = false, pieces = false;
     LB_TRY(param_choice(self, "by", by_names, 4, &by, err));
     LB_TRY(param_choice(self, "key", key_names, 4, &key, err));
     LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
     LB_TRY(lb_param_bool(self, "descending", false, &descending, err));
     LB_TRY(lb_param_bool(self, "sides", false, &shared->sides, err));
     LB_TRY(lb_param_bool(self, "values", false, &shared->values, err));
+    LB_TRY(lb_param_bool(self, "pieces", false, &pieces, err));
     LB_TRY(lb_param_bool(self, "keep_key", true, &shared->keep_key, err));
     if (n_partitions < 1 || n_partitions > 65535)
         return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
@@ -121,7 +122,8 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     struct lb_sorter_config config = {
         .n_partitions = shared->n_partitions,
         .n_ranges = by == BY_NONE ? 256 : 1, /* a group must not be split */
-        .split_keys = by == BY_NONE,
+        .split_keys = by == BY_NONE || pieces,
+        .has_pieces = pieces && !descending,
         .descending = descending,
         .writer_bytes = lb_run_worker_bytes(self->run),
         .merge_bytes = lb_run_worker_bytes(self->run) / 2 * self->run->options.n_threads,

@@ -26,6 +26,7 @@ enum { CHUNK_BYTES = 1 << 20, PART_BYTES = 128 << 20 };
 
 struct parked {
     uint64_t morsel;
+    bool goes_on; /* its partition does, with the next one */
     struct lb_buf bytes;
     uint64_t n_rows;
     struct parked *next;
@@ -250,11 +251,13 @@ static lb_status put_ready(struct write_shared *shared, const struct lb_buf *byt
     return put(shared, bytes->data, bytes->size, err);
 }
 
-static lb_status end_morsel_in_turn(struct write_shared *shared, struct lb_error *err)
+static lb_status end_morsel_in_turn(struct write_shared *shared, bool goes_on, struct lb_error *err)
 {
     if (!lb_output_is_directory(shared->output))
         return LB_OK;
     if (shared->part_per_morsel) {
+        if (goes_on)
+            return LB_OK;
         LB_TRY(begin_part(shared, err)); /* an empty partition has its file, too */
         return end_part(shared, err);
     }
@@ -303,8 +306,10 @@ static lb_status park(struct lb_op_local *local, bool *is_parked, struct lb_erro
         lb_budget_release(local->worker->run->budget, state->ready.capacity);
         return lb_error_memory(err, local->op->label, sizeof *parked);
     }
-    *parked = (struct parked){
-        .morsel = local->worker->morsel, .bytes = state->ready, .n_rows = state->n_rows};
+    *parked = (struct parked){.morsel = local->worker->morsel,
+                              .goes_on = local->worker->goes_on,
+                              .bytes = state->ready,
+                              .n_rows = state->n_rows};
     state->ready = (struct lb_buf){0};
     struct parked **place = &shared->parked;
     while (*place != NULL && (*place)->morsel < parked->morsel)
@@ -341,9 +346,10 @@ static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
     struct lb_budget *budget = local->worker->run->budget;
     pthread_mutex_unlock(&shared->lock);
     lb_status status = put_ready(shared, &state->ready, state->n_rows, err);
+    bool goes_on = local->worker->goes_on;
     for (;;) {
         if (status == LB_OK)
-            status = end_morsel_in_turn(shared, err);
+            status = end_morsel_in_turn(shared, goes_on, err);
         pthread_mutex_lock(&shared->lock);
         if (status != LB_OK)
             return status;
@@ -353,6 +359,7 @@ static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
             return LB_OK;
         pthread_mutex_unlock(&shared->lock);
         status = put_ready(shared, &parked->bytes, parked->n_rows, err);
+        goes_on = parked->goes_on;
         parked_free(budget, parked);
     }
 }

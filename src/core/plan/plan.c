@@ -171,6 +171,7 @@ static void op_delete(struct lb_op *op)
         return;
     lb_op_close(op);
     lb_buf_fini(&op->restart);
+    lb_buf_fini(&op->facts);
     lb_free(op->inputs, op->n_inputs * sizeof *op->inputs);
     lb_free(op, sizeof *op);
 }

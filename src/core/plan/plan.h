@@ -33,7 +33,8 @@
  *                  their group has side 1; intersection gives each key once
  *   scan.join      inputs = {sort with sides}; kind: "inner" | "left" | "right" | "full"   -> (key, left, right), or
  *                  "semi" | "anti" -> (key, left); side 0 is the left one; nil keys match nothing;
- *                  flat?: list of {left?: n, right?: n}, widths: {left, right}: see scan_join.c
+ *                  flat?: list of {left?: n, right?: n}, widths: {left, right}: see scan_join.c; salt?: false |
+ *                  integer | function: see range_scan.h
  *   scan.cogroup   inputs = {sort with sides}; sides: their number   -> (key, list of side 0, list of side 1, ...)
  *  transforms
  *   words; fields sep?; field n, sep?; grep pattern; lower      the native text helpers, on column 0
@@ -57,7 +58,7 @@
  *                  keys = list of {column: 1-based, desc?: bool}: first column first; sides?: column 0
  *                  (after the partition) is 0 to 255, dropped, and orders within the group, highest first; values?: true orders a group
  *                  by its values too; keep_key: true when the key column is part of the record (false: drop it);
- *                  descending?: bool
+ *                  descending?: bool; pieces?: large partitions may be cut by the source that reads them
  *   aggregate      aggregate: name of the class; partitions; whole?: true: the key is the whole record; and the
  *                  aggregate's own parameters
  *   group          keys?: list of columns (none: one group, also of no rows); aggregates?: list of {fn, column?, column2?, p?,
