@@ -10,7 +10,7 @@ PYTHON ?= python3
 
 LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
 LUA_A      := $(shell pkg-config --variable=libdir lua5.4 2>/dev/null)/liblua5.4.a
-LIBS       := -luv -llz4 -lzstd -lz -lbz2 -lxxhash -lstdc++ -lm -ldl -lpthread
+LIBS       := -luv -llz4 -lzstd -lz -lbz2 -lxxhash -lpcre2-8 -lmd -lstdc++ -lm -ldl -lpthread
 
 VERSION  := 0.1.0
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror

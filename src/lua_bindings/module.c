@@ -8,6 +8,7 @@
 
 #include "core/base/sys.h"
 #include "core/column/key.h"
+#include "core/expr/expr.h"
 #include "core/io/format.h"
 #include "core/io/path.h"
 #include "lua_bindings/counter.h"
@@ -155,6 +156,20 @@ static int l_core_row_reads(lua_State *L)
         lua_rawseti(L, -2, i);
     }
     return 1;
+}
+
+/* core.check_regexp(pattern, flags) -> nil, or what is wrong and at which byte of the pattern (0: in the flags) */
+static int l_core_check_regexp(lua_State *L)
+{
+    size_t size, flags_size, at;
+    const char *pattern = luaL_checklstring(L, 1, &size);
+    const char *flags = luaL_checklstring(L, 2, &flags_size);
+    struct lb_error err;
+    if (lb_expr_check_regexp(pattern, size, flags, flags_size, &at, &err) == LB_OK)
+        return 0;
+    lua_pushstring(L, err.message);
+    lua_pushinteger(L, (lua_Integer)at);
+    return 2;
 }
 
 static int push_name(lua_State *L, const char *name)
@@ -338,6 +353,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"output_exists", l_core_output_exists},
                                      {"expand_paths", l_core_expand_paths},
                                      {"csv_sniff", lb_lua_csv_sniff},
+                                     {"check_regexp", l_core_check_regexp},
                                      {"execute", lb_lua_execute},
                                      {"describe", lb_lua_describe},
                                      {NULL, NULL}};

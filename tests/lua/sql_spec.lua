@@ -305,9 +305,9 @@ describe("sql (seed " .. support.seed .. ")", function()
 
   it("has a class in the engine for every function", function()
     for _, name in ipairs(sql.functions()) do
-      local found = name == "cast" or name == "try_cast" or name == "position"
-      for n = 1, 3 do
-        local program = sql.compile(name .. "(" .. ("null, "):rep(n - 1) .. "null)", {})
+      local found = name == "cast" or name == "try_cast" or name == "position" or name == "extract" or name == "date_part"
+      for n = 0, 3 do
+        local program = sql.compile(name .. "(" .. ("null, "):rep(n - 1) .. (n > 0 and "null" or "") .. ")", {})
         if program then
           found = true
           run({ op = "compute", columns = 1, exprs = { program } }, { { 1 } })

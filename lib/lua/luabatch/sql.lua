@@ -1,8 +1,10 @@
 --- SQL expressions: from text to programs for the engine's operators `compute` and `where`.
 --
 -- From the loosest to the tightest: `or`; `and`; `not`; `is [not] null|true|false|distinct from`; `= == <> != ~= < <= > >=`,
--- `[not] in|between|like|ilike`; `||`; `+ -`; `* / // %`; `-`; `^`; `::type`. Keywords and functions are known in any case, columns only as
--- they are spelt; "quoted" or `quoted` names may hold anything. Strings are 'it''s'.
+-- `[not] in|between|like|ilike|rlike`; `||`; `+ -`; `* / // %`; `-`; `^`; `::type`. Keywords and functions are known in any case, columns
+-- only as they are spelt; "quoted" or `quoted` names may hold anything. Strings are 'it''s'.
+--
+-- `t[1]`, `t['key']` and `t.key` look into tables. A pattern of `rlike` and of the functions regexp_... is PCRE2's.
 --
 -- NULL is nil and logic is three-valued. Arithmetic is Lua's, but integer overflow is an error and a zero divisor gives NULL; `/` gives
 -- a float, `//` and `%` round down. Comparing values of different types is an error. Strings are bytes: `length`, `substr`,
@@ -10,6 +12,7 @@
 -- NULLs. Times are seconds since 1970 or ISO 8601 text, whose fields are read as written; only `epoch` minds the zone.
 -- @module luabatch.sql
 local lpeg = require "lpeg"
+local core = require "luabatch.core"
 local suggest = require "luabatch.suggest"
 
 local sql = {}
@@ -17,29 +20,55 @@ local sql = {}
 local MAX_NESTED = 200
 
 -- Functions by name: class in programs (src/core/expr), least and most arguments.
-local functions = {
-  abs = { "abs", 1, 1 }, ceil = { "ceil", 1, 1 }, floor = { "floor", 1, 1 }, round = { "round", 1, 2 }, sqrt = { "sqrt", 1, 1 },
-  ln = { "ln", 1, 1 }, exp = { "exp", 1, 1 }, power = { "power", 2, 2 }, mod = { "mod", 2, 2 }, sign = { "sign", 1, 1 },
-  lower = { "lower", 1, 1 }, upper = { "upper", 1, 1 }, length = { "length", 1, 1 }, substr = { "substr", 2, 3 },
-  trim = { "trim", 1, 2 }, ltrim = { "ltrim", 1, 2 }, rtrim = { "rtrim", 1, 2 }, replace = { "replace", 3, 3 },
-  concat = { "concat", 1, 1000 }, coalesce = { "coalesce", 1, 1000 }, nullif = { "nullif", 2, 2 },
-  least = { "least", 1, 1000 }, greatest = { "greatest", 1, 1000 }, starts_with = { "starts_with", 2, 2 },
-  ends_with = { "ends_with", 2, 2 }, contains = { "contains", 2, 2 }, instr = { "position", 2, 2 },
-  lpad = { "lpad", 2, 3 }, rpad = { "rpad", 2, 3 }, reverse = { "reverse", 1, 1 }, typeof = { "typeof", 1, 1 },
-  hash = { "hash", 1, 1 }, year = { "year", 1, 1 }, month = { "month", 1, 1 }, day = { "day", 1, 1 }, hour = { "hour", 1, 1 },
-  minute = { "minute", 1, 1 }, second = { "second", 1, 1 }, date_trunc = { "date_trunc", 2, 2 }, epoch = { "epoch", 1, 1 },
+local functions = {}
+
+-- "name least most", or "name least most class" where the class has another name.
+for line in ([[
+  abs 1 1; ceil 1 1; floor 1 1; trunc 1 1; round 1 2; sign 1 1; mod 2 2; sqrt 1 1; cbrt 1 1; exp 1 1; ln 1 1; log2 1 1; log10 1 1;
+  power 2 2; sin 1 1; cos 1 1; tan 1 1; asin 1 1; acos 1 1; atan 1 1; atan2 2 2; sinh 1 1; cosh 1 1; tanh 1 1; degrees 1 1;
+  radians 1 1; pi 0 0; isnan 1 1; isinf 1 1; isfinite 1 1; gcd 2 2; lcm 2 2; bit_and 2 2; bit_or 2 2; bit_xor 2 2;
+  shift_left 2 2; shift_right 2 2; bit_count 1 1;
+  lower 1 1; upper 1 1; initcap 1 1; length 1 1; char_length 1 1; substr 2 3; left 2 2; right 2 2; trim 1 2; ltrim 1 2; rtrim 1 2;
+  lpad 2 3; rpad 2 3; repeat 2 2; reverse 1 1; replace 3 3; translate 3 3; concat 1 1000; concat_ws 2 1000; split 2 2;
+  split_part 3 3; starts_with 2 2; ends_with 2 2; contains 2 2; instr 2 2 position; ascii 1 1; chr 1 1; printf 1 1000;
+  regexp_matches 2 3; regexp_full_match 2 3; regexp_count 2 3; regexp_extract 2 4; regexp_extract_all 2 4; regexp_replace 3 4;
+  regexp_split 2 3; md5 1 1; sha1 1 1; sha256 1 1; sha2 2 2; hash 1 1; hex 1 1; unhex 1 1; base64 1 1; from_base64 1 1;
+  coalesce 1 1000; nullif 2 2; least 1 1000; greatest 1 1000; ifnull 2 2 coalesce; if 3 3 case; typeof 1 1; element 2 2;
+  list_contains 2 2; year 1 1; quarter 1 1; month 1 1; week 1 1; day 1 1; hour 1 1; minute 1 1; second 1 1; dayofweek 1 1;
+  isodow 1 1; dayofyear 1 1; isoyear 1 1; monthname 1 1; dayname 1 1; date 1 1; last_day 1 1; make_date 3 3; date_trunc 2 2;
+  date_add 2 3; date_sub 2 3; date_diff 3 3; epoch 1 1; to_timestamp 1 1; strftime 2 2; strptime 2 2; try_strptime 2 2;
+]]):gmatch "[^;\n]+" do
+  local name, least, most, class = line:match "^%s*(%S+) (%d+) (%d+) ?(%S*)"
+  if name then functions[name] = { class ~= "" and class or name, tonumber(least), tonumber(most) } end
+end
+functions.log = { { "log10", "log_base" }, 1, 2 } -- the class by the number of arguments
+
+-- Names that others give them.
+for name, known in ([[substring substr; ceiling ceil; pow power; len length; octet_length length; character_length char_length;
+  lcase lower; ucase upper; strpos instr; prefix starts_with; suffix ends_with; startswith starts_with; endswith ends_with;
+  string_split split; format_string printf; regexp_like regexp_matches; regexp_substr regexp_extract; sha sha1;
+  to_base64 base64; unbase64 from_base64; to_hex hex; from_hex unhex; nvl ifnull; iff if; list_element element;
+  array_contains list_contains; dayofmonth day; weekofyear week; day_of_week dayofweek; day_of_year dayofyear; to_date date;
+  dateadd date_add; datediff date_diff; unix_timestamp epoch; from_unixtime to_timestamp; make_timestamp to_timestamp;
+  truncate trunc; is_nan isnan]]):gmatch "([%w_]+) ([%w_]+)" do
+  functions[name] = functions[known]
+end
+
+-- What extract and date_part take, and which function gives it.
+local date_parts = {
+  year = "year", quarter = "quarter", month = "month", week = "week", day = "day", hour = "hour", minute = "minute",
+  second = "second", dow = "dayofweek", dayofweek = "dayofweek", isodow = "isodow", doy = "dayofyear", dayofyear = "dayofyear",
+  isoyear = "isoyear", epoch = "epoch",
 }
-functions.substring, functions.ceiling, functions.pow = functions.substr, functions.ceil, functions.power
-functions.ifnull = { "coalesce", 2, 2 }
 
 -- Those with a syntax of their own, for suggestions.
-local function_names = { "cast", "try_cast", "position" }
+local function_names = { "cast", "try_cast", "position", "extract", "date_part" }
 for name in pairs(functions) do function_names[#function_names + 1] = name end
 table.sort(function_names)
 
 local types = {
   integer = "integer", int = "integer", bigint = "integer", float = "float", double = "float", real = "float",
-  string = "string", text = "string", varchar = "string", boolean = "boolean", bool = "boolean",
+  string = "string", text = "string", varchar = "string", boolean = "boolean", bool = "boolean", date = "date",
 }
 local type_names = {}
 for name in pairs(types) do type_names[#type_names + 1] = name end
@@ -103,23 +132,73 @@ local function negate(from, tree)
   return unary("neg", from, tree)
 end
 
+-- extract(part from time), date_part('part', time).
+local function date_part(from, part, part_from, time, to)
+  local class = date_parts[part:lower()]
+  if not class then
+    local names = {}
+    for name in pairs(date_parts) do names[#names + 1] = name end
+    table.sort(names)
+    fail(part_from, "a time has no '%s'%s", part, suggest.hint(part, names))
+  end
+  return node(class, from, to - 1, time)
+end
+
+-- A pattern that is a literal is checked now; the mark stands under what is wrong in it.
+local function check_pattern(tree)
+  local pattern, flags = tree[2], tree.class:match "^regexp_[mfcs]" and tree[3] or tree[4]
+  if pattern.class ~= "literal" or type(pattern.value) ~= "string" then return end
+  if flags and (flags.class ~= "literal" or type(flags.value) ~= "string") then return end
+  local problem, at = core.check_regexp(pattern.value, flags and flags.value or "")
+  if not problem then return end
+  if at == 0 then fail(flags and flags.from or pattern.from, "%s", problem) end
+  local _, n_quotes = pattern.value:sub(1, at - 1):gsub("'", "")
+  fail(pattern.from + at + n_quotes, "%s", problem)
+end
+
+local function rlike(is_not, pattern)
+  return function(left)
+    local tree = node("regexp_matches", left.from, pattern.to, left, pattern)
+    check_pattern(tree)
+    return negated(is_not, tree)
+  end
+end
+
 local function call(from, name, arguments, to)
   local entry = functions[name:lower()]
   if name:lower() == "position" then fail(from, "it is written position(part in text)") end
+  if name:lower() == "extract" then fail(from, "it is written extract(year from time)") end
+  if name:lower() == "date_part" then
+    local part = arguments[1]
+    if #arguments ~= 2 or part.class ~= "literal" or type(part.value) ~= "string" then
+      fail(from, "it is written date_part('year', time)")
+    end
+    return date_part(from, part.value, part.from, arguments[2], to)
+  end
   if not entry then
     fail(from, "there is no function '%s'%s", name, suggest.hint(name, function_names))
   end
   local class, least, most = entry[1], entry[2], entry[3]
   if #arguments < least or #arguments > most then
-    local wanted = least == most and tostring(least) or most < 1000 and ("%d or %d"):format(least, most) or "at least " .. least
+    local wanted = least == most and tostring(least) or most < 1000 and ("%d %s %d"):format(least, most > least + 1 and "to" or "or", most)
+      or "at least " .. least
     fail(from, "%s takes %s argument%s, got %d", name:lower(), wanted, wanted == "1" and "" or "s", #arguments)
   end
-  return node(class, from, to - 1, table.unpack(arguments))
+  local tree = node(type(class) == "table" and class[#arguments] or class, from, to - 1, table.unpack(arguments))
+  if class == "date_add" or class == "date_sub" or class == "date_diff" or class == "date_trunc" then
+    local unit = arguments[1]
+    if (#arguments == 3 or class == "date_trunc") and unit.class == "column" and not unit.is_quoted and date_parts[unit.name:lower()] then
+      fail(unit.from, "the unit is written '%s'", unit.name)
+    end
+  end
+  if tree.class:find "^regexp_" then check_pattern(tree) end
+  return tree
 end
 
 local function cast(from, prefix, argument, type_from, type_name, to)
   local kind = types[type_name:lower()]
   if not kind then fail(type_from, "there is no type '%s'%s", type_name, suggest.hint(type_name, type_names)) end
+  if kind == "date" then return node(prefix == "to_" and "date" or "try_date", from, to - 1, argument) end
   return node(prefix .. kind, from, to - 1, argument)
 end
 
@@ -171,6 +250,15 @@ end
 
 local function is_same(is_not, right)
   return function(left) return negated(is_not, node("same", left.from, right.to, left, right)) end
+end
+
+-- t[key], t.key.
+local function element(key, to)
+  return function(left) return node("element", left.from, to - 1, left, key) end
+end
+
+local function field(from, name, to)
+  return element({ class = "literal", from = from, to = to - 1, value = name }, to)
 end
 
 local function apply(list)
@@ -250,6 +338,7 @@ local function build_grammar()
     comparison = Ct(V "joined" * (
       compare * V "joined" / comparison
       + is_not * keyword "between" * V "joined" * keyword "and" * V "joined" / between
+      + is_not * keyword "rlike" * V "joined" / rlike
       + is_not * keyword "in" * sign "(" * list * ended ")" / in_list
       + is_not * (keyword "ilike" * Cc "ilike" + keyword "like" * Cc "like") * V "joined" * (keyword "escape" * V "joined") ^ -1
         / like) ^ -1) / apply,
@@ -265,7 +354,9 @@ local function build_grammar()
     power = V "typed" * (sign "^" * V "signed") ^ -1 / function(base, exponent)
       return exponent and node("power", base.from, exponent.to, base, exponent) or base
     end,
-    typed = Ct(V "primary" * (sign "::" * (Cp() * ended(plain)) / function(from, name, to)
+    typed = Ct(V "primary" * (sign "[" * V "expr" * ended "]" / element
+      + sign "." * (Cp() * C(word) * Cp() * space) / field
+      + sign "::" * (Cp() * ended(plain)) / function(from, name, to)
       return function(left) return cast(left.from, "to_", left, from, name, to) end
     end) ^ 0) / apply,
     primary = constant
@@ -276,6 +367,8 @@ local function build_grammar()
         * ended ")" / cast
       + Cp() * keyword "position" * sign "(" * V "joined" * keyword "in" * V "joined" * ended ")"
         / function(from, part, text, to) return node("position", from, to - 1, text, part) end
+      + Cp() * keyword "extract" * sign "(" * Cp() * token(plain) * keyword "from" * V "expr" * ended ")"
+        / function(from, part_from, part, time, to) return date_part(from, part, part_from, time, to) end
       + Cp() * token(plain) * sign "(" * (list + Ct "") * ended ")" / call
       + Cp() * Cg(ended(plain)) / function(from, name, to) return { class = "column", from = from, to = to - 1, name = name } end
       + Cp() * ended(quoted) / function(from, name, to)
@@ -306,7 +399,7 @@ local function syntax_error(text, position, names)
   local rest = text:sub(position)
   local word = rest:match "^[%a_\128-\255][%w_\128-\255]*" or rest:match "^%d[%w.]*" or rest:match "^[=<>!~|:/]+" or rest:sub(1, 1)
   if word == "'" or word == '"' or word == "`" then fail(position, "a %s that does not end, or an empty name", word) end
-  local hint = ""
+  local hint = word == "~" and "; a regular expression is matched with rlike" or ""
   for _, name in ipairs(names) do
     if name == word then hint = ('; a column of this name is written "%s"'):format(name) end
   end

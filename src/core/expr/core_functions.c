@@ -103,6 +103,14 @@ void expr_return_scratch(struct expr_call *call)
     call->is_scratch = true;
 }
 
+void expr_return_encoded(struct expr_call *call)
+{
+    const char *cursor = call->scratch->data;
+
+    lb_codec_next(&cursor, &call->value);
+    call->is_scratch = true;
+}
+
 int expr_compare_int_float(int64_t a, double b)
 {
     int64_t whole;

@@ -331,8 +331,11 @@ static lb_status call_row(struct lb_expr_state *state, uint32_t number, uint32_t
 {
     const struct expr_step *step = &state->expr->steps[number];
     struct expr_slot *slot = &state->slots[number];
-    struct expr_call call = {
-        .class = step->class, .scratch = &state->scratch, .value = {.tag = 'n'}};
+    struct expr_call call = {.class = step->class,
+                             .state = state,
+                             .step = number,
+                             .scratch = &state->scratch,
+                             .value = {.tag = 'n'}};
     bool has_nil = false;
 
     for (uint32_t i = 0; i < step->n_args; i++) {

@@ -10,8 +10,10 @@ enum {
 
 const struct expr_class *expr_class_find(const char *name, size_t size)
 {
-    static const struct expr_class *const tables[] = {expr_core_classes, expr_number_classes,
-                                                      expr_string_classes, expr_time_classes};
+    static const struct expr_class *const tables[] = {
+        expr_core_classes,   expr_number_classes, expr_real_classes,     expr_string_classes,
+        expr_text_classes,   expr_time_classes,   expr_calendar_classes, expr_regexp_classes,
+        expr_digest_classes, expr_table_classes};
 
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const struct expr_class *class = tables[i]; class->name != NULL; class ++)
@@ -121,6 +123,8 @@ static lb_status read_step(struct lb_expr *expr, uint32_t number, const struct l
         return LB_OK;
     default:
         LB_TRY(read_args(expr, number, list->count - 3, cursor, used, depths, err));
+        if (step->class->kind == EXPR_REGEXP)
+            return expr_regexp_prepare(expr, step, err);
         return step->class->kind == EXPR_IN ? make_set(expr, step, err) : LB_OK;
     }
 }
@@ -158,9 +162,10 @@ static lb_status read_program(struct lb_expr *expr, const struct lb_value *progr
     expr->steps = lb_arena_alloc(&expr->arena, steps_bytes);
     uint8_t *used = lb_arena_alloc(&expr->arena, steps.count);
     uint16_t *depths = lb_arena_alloc(&expr->arena, steps.count * sizeof *depths);
+    if (expr->steps != NULL)
+        memset(expr->steps, 0, steps_bytes);
     if (expr->steps == NULL || used == NULL || depths == NULL)
         return lb_error_memory(err, "an expression", steps_bytes);
-    memset(expr->steps, 0, steps_bytes);
     memset(used, 0, steps.count);
     memset(depths, 0, steps.count * sizeof *depths);
     return read_steps(expr, &steps, used, depths, err);
@@ -187,6 +192,8 @@ void lb_expr_delete(struct lb_expr *expr)
 {
     if (expr == NULL)
         return;
+    for (uint32_t i = 0; expr->steps != NULL && i < expr->n_steps; i++)
+        expr_regexp_delete(expr->steps[i].regexp);
     lb_arena_fini(&expr->arena);
     lb_free(expr, sizeof *expr);
 }
@@ -259,13 +266,20 @@ void lb_expr_state_delete(struct lb_expr_state *state)
     if (state == NULL)
         return;
     if (state->slots != NULL) {
-        for (uint32_t i = 0; i < state->expr->n_steps; i++)
+        for (uint32_t i = 0; i < state->expr->n_steps; i++) {
             lb_builder_fini(&state->slots[i].builder);
+            expr_matcher_delete(state->slots[i].matcher);
+        }
         lb_free(state->slots, state->expr->n_steps * sizeof *state->slots);
     }
     lb_buf_fini(&state->scratch);
     lb_arena_fini(&state->arena);
     lb_free(state, sizeof *state);
+}
+
+void lb_expr_state_watch(struct lb_expr_state *state, const _Atomic int *stop)
+{
+    state->stop = stop;
 }
 
 lb_status expr_fail(const struct lb_expr_state *state, uint32_t step, uint32_t row,

@@ -36,12 +36,19 @@ void lb_expr_delete(struct lb_expr *expr); /* NULL is allowed */
 lb_status lb_expr_state_new(const struct lb_expr *expr, struct lb_expr_state **state,
                             struct lb_error *err) LB_MUST_USE;
 void lb_expr_state_delete(struct lb_expr_state *state); /* NULL is allowed */
+/* From now on evaluation looks at *stop before what may take long; non-zero: it ends with LB_ERR_CANCELLED. Borrows. */
+void lb_expr_state_watch(struct lb_expr_state *state, const _Atomic int *stop);
 
 /* The expression's value for every selected row of the batch (in the other rows anything, but well formed).
  * *result borrows from state and batch until the next call on state or the end of the batch. What a value makes
  * fail is LB_ERR_USER: the message quotes the text, the part at fault, the values and the record. */
 lb_status lb_expr_eval(struct lb_expr_state *state, const struct lb_batch *batch,
                        struct lb_column *result, struct lb_error *err) LB_MUST_USE;
+
+/* Whether a regular expression and its flags are well formed; LB_ERR_USER says what is wrong, *at which byte of the pattern is
+ * at fault (1-based, 0: none). */
+lb_status lb_expr_check_regexp(const char *pattern, size_t size, const char *flags,
+                               size_t flags_size, size_t *at, struct lb_error *err) LB_MUST_USE;
 
 /* The selected rows for which the expression is true, in order. select has room for batch->n_selected rows. A value
  * that is neither boolean nor NULL is an error. */

@@ -21,7 +21,8 @@ enum expr_kind {
     EXPR_BETWEEN,
     EXPR_IN,
     EXPR_ARITHMETIC,
-    EXPR_SCALAR /* value by value */
+    EXPR_REGEXP, /* value by value; argument 2 is a pattern */
+    EXPR_SCALAR  /* value by value */
 };
 
 /* ORDER compare, as kernels.c */
@@ -46,6 +47,8 @@ struct expr_class {
  * the text of the expression and the record. */
 struct expr_call {
     const struct expr_class *class;
+    struct lb_expr_state *state;
+    uint32_t step;
     struct lb_buf *scratch; /* empty before each call; a string made by the function goes here, */
     bool is_scratch;        /* and then this is true */
     struct lb_value value;  /* the result; tag 'n' before the call */
@@ -54,8 +57,9 @@ struct expr_call {
 const struct expr_class *expr_class_find(const char *name, size_t size); /* NULL: unknown */
 
 /* Tables of classes, ended by a name of NULL. */
-extern const struct expr_class expr_core_classes[], expr_number_classes[], expr_string_classes[],
-    expr_time_classes[];
+extern const struct expr_class expr_core_classes[], expr_digest_classes[], expr_number_classes[],
+    expr_real_classes[], expr_regexp_classes[], expr_string_classes[], expr_table_classes[],
+    expr_text_classes[], expr_time_classes[], expr_calendar_classes[];
 
 /* ---- helpers of functions ---- */
 
@@ -79,6 +83,8 @@ lb_status expr_append_text(const struct expr_call *call, const struct lb_value *
                            struct lb_buf *out, struct lb_error *err);
 /* The string in call->scratch is the result. */
 void expr_return_scratch(struct expr_call *call);
+/* The encoded table in call->scratch is the result. */
+void expr_return_encoded(struct expr_call *call);
 
 static inline void expr_return_int(struct expr_call *call, int64_t i)
 {
@@ -156,8 +162,17 @@ static inline void expr_value_of(const struct lb_column *column, uint32_t row,
 
 /* Literals of an `in`, when all are of one kind (and NULL): see in_set.c. */
 struct expr_set;
+struct expr_step;
 lb_status expr_set_new(const struct lb_value *values, uint32_t n, struct lb_arena *arena,
                        struct expr_set **set, struct lb_error *err);
+
+/* Compiled patterns of EXPR_REGEXP: see regexp_functions.c. prepare compiles step->regexp where all is literal. */
+struct expr_regexp;
+struct expr_matcher;
+lb_status expr_regexp_prepare(const struct lb_expr *expr, struct expr_step *step,
+                              struct lb_error *err);
+void expr_regexp_delete(struct expr_regexp *regexp);
+void expr_matcher_delete(struct expr_matcher *matcher);
 
 struct expr_step {
     const struct expr_class *class;
@@ -166,7 +181,8 @@ struct expr_step {
     struct lb_value literal; /* EXPR_LITERAL */
     const uint32_t *args;    /* 0-based steps */
     uint32_t n_args;
-    struct expr_set *set; /* EXPR_IN: the candidates, or NULL: value by value */
+    struct expr_set *set;       /* EXPR_IN: the candidates, or NULL: value by value */
+    struct expr_regexp *regexp; /* EXPR_REGEXP: the pattern, or NULL: computed for each row */
 };
 
 struct lb_expr {
@@ -190,21 +206,23 @@ static inline uint32_t expr_row(const struct expr_rows *rows, uint32_t i)
 
 /* What a step needs to write its result; the parts are made when first used. */
 struct expr_slot {
-    struct lb_builder builder; /* results that are made value by value */
-    struct lb_column *args;    /* the arguments' results */
-    struct lb_column literal;  /* EXPR_LITERAL: LB_BATCH_ROWS times the value */
-    void *words;               /* integers or floats, or converted ones */
-    void *more_words;          /* a converted argument */
-    uint8_t *truths;           /* booleans: 0 or 1 only */
-    uint8_t *more_truths;      /* three-valued ones: 0, 1, 2 (NULL) */
-    uint64_t *valid;           /* bitmap */
-    uint32_t *open;            /* rows not yet decided */
-    uint32_t *matched;         /* rows of one branch of a case */
-    uint32_t *choice;          /* per row the argument that gives its value */
+    struct lb_builder builder;    /* results that are made value by value */
+    struct lb_column *args;       /* the arguments' results */
+    struct lb_column literal;     /* EXPR_LITERAL: LB_BATCH_ROWS times the value */
+    void *words;                  /* integers or floats, or converted ones */
+    void *more_words;             /* a converted argument */
+    uint8_t *truths;              /* booleans: 0 or 1 only */
+    uint8_t *more_truths;         /* three-valued ones: 0, 1, 2 (NULL) */
+    uint64_t *valid;              /* bitmap */
+    uint32_t *open;               /* rows not yet decided */
+    uint32_t *matched;            /* rows of one branch of a case */
+    uint32_t *choice;             /* per row the argument that gives its value */
+    struct expr_matcher *matcher; /* EXPR_REGEXP */
 };
 
 struct lb_expr_state {
     const struct lb_expr *expr;
+    const _Atomic int *stop;      /* non-zero: give up; or NULL */
     const struct lb_batch *batch; /* during a call */
     struct lb_arena arena;        /* what slots hold */
     struct expr_slot *slots;      /* one for each step */

@@ -1,4 +1,4 @@
-/* Functions of one row on numbers, and casts. */
+/* Functions of one row on numbers: arithmetic, rounding, casts. */
 #include <math.h>
 
 #include "core/base/number.h"
@@ -129,33 +129,7 @@ static lb_status call_abs(struct expr_call *call, const struct lb_value *args, u
     return LB_OK;
 }
 
-static lb_status call_power(struct expr_call *call, const struct lb_value *args, uint32_t n,
-                            struct lb_error *err)
-{
-    (void)n;
-    LB_TRY(want_number(call, &args[0], err));
-    LB_TRY(want_number(call, &args[1], err));
-    expr_return_float(call, pow(expr_number(&args[0]), expr_number(&args[1])));
-    return LB_OK;
-}
-
-enum { SQRT, LN, EXP };
-
-static lb_status call_real(struct expr_call *call, const struct lb_value *args, uint32_t n,
-                           struct lb_error *err)
-{
-    double x;
-
-    (void)n;
-    LB_TRY(want_number(call, &args[0], err));
-    x = expr_number(&args[0]);
-    expr_return_float(call, call->class->variant == SQRT ? sqrt(x)
-                            : call->class->variant == LN ? log(x)
-                                                         : exp(x));
-    return LB_OK;
-}
-
-enum { CEIL, FLOOR };
+enum { CEIL, FLOOR, TRUNC };
 
 /* The type stays. */
 static lb_status call_whole(struct expr_call *call, const struct lb_value *args, uint32_t n,
@@ -165,7 +139,9 @@ static lb_status call_whole(struct expr_call *call, const struct lb_value *args,
     LB_TRY(want_number(call, &args[0], err));
     call->value = args[0];
     if (args[0].tag == 'd')
-        call->value.d = call->class->variant == CEIL ? ceil(args[0].d) : floor(args[0].d);
+        call->value.d = call->class->variant == CEIL    ? ceil(args[0].d)
+                        : call->class->variant == FLOOR ? floor(args[0].d)
+                                                        : trunc(args[0].d);
     return LB_OK;
 }
 
@@ -388,15 +364,12 @@ const struct expr_class expr_number_classes[] = {
     ARITHMETIC("idiv", "//", EXPR_IDIV),
     ARITHMETIC("mod", "%", EXPR_MOD),
     {"neg", "-", EXPR_SCALAR, 1, 1, false, 0, call_neg},
-    {"power", "power", EXPR_SCALAR, 2, 2, false, 0, call_power},
     {"round", "round", EXPR_SCALAR, 1, 2, false, 0, call_round},
     NUMBER("abs", 0, call_abs),
     NUMBER("ceil", CEIL, call_whole),
     NUMBER("floor", FLOOR, call_whole),
+    NUMBER("trunc", TRUNC, call_whole),
     NUMBER("sign", 0, call_sign),
-    NUMBER("sqrt", SQRT, call_real),
-    NUMBER("ln", LN, call_real),
-    NUMBER("exp", EXP, call_real),
     CAST("to_integer", STRICT, call_to_integer),
     CAST("to_float", STRICT, call_to_float),
     CAST("to_string", STRICT, call_to_string),

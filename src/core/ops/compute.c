@@ -63,6 +63,7 @@ static lb_status compute_attach(struct lb_op_local *local, struct lb_error *err)
     for (uint32_t i = 0; i < shared->n_exprs; i++) {
         LB_TRY(lb_expr_state_new(shared->exprs[i], &state->states[i], err));
         state->n_states++;
+        lb_expr_state_watch(state->states[i], &local->worker->run->stop);
     }
     return LB_OK;
 }
