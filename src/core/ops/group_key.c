@@ -1,4 +1,4 @@
-/* Keys of several columns: see group_key.h. */
+/* Keys of groups in a worker: see group_key.h. */
 #include "core/ops/group_key.h"
 
 #include <math.h>
@@ -13,29 +13,48 @@ lb_status lb_group_keys_init(struct lb_group_keys *keys, const uint32_t *columns
                              struct lb_error *err)
 {
     memset(keys, 0, sizeof *keys);
-    LB_TRY(lb_group_table_init(&keys->table, err));
     keys->columns = columns;
     keys->n = n;
-    if (n > 1) {
-        keys->views = lb_alloc(LB_BATCH_ROWS * sizeof *keys->views);
-        if (keys->views == NULL) {
-            lb_group_table_fini(&keys->table);
-            return lb_error_memory(err, "keys", LB_BATCH_ROWS * sizeof *keys->views);
-        }
-    }
-    return LB_OK;
+    keys->views = lb_alloc(LB_BATCH_ROWS * sizeof *keys->views);
+    keys->found = lb_alloc(LB_BATCH_ROWS * sizeof *keys->found);
+    lb_status status = LB_OK;
+    if (keys->views == NULL || keys->found == NULL)
+        status = lb_error_memory(err, "keys", LB_BATCH_ROWS * sizeof *keys->views);
+    if (status == LB_OK)
+        status = lb_packed_table_init(&keys->packed, err);
+    if (status == LB_OK)
+        status = lb_group_table_init(&keys->table, err);
+    if (status != LB_OK)
+        lb_group_keys_fini(keys);
+    return status;
 }
 
 void lb_group_keys_fini(struct lb_group_keys *keys)
 {
     if (keys->n == 0)
         return;
+    lb_packed_table_fini(&keys->packed);
     lb_group_table_fini(&keys->table);
     lb_buf_fini(&keys->bytes);
     lb_buf_fini(&keys->tables);
     lb_buf_fini(&keys->encoded);
     lb_free(keys->views, LB_BATCH_ROWS * sizeof *keys->views);
+    lb_free(keys->found, LB_BATCH_ROWS * sizeof *keys->found);
     memset(keys, 0, sizeof *keys);
+}
+
+void lb_group_keys_reset(struct lb_group_keys *keys, size_t keep_bytes)
+{
+    lb_packed_table_reset(&keys->packed, keep_bytes);
+    if (keys->table.n_entries > 0)
+        lb_group_table_reset(&keys->table, keep_bytes);
+    keys->n_groups = 0;
+}
+
+size_t lb_group_keys_next_bytes(const struct lb_group_keys *keys)
+{
+    return lb_packed_table_next_bytes(&keys->packed, keys->n_groups) +
+           lb_group_table_next_bytes(&keys->table);
 }
 
 /* ---- making ---- */
@@ -156,15 +175,15 @@ static lb_status make_strings(struct lb_group_keys *keys, const struct lb_batch 
     return LB_OK;
 }
 
-lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *batch,
-                             struct lb_group_entry **found, struct lb_error *err)
+static lb_status find_general(struct lb_group_keys *keys, const struct lb_batch *batch,
+                              struct lb_error *err)
 {
     if (keys->n == 1) {
         struct lb_batch one = *batch;
         one.n_columns = 1;
         one.columns =
             keys->columns[0] < batch->n_columns ? &batch->columns[keys->columns[0]] : &nil_column;
-        return lb_group_table_find(&keys->table, &one, false, found, err);
+        return lb_group_table_find(&keys->table, &one, false, keys->found, err);
     }
     LB_TRY(make_strings(keys, batch, err));
     struct lb_column column = {.type = LB_STRING, .views = keys->views};
@@ -172,7 +191,30 @@ lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *
                                .n_columns = 1,
                                .n_selected = batch->n_selected,
                                .columns = &column};
-    return lb_group_table_find(&keys->table, &strings, false, found, err);
+    return lb_group_table_find(&keys->table, &strings, false, keys->found, err);
+}
+
+lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *batch,
+                             uint32_t *groups, bool *must_reset, struct lb_error *err)
+{
+    enum lb_packed_result result;
+    *must_reset = false;
+    LB_TRY(lb_packed_table_find(&keys->packed, batch, keys->columns, keys->n, &keys->n_groups,
+                                groups, &result, err));
+    if (result == LB_PACKED_WIDER)
+        *must_reset = true;
+    if (result != LB_PACKED_OTHER)
+        return LB_OK;
+    LB_TRY(find_general(keys, batch, err));
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        struct lb_group_entry *entry = keys->found[i];
+        if (entry->state_kind == 0) {
+            entry->state_kind = 1;
+            entry->state = (int64_t)keys->n_groups++;
+        }
+        groups[i] = (uint32_t)entry->state;
+    }
+    return LB_OK;
 }
 
 /* ---- saving ---- */
@@ -222,8 +264,32 @@ static lb_status save_one(struct lb_group_keys *keys, const struct lb_group_entr
     return put_table(details, sort_key->size - start, keys->encoded.data, keys->encoded.size, err);
 }
 
-lb_status lb_group_keys_save(struct lb_group_keys *keys, const struct lb_group_entry *entry,
+/* As lb_key_put_column, closed when there are several columns. */
+static lb_status save_packed(struct lb_group_keys *keys, const uint64_t *words,
                              struct lb_buf *sort_key, struct lb_buf *details, struct lb_error *err)
+{
+    const struct lb_packed_table *table = &keys->packed;
+    char forms[LB_PACKED_COLUMNS];
+    for (uint32_t c = 0; c < keys->n; c++) {
+        enum lb_packed_kind kind = (enum lb_packed_kind)table->kinds[c];
+        if (kind == LB_PACKED_INT) {
+            LB_TRY(lb_key_put_int(sort_key, lb_packed_int(*words), err));
+            forms[c] = LB_FORM_INT;
+        } else {
+            struct lb_view view;
+            char bytes[16];
+            lb_view_set(&view, bytes, lb_packed_string(kind, words, bytes));
+            struct lb_column column = {.type = LB_STRING, .views = &view};
+            LB_TRY(lb_key_put_column(sort_key, &column, 0, keys->n > 1, err));
+            forms[c] = LB_FORM_STRING;
+        }
+        words += lb_packed_width(kind);
+    }
+    return lb_buf_append(details, forms, keys->n, err);
+}
+
+static lb_status save_entry(struct lb_group_keys *keys, const struct lb_group_entry *entry,
+                            struct lb_buf *sort_key, struct lb_buf *details, struct lb_error *err)
 {
     struct lb_view view;
     if (keys->n == 1)
@@ -243,127 +309,37 @@ lb_status lb_group_keys_save(struct lb_group_keys *keys, const struct lb_group_e
     return lb_buf_append(sort_key, data, key_size, err);
 }
 
-/* ---- reading ---- */
-
-size_t lb_group_key_details_size(const char *details, uint32_t n)
+bool lb_group_keys_next(const struct lb_group_keys *keys, struct lb_group_at *at)
 {
-    uint32_t tables_size;
-    if (!has_table(details, n))
-        return n;
-    memcpy(&tables_size, details + n, 4);
-    return (size_t)n + 4 + tables_size;
-}
-
-void lb_group_key_merge(char *into, const char *other, uint32_t n)
-{
-    /* Equal tables have encodings of one size. */
-    char *mine = into + n + 4;
-    const char *theirs = other + n + 4;
-    for (uint32_t c = 0; c < n; c++) {
-        if (into[c] == LB_FORM_TABLE) {
-            size_t size = 4 + lb_codec_size(mine + 4);
-            if (memcmp(mine, theirs, size) < 0)
-                memcpy(mine, theirs, size);
-            mine += size;
-            theirs += size;
-        } else if (other[c] < into[c]) {
-            into[c] = other[c];
+    const struct lb_packed_table *packed = &keys->packed;
+    const struct lb_group_table *table = &keys->table;
+    at->entry = NULL;
+    if (table->n_entries == 0) { /* all in the packed table, one number after the other */
+        at->group = at->next++;
+        return at->group < packed->n_groups;
+    }
+    while (!at->in_table) {
+        if (at->next == packed->n_slots) {
+            at->in_table = true;
+            at->next = 0;
+        } else if (packed->slots[at->next++].group != 0) {
+            at->group = packed->slots[at->next - 1].group - 1;
+            return true;
         }
     }
+    while (at->next < table->n_slots) {
+        at->entry = &table->entries[at->next++];
+        at->group = (size_t)at->entry->state;
+        if (at->entry->kind != LB_KIND_EMPTY)
+            return true;
+    }
+    return false;
 }
 
-/* The number of a sort key, see column/key.h; *size becomes the key's. */
-static double key_number(const char *key, size_t *size, int64_t *integer)
+lb_status lb_group_keys_save(struct lb_group_keys *keys, const struct lb_group_at *at,
+                             struct lb_buf *sort_key, struct lb_buf *details, struct lb_error *err)
 {
-    uint64_t bits;
-    double d;
-    memcpy(&bits, key + 1, 8);
-    bits = __builtin_bswap64(bits);
-    bits ^= bits >> 63 ? 0x8000000000000000ULL : ~(uint64_t)0;
-    memcpy(&d, &bits, 8);
-    *size = 9;
-    *integer = 0;
-    if (d >= -9223372036854775808.0 && d < 9223372036854775808.0) {
-        *integer = (int64_t)d;
-        if (fabs(d) >= 9007199254740992.0) {
-            *integer += (int64_t)((unsigned char)key[9] << 8 | (unsigned char)key[10]);
-            *size = 11;
-        }
-    }
-    return d;
-}
-
-/* A closed string: without its end, each 00 FF as 00; *size becomes the key's. */
-static lb_status closed_string(const char *key, size_t *size, struct lb_builder *out,
-                               struct lb_error *err)
-{
-    const char *data = key + 1;
-    size_t n = strlen(data);
-    if (data[n + 1] == '\0') {
-        *size = n + 3;
-        return lb_builder_string(out, data, n, err);
-    }
-    struct lb_buf text = {0};
-    lb_status status = LB_OK;
-    for (;;) {
-        status = lb_buf_append(&text, data, n, err);
-        data += n + 2;
-        if (status != LB_OK || data[-1] == '\0')
-            break;
-        status = lb_buf_append_byte(&text, '\0', err);
-        if (status != LB_OK)
-            break;
-        n = strlen(data);
-    }
-    *size = (size_t)(data - key);
-    if (status == LB_OK)
-        status = lb_builder_string(out, text.data, text.size, err);
-    lb_buf_fini(&text);
-    return status;
-}
-
-lb_status lb_group_key_decode(const char *sort_key, size_t sort_key_size, const char *details,
-                              uint32_t n, struct lb_batch_builder *builder, struct lb_error *err)
-{
-    const char *key = sort_key, *tables = details + n + 4;
-    for (uint32_t c = 0; c < n; c++) {
-        struct lb_builder *out;
-        size_t size = 1;
-        int64_t integer;
-        uint32_t key_size;
-        double d;
-        LB_TRY(lb_batch_builder_column(builder, c, &out, err));
-        switch ((enum lb_key_form)details[c]) {
-        case LB_FORM_FALSE:
-        case LB_FORM_TRUE:
-            LB_TRY(lb_builder_bool(out, details[c] == LB_FORM_TRUE, err));
-            break;
-        case LB_FORM_INT:
-            key_number(key, &size, &integer);
-            LB_TRY(lb_builder_int(out, integer, err));
-            break;
-        case LB_FORM_MINUS_ZERO:
-        case LB_FORM_FLOAT:
-            d = key_number(key, &size, &integer);
-            LB_TRY(lb_builder_float(out, details[c] == LB_FORM_FLOAT ? d : -0.0, err));
-            break;
-        case LB_FORM_STRING:
-            if (n == 1)
-                LB_TRY(lb_builder_string(out, key + 1, sort_key_size - 1, err));
-            else
-                LB_TRY(closed_string(key, &size, out, err));
-            break;
-        case LB_FORM_TABLE:
-            memcpy(&key_size, tables, 4);
-            size = lb_codec_size(tables + 4);
-            LB_TRY(lb_builder_encoded(out, tables + 4, size, err));
-            tables += 4 + size;
-            size = key_size;
-            break;
-        default:
-            LB_TRY(lb_builder_null(out, err));
-        }
-        key += size;
-    }
-    return LB_OK;
+    if (at->entry == NULL)
+        return save_packed(keys, lb_packed_words(&keys->packed, at->group), sort_key, details, err);
+    return save_entry(keys, at->entry, sort_key, details, err);
 }

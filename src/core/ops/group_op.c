@@ -26,14 +26,12 @@ struct group_local {
     struct lb_sort_writer *writer;
     struct lb_group_keys keys;
     struct lb_group_state *states; /* one per aggregate */
-    size_t n_groups;               /* slots in use */
     bool stays_small;
     uint64_t rows_seen; /* since the last flush */
     uint64_t n_flushes; /* within this morsel */
     uint64_t rows_in_morsel;
     struct lb_buf sort_key;
     struct lb_buf payload;
-    struct lb_group_entry *found[LB_BATCH_ROWS];
     uint32_t slots[LB_BATCH_ROWS];
 };
 
@@ -209,17 +207,25 @@ static lb_status group_begin(struct lb_op_local *local, struct lb_error *err)
 
 /* ---- flushing ---- */
 
-/* The group of an entry, or without keys (entry NULL) of slot 0. */
-static lb_status flush_group(struct lb_op_local *local, const struct lb_group_entry *entry,
+/* Groups in use; without keys there is one, slot 0. */
+static size_t n_groups(const struct lb_op_local *local)
+{
+    const struct lb_group_shared *shared = local->op->shared;
+    const struct group_local *state = local->state;
+    return shared->n_keys > 0 ? state->keys.n_groups : state->rows_seen > 0;
+}
+
+/* at: NULL without keys. */
+static lb_status flush_group(struct lb_op_local *local, const struct lb_group_at *at,
                              uint64_t sequence, struct lb_error *err)
 {
     const struct lb_group_shared *shared = local->op->shared;
     struct group_local *state = local->state;
     struct lb_buf *key = &state->sort_key, *payload = &state->payload;
-    size_t slot = entry != NULL ? (size_t)entry->state : 0;
+    size_t slot = at != NULL ? at->group : 0;
     key->size = payload->size = 0;
-    if (entry != NULL)
-        LB_TRY(lb_group_keys_save(&state->keys, entry, key, payload, err));
+    if (at != NULL)
+        LB_TRY(lb_group_keys_save(&state->keys, at, key, payload, err));
     else
         LB_TRY(lb_buf_append_byte(key, 0, err));
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
@@ -244,60 +250,56 @@ static lb_status flush(struct lb_op_local *local, struct lb_error *err)
 {
     const struct lb_group_shared *shared = local->op->shared;
     struct group_local *state = local->state;
-    const struct lb_group_table *table = &state->keys.table;
     uint64_t sequence = local->worker->morsel << 40 | state->n_flushes++;
-    if (shared->n_keys == 0 && state->n_groups > 0)
+    struct lb_group_at at = {0};
+    if (shared->n_keys == 0 && state->rows_seen > 0)
         LB_TRY(flush_group(local, NULL, sequence, err));
-    for (size_t i = 0; shared->n_keys > 0 && i < table->n_slots; i++)
-        if (table->entries[i].kind != LB_KIND_EMPTY)
-            LB_TRY(flush_group(local, &table->entries[i], sequence, err));
-    if (state->rows_seen * 2 < (uint64_t)state->n_groups * 3)
+    while (shared->n_keys > 0 && lb_group_keys_next(&state->keys, &at))
+        LB_TRY(flush_group(local, &at, sequence, err));
+    if (state->rows_seen * 2 < (uint64_t)n_groups(local) * 3)
         state->stays_small = true;
     state->rows_seen = 0;
-    state->n_groups = 0;
     if (shared->n_keys > 0)
-        lb_group_table_reset(&state->keys.table, KEEP_TABLE_BYTES);
+        lb_group_keys_reset(&state->keys, KEEP_TABLE_BYTES);
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
         lb_group_state_reset(&state->states[i]);
     return LB_OK;
 }
 
 /* Whether the next batch might not fit. */
-static bool is_full(const struct lb_group_shared *shared, const struct group_local *state)
+static bool is_full(const struct lb_op_local *local)
 {
-    if (state->n_groups == 0)
+    const struct lb_group_shared *shared = local->op->shared;
+    const struct group_local *state = local->state;
+    size_t n = n_groups(local);
+    if (n == 0)
         return false;
     size_t small = SMALL_BYTES + (size_t)shared->n_aggregates * SMALL_STATE_BYTES;
-    size_t bytes = shared->n_keys > 0 ? lb_group_table_next_bytes(&state->keys.table) : 0;
+    size_t bytes = shared->n_keys > 0 ? lb_group_keys_next_bytes(&state->keys) : 0;
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
-        bytes += lb_group_state_next_bytes(&state->states[i], state->n_groups + LB_BATCH_ROWS);
+        bytes += lb_group_state_next_bytes(&state->states[i], n + LB_BATCH_ROWS);
     if (bytes <= small)
         return false;
     if (state->stays_small || bytes > shared->table_bytes)
         return true;
     /* About to outgrow the cache: go on only if it pays. Not asked earlier: 100 k groups that come at random
      * look like nothing but new ones at first. */
-    return bytes > 8 * small && state->rows_seen * 2 < (uint64_t)state->n_groups * 3;
+    return bytes > 8 * small && state->rows_seen * 2 < (uint64_t)n * 3;
 }
 
 /* ---- pushing ---- */
 
-static lb_status find_slots(struct group_local *state, const struct lb_batch *batch,
+static lb_status find_slots(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
-    uint32_t n = batch->n_selected;
-    if (state->keys.n == 0) {
-        state->n_groups = 1; /* slots are zero from the start */
-        return LB_OK;
-    }
-    LB_TRY(lb_group_keys_find(&state->keys, batch, state->found, err));
-    for (uint32_t i = 0; i < n; i++) {
-        struct lb_group_entry *entry = state->found[i];
-        if (entry->state_kind == 0) {
-            entry->state_kind = 1;
-            entry->state = (int64_t)state->n_groups++;
-        }
-        state->slots[i] = (uint32_t)entry->state;
+    struct group_local *state = local->state;
+    bool must_reset = false;
+    if (state->keys.n == 0)
+        return LB_OK; /* slots are zero from the start */
+    LB_TRY(lb_group_keys_find(&state->keys, batch, state->slots, &must_reset, err));
+    if (must_reset) {
+        LB_TRY(flush(local, err));
+        LB_TRY(lb_group_keys_find(&state->keys, batch, state->slots, &must_reset, err));
     }
     return LB_OK;
 }
@@ -307,17 +309,17 @@ static lb_status group_push(struct lb_op_local *local, const struct lb_batch *ba
 {
     const struct lb_group_shared *shared = local->op->shared;
     struct group_local *state = local->state;
-    if (is_full(shared, state))
+    if (is_full(local))
         LB_TRY(flush(local, err));
-    LB_TRY(find_slots(state, batch, err));
+    LB_TRY(find_slots(local, batch, err));
+    state->rows_seen += batch->n_selected;
     struct lb_group_rows rows = {
         .batch = batch,
         .slots = state->slots,
         .position = local->worker->morsel << 40 | state->rows_in_morsel,
     };
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
-        LB_TRY(lb_group_state_update(&state->states[i], state->n_groups, &rows, err));
-    state->rows_seen += batch->n_selected;
+        LB_TRY(lb_group_state_update(&state->states[i], n_groups(local), &rows, err));
     state->rows_in_morsel += batch->n_selected;
     return LB_OK;
 }
