@@ -251,13 +251,13 @@ int lb_lua_execute(lua_State *L)
         status = lb_plan_execute(x->plan, x->run, &x->err);
     if (status == LB_RESTART)
         return raise_restart(L, x);
-    if (status != LB_OK || lb_plan_describe(x->plan, true, &x->bytes, &x->err) != LB_OK)
+    if (status != LB_OK || lb_plan_metrics(x->plan, &x->bytes, &x->err) != LB_OK)
         return fail(L, x);
 
     push_results(L, x);
     lua_createtable(L, 0, 3);
-    lua_pushlstring(L, x->bytes.data, x->bytes.size);
-    lua_setfield(L, -2, "description");
+    lb_lua_push_encoded(L, x->bytes.data, x->bytes.size);
+    lua_setfield(L, -2, "stages");
     lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->budget->peak_bytes));
     lua_setfield(L, -2, "peak_bytes");
     close_plan(x); /* operators count what they spilled when they close */
@@ -282,7 +282,7 @@ int lb_lua_describe(lua_State *L)
 {
     lua_settop(L, 1);
     struct execution *x = push_execution(L);
-    if (open_plan(L, x) != LB_OK || lb_plan_describe(x->plan, false, &x->bytes, &x->err) != LB_OK)
+    if (open_plan(L, x) != LB_OK || lb_plan_describe(x->plan, &x->bytes, &x->err) != LB_OK)
         return fail(L, x);
     lua_pushlstring(L, x->bytes.data, x->bytes.size);
     close_plan(x);

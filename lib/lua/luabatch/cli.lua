@@ -251,19 +251,6 @@ end
 
 -- Running.
 
-local function bytes_text(n)
-  local units, i = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
-  while n >= 1024 and i < #units do n, i = n / 1024, i + 1 end
-  return (i == 1 and "%d %s" or "%.1f %s"):format(n, units[i])
-end
-
-local function counter_names(counters)
-  local names = {}
-  for name in pairs(counters) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 -- Settings and hooks of the runtime from the options.
 local function configure(options, program)
   local runtime = require "luabatch.runtime"
@@ -288,22 +275,9 @@ local function configure(options, program)
         info.first_skipped or "unknown"))
     end
     if not options.stats then return end
-    local seconds = program.clock() - started
-    local counters = core.counters()
-    if options.stats == "json" then
-      local fields = core.format({
-        action = action, seconds = seconds, peak_bytes = info.peak_bytes, spilled_bytes = info.spilled_bytes,
-        plan = info.description,
-      }, "json")
-      -- An empty table would be written as a list.
-      io.stderr:write('{"counters":', next(counters) and core.format(counters, "json") or "{}", ",", fields:sub(2), "\n")
-      return
-    end
-    io.stderr:write(("%s: %.3f s, peak memory %s, spilled %s\n"):format(action, seconds, bytes_text(info.peak_bytes or 0),
-      bytes_text(info.spilled_bytes or 0)), info.description or "")
-    for _, name in ipairs(counter_names(counters)) do
-      io.stderr:write(("  counter %s: %s\n"):format(name, tostring(counters[name])))
-    end
+    local stats = require "luabatch.stats"
+    local form = options.stats == "json" and stats.json or stats.text
+    io.stderr:write(form(action, program.clock() - started, info))
   end
 end
 

@@ -347,8 +347,9 @@ function repl.run(program, settings)
   session.color = require("luabatch.display").has_color()
   local told = settings.on_run
   function settings.on_run(action, info)
-    session.last_info = ("%s: peak memory %.1f MiB, spilled %.1f MiB\n%s"):format(action,
-      (info.peak_bytes or 0) / 1048576, (info.spilled_bytes or 0) / 1048576, (info.description or ""):gsub("\n$", ""))
+    local seconds = 0
+    for _, stage in ipairs(info.stages) do seconds = seconds + stage.seconds end
+    session.last_info = require("luabatch.stats").text(action, seconds, info):gsub("\n$", "")
     if told then told(action, info) end
   end
   local complete = require "luabatch.complete"

@@ -266,6 +266,12 @@ static lb_status get_value(const char **cursor, const char *end, bool closed, un
     return LB_OK;
 }
 
+lb_status lb_key_decode_next(const char **cursor, const char *end, bool closed, struct lb_buf *out,
+                             struct lb_error *err)
+{
+    return get_value(cursor, end, closed, LB_CODEC_DEPTH, out, err);
+}
+
 lb_status lb_key_decode(const char *key, size_t size, bool closed, struct lb_buf *out,
                         struct lb_error *err)
 {

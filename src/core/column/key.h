@@ -36,6 +36,10 @@ lb_status lb_key_put_float(struct lb_buf *out, double value, struct lb_error *er
 lb_status lb_key_decode(const char *key, size_t size, bool closed, struct lb_buf *out,
                         struct lb_error *err) LB_MUST_USE;
 
+/* The same for the key at *cursor, which moves behind it. Such as are not closed end at `end`. */
+lb_status lb_key_decode_next(const char **cursor, const char *end, bool closed, struct lb_buf *out,
+                             struct lb_error *err) LB_MUST_USE;
+
 /* True when `value` is an integer in int64 range: then *integer is it, and both have one key. */
 bool lb_float_as_int(double value, int64_t *integer);
 

@@ -145,7 +145,9 @@ static lb_status run_morsel(struct round *round, uint32_t leg, struct lb_error *
     for (struct lb_op_local *local = source->next; local != NULL; local = local->next)
         if (local->op->class->begin != NULL)
             LB_TRY(local->op->class->begin(local, err));
+    uint64_t before = source->next->rows_in;
     lb_status status = source->op->class->produce(source, err);
+    source->rows_in += source->next->rows_in - before;
     struct lb_op_local *local = source->next;
     while (local != NULL && (status == LB_OK || status == LB_ENOUGH)) {
         /* After LB_ENOUGH only the sink needs to know that the morsel is over. */
@@ -430,6 +432,7 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
 lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
     double start = now_seconds();
+    uint64_t spilled = atomic_load(&run->spilled_bytes);
     lb_status status = open_stage(run, stage, err);
     if (status == LB_OK)
         status = drive(run, stage, err);
@@ -444,6 +447,7 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
         }
     }
     stage->seconds = now_seconds() - start;
+    stage->spilled_bytes = atomic_load(&run->spilled_bytes) - spilled;
     return status;
 }
 

@@ -22,6 +22,8 @@ struct lb_stage {
     struct lb_op *sink;
     double seconds;     /* set by lb_run_stage */
     uint64_t n_morsels; /* set by lb_run_stage */
+    uint64_t
+        spilled_bytes; /* set by lb_run_stage: by its legs; what a sink spilled is in its facts */
 };
 
 lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run,

@@ -16,6 +16,7 @@
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/column/key.h"
+#include "core/ops/metrics.h"
 #include "core/ops/ops.h"
 #include "core/ops/sort.h"
 
@@ -27,6 +28,7 @@ enum { SMALL_TABLE_BYTES = 4 << 20 };
 
 struct aggregate_shared {
     struct lb_sorter *sorter;
+    struct lb_heat heat;
     const struct lb_aggregate_class *class;
     uint32_t n_partitions;
     bool whole;
@@ -35,6 +37,7 @@ struct aggregate_shared {
 
 struct aggregate_local {
     struct lb_sort_writer *writer;
+    struct lb_heat_local heat;
     struct lb_group_table table;
     struct lb_aggregate aggregate;
     bool is_ordered;
@@ -71,6 +74,7 @@ static lb_status aggregate_open(struct lb_op *self, struct lb_error *err)
     struct aggregate_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
+    lb_heat_init(&shared->heat, false);
     int64_t n_partitions = 1;
     LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
     LB_TRY(lb_param_bool(self, "whole", false, &shared->whole, err));
@@ -188,6 +192,19 @@ static bool is_full(const struct aggregate_shared *shared, const struct aggregat
            state->rows_seen * 2 < (uint64_t)state->table.n_entries * 3;
 }
 
+/* Counts some of the rows just found towards their keys. */
+static lb_status count_heat(struct aggregate_local *state, uint32_t n, struct lb_error *err)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!lb_heat_wants(&state->heat))
+            continue;
+        state->sort_key.size = state->encoded.size = 0;
+        LB_TRY(lb_group_entry_key(state->found[i], &state->sort_key, &state->encoded, err));
+        LB_TRY(lb_heat_count(&state->heat, state->sort_key.data, state->sort_key.size, err));
+    }
+    return LB_OK;
+}
+
 static lb_status aggregate_push(struct lb_op_local *local, const struct lb_batch *batch,
                                 struct lb_error *err)
 {
@@ -197,6 +214,7 @@ static lb_status aggregate_push(struct lb_op_local *local, const struct lb_batch
         LB_TRY(flush(local, err));
     LB_TRY(lb_group_table_find(&state->table, batch, shared->whole, state->found, err));
     state->rows_seen += batch->n_selected;
+    LB_TRY(count_heat(state, batch->n_selected, err));
     return shared->class->update(&state->aggregate, state->found, batch, err);
 }
 
@@ -212,6 +230,7 @@ static lb_status aggregate_combine(struct lb_op_local *local, struct lb_error *e
     LB_TRY(flush(local, err));
     struct lb_sort_writer *writer = state->writer;
     state->writer = NULL;
+    LB_TRY(lb_heat_merge(&((struct aggregate_shared *)local->op->shared)->heat, &state->heat, err));
     return lb_sort_writer_finish(writer, err);
 }
 
@@ -226,13 +245,15 @@ static void aggregate_detach(struct lb_op_local *local)
     lb_buf_fini(&state->sort_key);
     lb_buf_fini(&state->encoded);
     lb_buf_fini(&state->partial);
+    lb_heat_local_fini(&state->heat);
     lb_free(state, sizeof *state);
 }
 
 static lb_status aggregate_finish(struct lb_op *self, struct lb_error *err)
 {
     struct aggregate_shared *shared = self->shared;
-    return lb_sorter_prepare(shared->sorter, err);
+    LB_TRY(lb_sorter_prepare(shared->sorter, err));
+    return lb_facts_of_shuffle(self, shared->sorter, &shared->heat, err);
 }
 
 static void aggregate_close(struct lb_op *self)
@@ -243,6 +264,7 @@ static void aggregate_close(struct lb_op *self)
     if (shared->sorter != NULL)
         atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
     lb_sorter_delete(shared->sorter);
+    lb_heat_fini(&shared->heat);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }

@@ -14,6 +14,7 @@
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/ops/group_key.h"
+#include "core/ops/metrics.h"
 #include "core/ops/ops.h"
 
 #ifdef LB_TINY
@@ -335,7 +336,9 @@ static lb_status group_combine(struct lb_op_local *local, struct lb_error *err)
 
 static lb_status group_finish(struct lb_op *self, struct lb_error *err)
 {
-    return lb_sorter_prepare(((struct lb_group_shared *)self->shared)->sorter, err);
+    struct lb_sorter *sorter = ((struct lb_group_shared *)self->shared)->sorter;
+    LB_TRY(lb_sorter_prepare(sorter, err));
+    return lb_facts_of_shuffle(self, sorter, NULL, err);
 }
 
 const struct lb_op_class lb_op_group = {

@@ -3,6 +3,7 @@
 
 #include "core/base/sys.h"
 #include "core/column/key.h"
+#include "core/ops/metrics.h"
 
 uint32_t lb_sort_row_width(const struct lb_sort_row *row)
 {
@@ -155,6 +156,14 @@ void lb_range_detach(struct lb_op_local *local)
     lb_batch_builder_fini(&state->builder);
     lb_buf_fini(&state->group);
     lb_free(state, sizeof *state);
+}
+
+lb_status lb_range_finish_op(struct lb_op *self, struct lb_error *err)
+{
+    const struct lb_range_shared *shared = self->shared;
+    if (shared->pieces == NULL || shared->pieces->n_splits == 0)
+        return LB_OK;
+    return lb_facts_of_pieces(self, shared->pieces, shared->cuts >= LB_CUT_TAILS, err);
 }
 
 void lb_range_close_op(struct lb_op *self)

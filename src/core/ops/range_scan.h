@@ -38,6 +38,8 @@ struct lb_range_local {
 /* kinds: names that the parameter `kind` may have, NULL-terminated; NULL: no such parameter. */
 lb_status lb_range_open_op(struct lb_op *self, const char *const *kinds,
                            struct lb_error *err) LB_MUST_USE;
+/* `finish` of a source that may cut keys. */
+lb_status lb_range_finish_op(struct lb_op *self, struct lb_error *err) LB_MUST_USE;
 void lb_range_close_op(struct lb_op *self);
 lb_status lb_range_attach(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error *err) LB_MUST_USE;

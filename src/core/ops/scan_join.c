@@ -485,6 +485,7 @@ const struct lb_op_class lb_op_scan_join = {
     .claim = lb_range_claim,
     .produce = join_produce,
     .detach = join_detach,
+    .finish = lb_range_finish_op,
     .close = lb_range_close_op,
 };
 

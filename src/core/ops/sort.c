@@ -6,6 +6,7 @@
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/ops/aggregate_op.h"
+#include "core/ops/metrics.h"
 #include "core/ops/ops.h"
 
 /* ORDER by */
@@ -20,6 +21,8 @@ struct key_column {
 
 struct sort_shared {
     struct lb_sorter *sorter;
+    struct lb_heat heat; /* by: "hash" and "given", with a key */
+    bool has_heat;
     enum by by;
     enum key key;
     bool sides;
@@ -33,6 +36,7 @@ struct sort_shared {
 
 struct sort_local {
     struct lb_sort_writer *writer;
+    struct lb_heat_local heat;
     uint64_t sequence; /* of the next row: morsel << 40 | number */
     struct lb_buf key;
     struct lb_buf payload;
@@ -99,6 +103,7 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     struct sort_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
+    lb_heat_init(&shared->heat, false);
     int by = 0, key = 0;
     int64_t n_partitions = 1;
     bool descending = false, pieces = false;
@@ -116,6 +121,8 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     shared->by = (enum by)by;
     shared->key = (enum key)key;
     shared->closed = shared->sides || shared->values;
+    shared->has_heat = by <= BY_GIVEN && key != KEY_NONE;
+    shared->heat.closed = shared->closed;
     if (shared->key == KEY_COLUMNS)
         LB_TRY(param_keys(self, shared, err));
     shared->n_partitions = (uint32_t)n_partitions;
@@ -250,6 +257,8 @@ static lb_status push_row(struct lb_op_local *local, const struct lb_batch *batc
     state->payload.size = 0;
     LB_TRY(put_key(shared, state, batch, first, row, err));
     size_t group_size = state->key.size;
+    if (shared->has_heat && lb_heat_wants(&state->heat))
+        LB_TRY(lb_heat_count(&state->heat, state->key.data, group_size, err));
     if (shared->sides)
         LB_TRY(lb_buf_append_byte(&state->key, (char)(255 - side), err));
     for (uint32_t i = first + 1; shared->values && i < batch->n_columns; i++)
@@ -314,6 +323,8 @@ static lb_status push_strings(struct lb_op_local *local, const struct lb_batch *
                 bytes = state->key.data;
             }
             partition = (uint32_t)(lb_hash_bytes(bytes, key->size + 1) % shared->n_partitions);
+            if (lb_heat_wants(&state->heat))
+                LB_TRY(lb_heat_count(&state->heat, bytes, key->size + 1, err));
         }
         struct lb_sort_row *out = NULL;
         LB_TRY(lb_sort_writer_add(state->writer, partition, state->sequence++, key->size + 1,
@@ -345,6 +356,7 @@ static lb_status sort_combine(struct lb_op_local *local, struct lb_error *err)
     struct sort_local *state = local->state;
     struct lb_sort_writer *writer = state->writer;
     state->writer = NULL;
+    LB_TRY(lb_heat_merge(&((struct sort_shared *)local->op->shared)->heat, &state->heat, err));
     return lb_sort_writer_finish(writer, err);
 }
 
@@ -356,6 +368,7 @@ static void sort_detach(struct lb_op_local *local)
     lb_buf_fini(&state->key);
     lb_buf_fini(&state->payload);
     lb_buf_fini(&state->record);
+    lb_heat_local_fini(&state->heat);
     lb_free(state, sizeof *state);
 }
 
@@ -364,7 +377,7 @@ static lb_status sort_finish(struct lb_op *self, struct lb_error *err)
     struct sort_shared *shared = self->shared;
     LB_TRY(lb_sorter_prepare(shared->sorter, err));
     self->n_result = lb_sorter_n_rows(shared->sorter);
-    return LB_OK;
+    return lb_facts_of_shuffle(self, shared->sorter, shared->has_heat ? &shared->heat : NULL, err);
 }
 
 static void sort_close(struct lb_op *self)
@@ -375,6 +388,7 @@ static void sort_close(struct lb_op *self)
     if (shared->sorter != NULL)
         atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
     lb_sorter_delete(shared->sorter);
+    lb_heat_fini(&shared->heat);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }

@@ -416,35 +416,108 @@ struct lb_plan_result lb_plan_result(const struct lb_plan *plan, uint32_t i)
     return plan->results[i];
 }
 
-static lb_status describe_op(const struct lb_op *op, const char *arrow, bool with_metrics,
-                             struct lb_buf *out, struct lb_error *err)
+static lb_status describe_op(const struct lb_op *op, const char *arrow, struct lb_buf *out,
+                             struct lb_error *err)
 {
     bool has_label = strcmp(op->label, op->class->name) != 0;
     LB_TRY(lb_buf_printf(out, err, "  %s%-16s %-28s", arrow, op->class->name,
                          has_label ? op->label : ""));
-    if (with_metrics && op->class->kind != LB_OP_SOURCE)
-        LB_TRY(lb_buf_printf(out, err, " %12llu records in",
-                             (unsigned long long)atomic_load(&op->rows_in)));
     while (out->size > 0 && out->data[out->size - 1] == ' ')
         out->size--;
     return lb_buf_append_byte(out, '\n', err);
 }
 
-lb_status lb_plan_describe(const struct lb_plan *plan, bool with_metrics, struct lb_buf *out,
-                           struct lb_error *err)
+lb_status lb_plan_describe(const struct lb_plan *plan, struct lb_buf *out, struct lb_error *err)
 {
     for (uint32_t s = 0; s < plan->n_stages; s++) {
         const struct lb_stage *stage = &plan->stages[s].run;
-        LB_TRY(lb_buf_printf(out, err, "stage %u", s + 1));
-        if (with_metrics)
-            LB_TRY(lb_buf_printf(out, err, ": %.3f s, %llu morsels", stage->seconds,
-                                 (unsigned long long)stage->n_morsels));
-        LB_TRY(lb_buf_append_byte(out, '\n', err));
+        LB_TRY(lb_buf_printf(out, err, "stage %u\n", s + 1));
         for (uint32_t i = 0; i < stage->n_legs; i++)
             for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
-                LB_TRY(
-                    describe_op(stage->legs[i].ops[j], j == 0 ? "" : "| ", with_metrics, out, err));
-        LB_TRY(describe_op(stage->sink, "=> ", with_metrics, out, err));
+                LB_TRY(describe_op(stage->legs[i].ops[j], j == 0 ? "" : "| ", out, err));
+        LB_TRY(describe_op(stage->sink, "=> ", out, err));
     }
+    return LB_OK;
+}
+
+/* ---- metrics ---- */
+
+static lb_status put_name(struct lb_buf *out, const char *name, struct lb_error *err)
+{
+    return lb_codec_put_string(out, name, strlen(name), err);
+}
+
+static lb_status put_count(struct lb_buf *out, const char *name, uint64_t value,
+                           struct lb_error *err)
+{
+    LB_TRY(put_name(out, name, err));
+    return lb_codec_put_int(out, (int64_t)value, err);
+}
+
+/* next: what it pushes to, when nothing else does; or NULL. */
+static lb_status put_op(struct lb_buf *out, const struct lb_op *op, const struct lb_op *next,
+                        struct lb_error *err)
+{
+    size_t mark;
+    uint32_t n = 2;
+    bool is_source = op->class->kind == LB_OP_SOURCE;
+    LB_TRY(lb_codec_begin(out, 'm', &mark, err));
+    if (op->facts.size > 0) {
+        LB_TRY(put_name(out, "facts", err));
+        LB_TRY(lb_buf_append(out, op->facts.data, op->facts.size, err));
+    }
+    LB_TRY(put_name(out, "label", err));
+    LB_TRY(put_name(out, op->label, err));
+    LB_TRY(put_name(out, "op", err));
+    LB_TRY(put_name(out, op->class->name, err));
+    if (!is_source) {
+        LB_TRY(put_count(out, "rows_in", atomic_load(&op->rows_in), err));
+        n++;
+    }
+    if (is_source || next != NULL) {
+        uint64_t rows = atomic_load(is_source ? &op->rows_in : &next->rows_in);
+        LB_TRY(put_count(out, "rows_out", rows, err));
+        n++;
+    }
+    lb_codec_end(out, mark, n + (op->facts.size > 0));
+    return LB_OK;
+}
+
+static lb_status put_stage(struct lb_buf *out, const struct lb_stage *stage, struct lb_error *err)
+{
+    size_t map, list;
+    uint64_t rows_in = 0, rows_out = 0;
+    uint32_t n_ops = 1;
+    LB_TRY(lb_codec_begin(out, 'm', &map, err));
+    LB_TRY(put_count(out, "morsels", stage->n_morsels, err));
+    LB_TRY(put_name(out, "operators", err));
+    LB_TRY(lb_codec_begin(out, 'l', &list, err));
+    for (uint32_t i = 0; i < stage->n_legs; i++) {
+        const struct lb_leg *leg = &stage->legs[i];
+        for (uint32_t j = 0; j < leg->n_ops; j++) {
+            LB_TRY(put_op(out, leg->ops[j], j + 1 < leg->n_ops ? leg->ops[j + 1] : NULL, err));
+            n_ops++;
+        }
+        rows_in += atomic_load(&leg->ops[0]->rows_in);
+    }
+    rows_out = atomic_load(&stage->sink->rows_in);
+    LB_TRY(put_op(out, stage->sink, NULL, err));
+    lb_codec_end(out, list, n_ops);
+    LB_TRY(put_count(out, "rows_in", rows_in, err));
+    LB_TRY(put_count(out, "rows_out", rows_out, err));
+    LB_TRY(put_name(out, "seconds", err));
+    LB_TRY(lb_codec_put_float(out, stage->seconds, err));
+    LB_TRY(put_count(out, "spilled_bytes", stage->spilled_bytes, err));
+    lb_codec_end(out, map, 6);
+    return LB_OK;
+}
+
+lb_status lb_plan_metrics(const struct lb_plan *plan, struct lb_buf *out, struct lb_error *err)
+{
+    size_t list;
+    LB_TRY(lb_codec_begin(out, 'l', &list, err));
+    for (uint32_t s = 0; s < plan->n_stages; s++)
+        LB_TRY(put_stage(out, &plan->stages[s].run, err));
+    lb_codec_end(out, list, plan->n_stages);
     return LB_OK;
 }

@@ -104,9 +104,14 @@ struct lb_plan_result {
 uint32_t lb_plan_n_results(const struct lb_plan *plan);
 struct lb_plan_result lb_plan_result(const struct lb_plan *plan, uint32_t i);
 
-/* Appends the stages as text, a line an operator: for --check, --explain and --stats (after a run, with
- * rows and seconds). */
-lb_status lb_plan_describe(const struct lb_plan *plan, bool with_metrics, struct lb_buf *out,
+/* Appends what a good run took, as one encoded value: a list with a map for each stage: { morsels, operators, rows_in, rows_out,
+ * seconds, spilled_bytes }; operators = list of { facts?, label, op, rows_in?, rows_out? }, leg after leg, the sink last. A
+ * source has no rows_in; facts: see ops/metrics.h. */
+lb_status lb_plan_metrics(const struct lb_plan *plan, struct lb_buf *out,
+                          struct lb_error *err) LB_MUST_USE;
+
+/* Appends the stages as text, a line an operator: for --check and --explain. */
+lb_status lb_plan_describe(const struct lb_plan *plan, struct lb_buf *out,
                            struct lb_error *err) LB_MUST_USE;
 
 #endif
