@@ -495,7 +495,8 @@ static lb_status put_stage(struct lb_buf *out, const struct lb_stage *stage, str
     for (uint32_t i = 0; i < stage->n_legs; i++) {
         const struct lb_leg *leg = &stage->legs[i];
         for (uint32_t j = 0; j < leg->n_ops; j++) {
-            LB_TRY(put_op(out, leg->ops[j], j + 1 < leg->n_ops ? leg->ops[j + 1] : NULL, err));
+            const struct lb_op *last = stage->n_legs == 1 ? stage->sink : NULL;
+            LB_TRY(put_op(out, leg->ops[j], j + 1 < leg->n_ops ? leg->ops[j + 1] : last, err));
             n_ops++;
         }
         rows_in += atomic_load(&leg->ops[0]->rows_in);
