@@ -44,7 +44,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(OUT)/obj/%.o,$(wildcard
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format bench install clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench install clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -93,6 +93,10 @@ lint:
 	scripts/lint
 format:
 	clang-format -i $$(find src include tests bench -name '*.[ch]' -o -name '*.cc')
+
+# make oracle [N=2000] [SEED=1] [FIRST=1] [PEER=sqlite|duckdb]: random plans compared with sqlite3 and DuckDB.
+oracle: build
+	$(OUT)/luabatch tests/oracle/run.lua n=$(N) seed=$(SEED) first=$(FIRST) peer=$(PEER)
 
 # make bench [SCALE=0.01] [RUNS=1] [WORKLOADS="sort group"]; BENCH_DATA says where the inputs lie.
 bench: build
