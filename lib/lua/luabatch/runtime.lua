@@ -74,6 +74,31 @@ local function widen(failure, scans)
   end
 end
 
+-- Whether an error may come from the types that a sample of the input showed: comparing integers with 'x' fails, though some record
+-- later in the file would make them strings. Which one the run met first must not decide. So the whole input is read once
+-- more, for nothing but its types.
+local function widens(failure, description, scans, options)
+  if type(failure) ~= "table" or (failure.status ~= 1 and failure.status ~= 4) then return false end
+  for number, node in ipairs(description.nodes) do
+    local scan, guessed = scans[number], false
+    for _, inferred in ipairs(node.inferred or {}) do guessed = guessed or inferred end
+    for _, path in ipairs(node.paths or {}) do guessed = guessed and path ~= "-" end
+    if scan and guessed then
+      local copy = {}
+      for key, value in pairs(node) do copy[key] = value end
+      copy.on_bad = "skip"
+      local ok, problem = pcall(core.execute, {
+        nodes = { copy, { op = "count", inputs = { 1 }, result = true } },
+      }, options)
+      if not ok and type(problem) == "table" and problem.status == RESTART and problem.restart then
+        widen(problem, { scan })
+        return true
+      end
+    end
+  end
+  return false
+end
+
 --- Runs a plan whose records end in one sink.
 -- @param action name of the action, for messages
 -- @param node logical node
@@ -94,12 +119,14 @@ function runtime.run(action, node, make_sink, read)
   local busy = settings.busy or function() end
   busy(true)
   local ok, results, info = pcall(core.execute, description, options)
+  local again = not ok and widens(results, description, scans, options)
   busy(false)
   if not ok then
     if type(results) == "table" and results.status == RESTART and results.restart then
       widen(results, scans)
-      return runtime.run(action, node, make_sink, read)
+      again = true
     end
+    if again then return runtime.run(action, node, make_sink, read) end
     error(results, 0)
   end
   for _, kept in ipairs(caches) do

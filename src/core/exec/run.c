@@ -47,6 +47,8 @@ struct lb_run_private {
     uint64_t stage_number; /* so that a worker joins each stage once */
     uint32_t n_busy;       /* workers that have not left the stage */
     uint32_t leg;          /* being claimed from */
+    struct lb_error
+        held; /* the error of run->failed_morsel; guarded by claiming, as this is for writers */
     uint64_t next_morsel;
     /* the calling thread's loop */
     uv_loop_t loop;
@@ -95,7 +97,8 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
     uv_mutex_lock(&p->claiming);
     lb_status status = LB_OK;
     *more = false;
-    while (p->leg < stage->n_legs && !atomic_load(&stage->sink->enough)) {
+    while (p->leg < stage->n_legs && !atomic_load(&stage->sink->enough) &&
+           atomic_load(&run->failed_morsel) == UINT64_MAX) {
         uint32_t current = p->leg;
         struct chain *chain = &round->chains[current];
         if (!chain->has_source) {
@@ -230,6 +233,29 @@ static lb_status round_init(struct round *round, struct lb_error *err)
     return LB_OK;
 }
 
+/* Where the first records may be enough, an error behind them must not count, nor may it depend on which thread was
+ * faster: the earliest morsel's error waits until those before it have ended. True: it waits, and the worker is done. */
+static bool hold_failure(struct round *round, lb_status status, const struct lb_error *err)
+{
+    const struct lb_worker *worker = round->worker;
+    struct lb_run *run = worker->run;
+    struct lb_run_private *p = run->private;
+    if (!round->stage->sink->may_enough || atomic_load(&run->stop) != 0)
+        return false;
+    bool is_behind = worker->morsel > atomic_load(&run->failed_morsel);
+    bool can_wait = status == LB_ERR_USER || status == LB_ERR_DATA || status == LB_RESTART;
+    if (!can_wait && !(status == LB_ERR_CANCELLED && is_behind))
+        return false;
+    uv_mutex_lock(&p->claiming);
+    if (can_wait && worker->morsel < atomic_load(&run->failed_morsel)) {
+        p->held = *err;
+        p->held.status = status;
+        atomic_store(&run->failed_morsel, worker->morsel);
+    }
+    uv_mutex_unlock(&p->claiming);
+    return true;
+}
+
 static lb_status walk(struct round *round, struct lb_error *err)
 {
     LB_TRY(round_init(round, err));
@@ -239,7 +265,10 @@ static lb_status walk(struct round *round, struct lb_error *err)
         LB_TRY(claim(round, &more, &leg, err));
         if (!more)
             break;
-        LB_TRY(run_morsel(round, leg, err));
+        lb_status status = run_morsel(round, leg, err);
+        if (status != LB_OK && hold_failure(round, status, err))
+            return LB_OK;
+        LB_TRY(status);
     }
     return combine(round, err);
 }
@@ -410,6 +439,7 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     p->n_busy = run->options.n_threads;
     p->leg = 0;
     p->next_morsel = 0;
+    atomic_store(&run->failed_morsel, UINT64_MAX);
     uv_cond_broadcast(&p->wake);
     uv_mutex_unlock(&p->lock);
     for (;;) {
@@ -429,6 +459,18 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     return LB_OK;
 }
 
+/* An error that waited counts unless the morsels before it were enough. */
+static lb_status judge_held(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+{
+    if (!atomic_load(&stage->sink->enough)) {
+        *err = run->private->held;
+        return err->status;
+    }
+    for (uint32_t i = 0; i < stage->n_legs; i++)
+        stage->legs[i].ops[0]->restart.size = 0;
+    return LB_OK;
+}
+
 lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
     double start = now_seconds();
@@ -436,6 +478,8 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
     lb_status status = open_stage(run, stage, err);
     if (status == LB_OK)
         status = drive(run, stage, err);
+    if (status == LB_OK && atomic_load(&run->failed_morsel) != UINT64_MAX)
+        status = judge_held(run, stage, err);
     if (status == LB_OK && stage->sink->class->finish != NULL)
         status = stage->sink->class->finish(stage->sink, err);
     for (uint32_t i = 0; i < stage->n_legs; i++) {

@@ -41,8 +41,11 @@ struct lb_run_options {
 
 struct lb_run {
     struct lb_run_options options;
-    struct lb_budget *budget;       /* shared by the runs of one process */
-    _Atomic int stop;               /* non-zero: everybody gives up; the first error is in error */
+    struct lb_budget *budget; /* shared by the runs of one process */
+    _Atomic int stop;         /* non-zero: everybody gives up; the first error is in error */
+    /* Of a stage whose sink may have enough: a morsel with an error, which counts only if the sink needs it. Those behind it give
+     * up; UINT64_MAX: none. */
+    _Atomic uint64_t failed_morsel;
     _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
     struct lb_error error;          /* the first failure */
     _Atomic uint64_t n_skipped;     /* bad records that sources left out */
@@ -59,6 +62,14 @@ struct lb_worker {
     char input[512];  /* name of what the source reads now (a file's path), "" unknown */
     void *host_state; /* NULL until lb_worker_host was called */
 };
+
+/* Whether the worker's morsel is not to go on. */
+static inline bool lb_worker_must_stop(const struct lb_worker *worker)
+{
+    const struct lb_run *run = worker->run;
+    return atomic_load_explicit(&run->stop, memory_order_relaxed) != 0 ||
+           worker->morsel > atomic_load_explicit(&run->failed_morsel, memory_order_relaxed);
+}
 
 /* The host state of this worker, started when needed. */
 lb_status lb_worker_host(struct lb_worker *worker, void **host_state,

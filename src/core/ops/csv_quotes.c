@@ -80,7 +80,7 @@ lb_status lb_csv_quotes_wait(struct lb_csv_quotes *quotes, size_t number,
     lb_status status = LB_OK;
     pthread_mutex_lock(&quotes->lock);
     while (quotes->frontier < number && status == LB_OK) {
-        if (atomic_load(&local->worker->run->stop) != 0)
+        if (lb_worker_must_stop(local->worker))
             status = lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
         else if (atomic_load(&sink->op->enough))
             status = LB_ENOUGH;

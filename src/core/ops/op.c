@@ -73,7 +73,7 @@ lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct l
 {
     if (batch->n_selected == 0)
         return LB_OK;
-    if (atomic_load_explicit(&to->worker->run->stop, memory_order_relaxed) != 0)
+    if (lb_worker_must_stop(to->worker))
         return lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
 #ifdef LB_DEBUG
     LB_TRY(lb_batch_verify(batch, err));

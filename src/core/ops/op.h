@@ -46,6 +46,7 @@ struct lb_op {
     bool is_open;             /* between open and close */
     _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */
     _Atomic bool enough;      /* sinks: no further morsel is needed */
+    bool may_enough;          /* sinks: set by open when the first morsels may be enough */
     struct lb_buf restart;    /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
     struct lb_buf
         facts; /* for --stats: what it has to tell of the run, an encoded map; see metrics.h */

@@ -5,7 +5,7 @@
  *         of a file needs no count, nor does a dialect without quote.
  * TYPES   A value that does not fit an inferred type ends the run with LB_RESTART; self->restart says which columns need which
  *         type. One that does not fit a declared type makes its record a bad one.
- * THREADS `lock` guards wider. */
+ * THREADS `lock` guards wider and restart_morsel: the first misfit decides. */
 #include <stdio.h>
 
 #include "core/base/sys.h"
@@ -20,6 +20,7 @@ struct csv_shared {
     struct lb_csv_quotes quotes;
     pthread_mutex_t lock;
     enum lb_csv_type *wider; /* per column, 0: as it is */
+    uint64_t restart_morsel; /* of which wider speaks */
 };
 
 struct csv_local {
@@ -51,6 +52,7 @@ static lb_status csv_open(struct lb_op *self, struct lb_error *err)
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     pthread_mutex_init(&shared->lock, NULL);
+    shared->restart_morsel = UINT64_MAX;
     lb_csv_quotes_init(&shared->quotes);
     LB_TRY(lb_csv_schema_init(self, &shared->schema, err));
     LB_TRY(lb_file_scan_open(self, &csv_class, err));
@@ -202,10 +204,13 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
         return status;
     }
     pthread_mutex_lock(&shared->lock);
-    for (uint32_t i = 0; i < shared->schema.n_columns; i++)
-        if (rows->wider[i] > shared->wider[i])
+    lb_status status = LB_OK;
+    if (local->worker->morsel < shared->restart_morsel) {
+        shared->restart_morsel = local->worker->morsel;
+        for (uint32_t i = 0; i < shared->schema.n_columns; i++)
             shared->wider[i] = rows->wider[i];
-    lb_status status = put_restart(local->op, err);
+        status = put_restart(local->op, err);
+    }
     pthread_mutex_unlock(&shared->lock);
     LB_TRY(status);
     return lb_error_set(err, LB_RESTART, "%s: %s; it needs a wider type", state->piece.file->path,

@@ -32,6 +32,7 @@ static lb_status store_open(struct lb_op *self, struct lb_error *err)
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     shared->limit = limit < 0 ? UINT64_MAX : (uint64_t)limit;
+    self->may_enough = limit >= 0;
     if (shared->limit == 0)
         self->enough = true;
     return lb_store_new(self->run->budget, self->run->options.tmp_dir, &shared->result.store, err);

@@ -1,0 +1,79 @@
+-- Types found from a sample: what a run gives does not depend on which record a thread met first.
+local lb = require "luabatch"
+local runtime = require "luabatch.runtime"
+local support = require "tests.lua.support"
+local error = error
+
+-- A file of n records `i,i` whose last column has `odd` in the record `at`.
+local function file(n, at, odd)
+  local lines = { "a,b" }
+  for i = 1, n do lines[i + 1] = i .. "," .. (i == at and odd or i) end
+  return support.file(table.concat(lines, "\n") .. "\n", ".csv")
+end
+
+local function message(f)
+  local ok, problem = pcall(f)
+  assert.is_false(ok)
+  return type(problem) == "table" and problem.message or tostring(problem)
+end
+
+describe("types of a sample (seed " .. support.seed .. ")", function()
+  after_each(support.clean)
+
+  it("do not decide whether an expression fails", function()
+    local path = file(90000, 89000, "x")
+    for threads = 1, 4, 3 do
+      support.with({ threads = threads }, function()
+        assert.equal(1, lb.csv(path):where("b = 'x'"):count())
+        assert.equal(1, lb.csv(path):where("b like '%x%'"):count())
+        assert.equal(2, lb.csv(path):where("b in ('x', '7')"):count())
+        assert.equal("89000", lb.csv(path):where("a = 88999"):union(lb.csv(path):where("b = 'x'")):select { v = "concat(a + 1)" }
+          :filter(function(r) return r.v ~= "89001" end):first().v)
+        assert.same({ { a = 89000, b = "x" } }, lb.csv(path):filter(function(r) return r.b:sub(1, 1) == "x" end):collect())
+        assert.equal(89999, lb.csv(path):where("try_cast(b as integer) > 0"):count())
+        assert.matches('"b > 5": cannot compare string \'1\' with integer 5', message(function()
+          return lb.csv(path):where("b > 5"):count()
+        end), 1, true)
+      end)
+    end
+  end)
+
+  it("leave a true mistake as it is", function()
+    local path = file(1000, 999, 7)
+    local text = message(function() return lb.csv(path):where("b = 'x'"):count() end)
+    assert.matches("cannot compare integer 1 with string 'x'", text, 1, true)
+    text = message(function() return lb.csv(path):map(function(r) return r.b:sub(1) end):count() end)
+    assert.matches("attempt to index a number value", text, 1, true)
+  end)
+
+  it("and errors behind the first records that are enough do not count", function()
+    local path = file(300000, 299000, "x")
+    for _ = 1, 2 do
+      for threads = 1, 4, 3 do
+        support.with({ threads = threads }, function()
+          assert.same({ { a = 1, b = 1 }, { a = 2, b = 2 } }, lb.csv(path):take(2))
+          assert.equal(3, lb.csv(path):map(function(r)
+            if r.a > 150000 then error("too far") end
+            return r.a
+          end):limit(3):count())
+          assert.equal(1, lb.csv(path):where("a < 200000 or b = 'x'"):first().b)
+          assert.matches("too far", message(function()
+            return lb.csv(path):filter(function(r)
+              if r.a == 250000 then error("too far") end
+              return r.a > 240000
+            end):limit(20000):count()
+          end), 1, true)
+          assert.equal(250000, lb.range(300000):filter(function(n)
+            if n == 290000 then error("too far") end
+            return n > 249000
+          end):limit(1000):collect()[1000])
+        end)
+      end
+    end
+  end)
+
+  it("hold for runs after one another", function()
+    assert.equal(300, lb.csv(file(300, 300, "x")):count())
+    assert.is_nil(runtime.settings.check)
+  end)
+end)
