@@ -44,7 +44,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(OUT)/obj/%.o,$(wildcard
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench install clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench rock install clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -102,6 +102,10 @@ oracle: build
 bench: build
 	bench/setup
 	LUABATCH=$(abspath $(OUT))/luabatch bench/run --scale $(or $(SCALE),1) --runs $(or $(RUNS),3) $(WORKLOADS)
+
+# Installs the rock into a tree of its own and runs the Lua tests in lua5.4 with it.
+rock:
+	tests/rock.sh
 
 # The program, the module for lua5.4 and the C header. DESTDIR is for packagers.
 bindir := $(DESTDIR)$(PREFIX)/bin

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <lauxlib.h>
@@ -52,12 +51,14 @@ static int l_main_load(lua_State *L)
     return luaL_error(L, "module '%s' is not inside the program", name);
 }
 
-/* Seconds on a clock that only goes forward. */
-static int l_main_clock(lua_State *L)
+/* The module luabatch.sources: the texts of the library's modules by name. */
+static int l_main_sources(lua_State *L)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec * 1e-9);
+    lua_newtable(L);
+    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
+        lua_pushlstring(L, file->text, file->size);
+        lua_setfield(L, -2, file->name);
+    }
     return 1;
 }
 
@@ -82,8 +83,10 @@ static int l_main_run(lua_State *L)
     }
     lua_pushcfunction(L, luaopen_luabatch_core);
     lua_setfield(L, -2, "luabatch.core");
-    lua_pushcfunction(L, lb_open_terminal);
+    lua_pushcfunction(L, luaopen_luabatch_terminal);
     lua_setfield(L, -2, "luabatch.terminal");
+    lua_pushcfunction(L, l_main_sources);
+    lua_setfield(L, -2, "luabatch.sources");
     lua_pop(L, 1);
 
     lua_getglobal(L, "require");
@@ -95,13 +98,9 @@ static int l_main_run(lua_State *L)
         lua_pushstring(L, argv[i]);
         lua_rawseti(L, -2, i);
     }
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 2);
     lua_pushstring(L, argc > 0 ? argv[0] : "luabatch");
     lua_setfield(L, -2, "name");
-    lua_pushboolean(L, isatty(STDIN_FILENO));
-    lua_setfield(L, -2, "stdin_is_terminal");
-    lua_pushcfunction(L, l_main_clock);
-    lua_setfield(L, -2, "clock");
     lua_pushcfunction(L, l_main_busy);
     lua_setfield(L, -2, "busy");
     lua_call(L, 2, 1);

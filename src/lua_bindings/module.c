@@ -1,9 +1,11 @@
 /* The Lua module luabatch.core: what the Lua library needs of the engine. */
+#include <dlfcn.h>
 #include <lauxlib.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/sys.h"
@@ -261,6 +263,22 @@ static int l_core_terminal_size(lua_State *L)
     return 2;
 }
 
+/* core.is_terminal(descriptor) */
+static int l_core_is_terminal(lua_State *L)
+{
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+/* core.clock() -> seconds, on a clock that only goes forward */
+static int l_core_clock(lua_State *L)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec * 1e-9);
+    return 1;
+}
+
 static int l_core_cpu_count(lua_State *L)
 {
     lua_pushinteger(L, lb_machine_n_cpus());
@@ -348,6 +366,8 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"format", l_core_format},
                                      {"printable", lb_lua_printable},
                                      {"terminal_size", l_core_terminal_size},
+                                     {"is_terminal", l_core_is_terminal},
+                                     {"clock", l_core_clock},
                                      {"cpu_count", l_core_cpu_count},
                                      {"memory_limit", l_core_memory_limit},
                                      {"output_exists", l_core_output_exists},
@@ -358,9 +378,18 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"describe", lb_lua_describe},
                                      {NULL, NULL}};
 
+/* Once per process. lua_close unloads a module's file, but a signal handler of ours stays with the process: the file must too. */
+static void start(void)
+{
+    Dl_info info;
+    if (dladdr((void *)(uintptr_t)&register_once, &info) != 0 && info.dli_fname != NULL)
+        (void)!dlopen(info.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+    lb_lua_register_ops();
+}
+
 __attribute__((visibility("default"))) int luaopen_luabatch_core(lua_State *L)
 {
-    pthread_once(&register_once, lb_lua_register_ops);
+    pthread_once(&register_once, start);
     luaL_newlib(L, functions);
     lua_pushliteral(L, LB_VERSION);
     lua_setfield(L, -2, "version");

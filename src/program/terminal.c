@@ -21,8 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "embedded.h"
-
 #define EDITOR_TYPE "luabatch.editor"
 
 enum { MAX_HISTORY = 5000 };
@@ -206,13 +204,6 @@ static int l_terminal_call(lua_State *L)
     return lua_gettop(L);
 }
 
-/* terminal.is_terminal(descriptor) */
-static int l_terminal_is_terminal(lua_State *L)
-{
-    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
-    return 1;
-}
-
 static int fail(lua_State *L, const char *path, int error)
 {
     lua_pushnil(L);
@@ -264,27 +255,14 @@ static int l_terminal_list_directory(lua_State *L)
     return 1;
 }
 
-/* terminal.sources() -> texts of the library's modules by name */
-static int l_terminal_sources(lua_State *L)
-{
-    lua_newtable(L);
-    for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {
-        lua_pushlstring(L, file->text, file->size);
-        lua_setfield(L, -2, file->name);
-    }
-    return 1;
-}
-
-int lb_open_terminal(lua_State *L)
+__attribute__((visibility("default"))) int luaopen_luabatch_terminal(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         {"read", l_editor_read}, {"add", l_editor_add}, {"close", l_editor_close}, {NULL, NULL}};
     static const luaL_Reg functions[] = {{"editor", l_terminal_editor},
                                          {"call", l_terminal_call},
-                                         {"is_terminal", l_terminal_is_terminal},
                                          {"private_file", l_terminal_private_file},
                                          {"list_directory", l_terminal_list_directory},
-                                         {"sources", l_terminal_sources},
                                          {NULL, NULL}};
     luaL_newmetatable(L, EDITOR_TYPE);
     luaL_newlib(L, methods);

@@ -5,6 +5,6 @@
 #include <lua.h>
 
 /* Opens the module luabatch.terminal and pushes its table; terminal.c says what each function is. */
-int lb_open_terminal(lua_State *L);
+int luaopen_luabatch_terminal(lua_State *L);
 
 #endif

@@ -258,9 +258,9 @@ local function configure(options, program)
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
   settings.signals, settings.check = true, options.check
   settings.busy = program.busy
-  local started = program.clock()
+  local started = core.clock()
   function settings.on_plan(action, node, description)
-    started = program.clock()
+    started = core.clock()
     if options.check then
       write_out(("plan of %s\n%s"):format(action, core.describe(description)))
     elseif options.explain then
@@ -277,7 +277,7 @@ local function configure(options, program)
     if not options.stats then return end
     local stats = require "luabatch.stats"
     local form = options.stats == "json" and stats.json or stats.text
-    io.stderr:write(form(action, program.clock() - started, info))
+    io.stderr:write(form(action, core.clock() - started, info))
   end
 end
 
@@ -411,7 +411,7 @@ end
 
 --- Runs the program.
 -- @param argv list of arguments
--- @param program what the program gives: `name`, `stdin_is_terminal`, `clock()` in seconds, `busy(flag)` around runs
+-- @param program what the program gives: its `name`; `busy(flag)`, called around runs (may be nil)
 -- @return exit status
 function cli.main(argv, program)
   local options, script = read_arguments(argv)
@@ -431,10 +431,10 @@ function cli.main(argv, program)
   if options.chunk then
     script = script - 1
   elseif not path then
-    options.interactive = options.interactive or program.stdin_is_terminal
+    options.interactive = options.interactive or core.is_terminal(0)
     if not options.interactive then path = "-" end
   end
-  if options.interactive and not program.stdin_is_terminal then
+  if options.interactive and not core.is_terminal(0) then
     report(options, USAGE, "-i: standard input is not a terminal")
     return USAGE
   end
@@ -462,7 +462,7 @@ function cli.main(argv, program)
   end
   if options.interactive then
     require("luabatch.check").script = nil
-    require("luabatch.repl").run(program, require("luabatch.runtime").settings)
+    require("luabatch.repl").run(require("luabatch.runtime").settings)
   end
   return 0
 end

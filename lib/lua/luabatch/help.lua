@@ -36,10 +36,24 @@ local function read(text)
   end
 end
 
+-- The texts of the library's modules: the program has them inside, elsewhere they are files.
+local function texts()
+  if package.preload["luabatch.sources"] then return require "luabatch.sources" end
+  local directory, found = package.searchpath("luabatch.help", package.path):match("^(.*/)[^/]*$"), {}
+  for _, name in ipairs(require("luabatch.terminal").list_directory(directory)) do
+    local file = name:find("%.lua$") and io.open(directory .. name)
+    if file then
+      found[name] = file:read("a")
+      file:close()
+    end
+  end
+  return found
+end
+
 local function load_topics()
   if topics then return end
   topics = {}
-  local sources = require("luabatch.terminal").sources()
+  local sources = texts()
   local names = {}
   for name in pairs(sources) do names[#names + 1] = name end
   table.sort(names)

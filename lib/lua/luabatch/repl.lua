@@ -252,10 +252,10 @@ end)
 command("time", "expression", "how long it takes", function(text)
   local chunk, message = compile(text)
   if not chunk then error(message, 0) end
-  local start = session.clock()
+  local start = core.clock()
   local results = table.pack(chunk())
   for i = 1, results.n do show(results[i]) end
-  say(style(("%.3f s"):format(session.clock() - start), "2"))
+  say(style(("%.3f s"):format(core.clock() - start), "2"))
   keep(results)
 end)
 
@@ -340,10 +340,8 @@ local function read_input(editor)
 end
 
 --- Reads and evaluates until the end of input.
--- @param program what the program gives: `clock()`
 -- @param settings of the runtime: `on_run` is wrapped
-function repl.run(program, settings)
-  session.clock = program.clock
+function repl.run(settings)
   session.color = require("luabatch.display").has_color()
   local told = settings.on_run
   function settings.on_run(action, info)

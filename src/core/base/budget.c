@@ -6,7 +6,7 @@
 
 void lb_budget_init(struct lb_budget *budget, size_t limit_bytes)
 {
-    budget->limit_bytes = limit_bytes;
+    atomic_init(&budget->limit_bytes, limit_bytes);
     atomic_init(&budget->used_bytes, 0);
     atomic_init(&budget->peak_bytes, 0);
 }
@@ -23,10 +23,11 @@ static void raise_peak(struct lb_budget *budget, size_t used)
 
 bool lb_budget_reserve(struct lb_budget *budget, size_t bytes)
 {
+    size_t limit = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
     size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 
     do {
-        if (used > budget->limit_bytes || bytes > budget->limit_bytes - used)
+        if (used > limit || bytes > limit - used)
             return false;
     } while (!atomic_compare_exchange_weak_explicit(&budget->used_bytes, &used, used + bytes,
                                                     memory_order_relaxed, memory_order_relaxed));

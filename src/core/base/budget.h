@@ -1,4 +1,4 @@
-/* One memory budget per run. Everything that can grow reserves here first; a refused reservation
+/* One memory budget for the process. Everything that can grow reserves here first; a refused reservation
  * means "spill". Thread-safe, lock-free. */
 #ifndef LB_BASE_BUDGET_H
 #define LB_BASE_BUDGET_H
@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct lb_budget {
-    size_t limit_bytes;
+    _Atomic size_t limit_bytes; /* set by each run that starts */
     _Atomic size_t used_bytes;
     _Atomic size_t peak_bytes;
 };

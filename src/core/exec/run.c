@@ -361,7 +361,7 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         goto fail_memory;
     run->options = *options;
     run->budget = &process_budget;
-    run->budget->limit_bytes = options->memory_bytes;
+    atomic_store(&run->budget->limit_bytes, options->memory_bytes);
     /* What kept stores hold from earlier runs counts; their peak does not. */
     atomic_store(&run->budget->peak_bytes, atomic_load(&run->budget->used_bytes));
     run->private = p;
