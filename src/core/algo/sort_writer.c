@@ -20,8 +20,23 @@ enum {
     MIN_CHUNK_BYTES = 4 * 1024,
     FIRST_CHUNK_BYTES = 256 * 1024,
     MAX_CHUNK_BYTES = 8 * 1024 * 1024,
+    STREAM_FIRST_BYTES = 16 * 1024, /* a chunk of one partition */
+    STREAM_MAX_BYTES = 4 * 1024 * 1024,
     FIRST_ENTRIES = 64,
     PREFETCH = 12
+};
+
+#ifdef LB_TINY
+enum { STREAM_WORTH_BYTES = 1024 };
+#else
+enum { STREAM_WORTH_BYTES = 1024 * 1024 };
+#endif
+
+/* The free part of the newest chunk. */
+struct stream {
+    char *at;
+    char *end;
+    size_t next_chunk_bytes;
 };
 
 struct lb_sort_writer {
@@ -42,12 +57,12 @@ struct lb_sort_writer {
     uint32_t same_key_size; /* UINT32_MAX: they differ */
     bool in_sequence;
     uint64_t last_sequence;
-    char *at; /* free part of the newest chunk */
-    char *end;
+    struct stream *streams; /* one, or one per partition */
+    uint32_t n_streams;     /* in use */
+    uint32_t n_made;        /* allocated */
     /* resources */
     struct lb_sort_chunk *chunks; /* with rows, newest first */
     struct lb_sort_chunk *spare;  /* without, of at least the usual size when they were made */
-    size_t next_chunk_bytes;
     struct lb_sort_entry *entries;
     struct lb_sort_entry *scratch; /* made by the first sort */
     uint16_t *partitions;          /* of each entry; NULL when there is one partition */
@@ -89,8 +104,16 @@ static void forget_rows(struct lb_sort_writer *writer)
     writer->depth = 1;
     writer->in_sequence = true;
     writer->last_sequence = 0;
-    writer->at = writer->end = NULL;
+    for (uint32_t i = 0; i < writer->n_made; i++)
+        writer->streams[i].at = writer->streams[i].end = NULL;
     memset(writer->slices, 0, slices_bytes(writer));
+}
+
+/* With memory to spare each partition has chunks of its own, so that sorting and merging one walk through a small part of memory. */
+static uint32_t n_streams(const struct lb_sorter_config *config)
+{
+    return config->writer_bytes / STREAM_WORTH_BYTES >= config->n_partitions ? config->n_partitions
+                                                                             : 1;
 }
 
 lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **out,
@@ -105,16 +128,25 @@ lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **o
     writer->has_partitions = config->n_partitions > 1;
     writer->has_sample = config->has_pieces || (!writer->has_partitions && config->n_ranges > 1);
     writer->max_chunk_bytes = clamp(config->writer_bytes / 16, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
-    writer->next_chunk_bytes = clamp(writer->max_chunk_bytes, MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
+    writer->n_streams = writer->n_made = n_streams(config);
     writer->entry_bytes = 2 * sizeof(struct lb_sort_entry) +
                           (writer->has_partitions ? sizeof *writer->partitions : 0);
     lb_sort_sample_init(&writer->sample);
     size_t bytes = slices_bytes(writer);
     writer->slices = lb_alloc_zero(bytes);
-    if (writer->slices == NULL) {
+    writer->streams = lb_alloc_zero(writer->n_made * sizeof *writer->streams);
+    if (writer->slices == NULL || writer->streams == NULL) {
+        if (writer->slices != NULL)
+            lb_free(writer->slices, bytes);
+        if (writer->streams != NULL)
+            lb_free(writer->streams, writer->n_made * sizeof *writer->streams);
         lb_free(writer, sizeof *writer);
         return lb_error_memory(err, "the partitions of a sort writer", bytes);
     }
+    for (uint32_t i = 0; i < writer->n_made; i++)
+        writer->streams[i].next_chunk_bytes =
+            writer->n_made > 1 ? (size_t)STREAM_FIRST_BYTES
+                               : clamp(writer->max_chunk_bytes, MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
     force(writer, bytes);
     forget_rows(writer);
     *out = writer;
@@ -133,6 +165,7 @@ void lb_sort_writer_delete(struct lb_sort_writer *writer)
         lb_free(writer->partitions, writer->capacity * sizeof *writer->partitions);
     if (writer->slices != NULL)
         lb_free(writer->slices, slices_bytes(writer));
+    lb_free(writer->streams, writer->n_made * sizeof *writer->streams);
     while (writer->runs != NULL) {
         struct lb_sort_run *next = writer->runs->next;
         lb_sort_run_delete(writer->runs);
@@ -301,7 +334,7 @@ static lb_status spill(struct lb_sort_writer *writer, struct lb_error *err)
     while (writer->chunks != NULL) {
         struct lb_sort_chunk *chunk = writer->chunks;
         writer->chunks = chunk->next;
-        if (chunk->bytes > writer->max_chunk_bytes) {
+        if (chunk->bytes > writer->max_chunk_bytes || writer->n_streams > 1) {
             chunk->next = NULL;
             release(writer, chunk->bytes);
             lb_sort_chunks_free(chunk);
@@ -311,6 +344,9 @@ static lb_status spill(struct lb_sort_writer *writer, struct lb_error *err)
         }
     }
     forget_rows(writer);
+    /* Memory is not to spare: from now on chunks are used to their end. */
+    writer->n_streams = 1;
+    writer->streams[0].next_chunk_bytes = writer->max_chunk_bytes;
     return LB_OK;
 }
 
@@ -389,8 +425,8 @@ static lb_status add_entries(struct lb_sort_writer *writer, bool *full, struct l
 }
 
 /* Begins a chunk with room for a row of so many bytes. */
-static lb_status add_chunk(struct lb_sort_writer *writer, size_t row_bytes, bool *full,
-                           struct lb_error *err)
+static lb_status add_chunk(struct lb_sort_writer *writer, struct stream *stream, size_t row_bytes,
+                           bool *full, struct lb_error *err)
 {
     size_t needed = sizeof(struct lb_sort_chunk) + row_bytes + LB_SORT_SLACK;
     struct lb_sort_chunk *chunk = writer->spare;
@@ -398,7 +434,7 @@ static lb_status add_chunk(struct lb_sort_writer *writer, size_t row_bytes, bool
     if (chunk != NULL && chunk->bytes >= needed) {
         writer->spare = chunk->next;
     } else {
-        size_t bytes = writer->next_chunk_bytes < needed ? needed : writer->next_chunk_bytes;
+        size_t bytes = stream->next_chunk_bytes < needed ? needed : stream->next_chunk_bytes;
         *full = !may_grow(writer, bytes);
         if (*full)
             return LB_OK;
@@ -408,13 +444,15 @@ static lb_status add_chunk(struct lb_sort_writer *writer, size_t row_bytes, bool
             return lb_error_memory(err, "rows to sort", bytes);
         }
         chunk->bytes = bytes;
-        writer->next_chunk_bytes =
-            clamp(2 * writer->next_chunk_bytes, MIN_CHUNK_BYTES, writer->max_chunk_bytes);
+        size_t most = writer->max_chunk_bytes;
+        if (writer->n_streams > 1)
+            most = clamp(4 * most / writer->n_streams, STREAM_FIRST_BYTES, STREAM_MAX_BYTES);
+        stream->next_chunk_bytes = clamp(2 * stream->next_chunk_bytes, MIN_CHUNK_BYTES, most);
     }
     chunk->next = writer->chunks;
     writer->chunks = chunk;
-    writer->at = chunk->rows;
-    writer->end = (char *)chunk + chunk->bytes - LB_SORT_SLACK;
+    stream->at = chunk->rows;
+    stream->end = (char *)chunk + chunk->bytes - LB_SORT_SLACK;
     return LB_OK;
 }
 
@@ -430,21 +468,25 @@ static void drop_spare(struct lb_sort_writer *writer)
     }
 }
 
-static lb_status make_room(struct lb_sort_writer *writer, size_t row_bytes, struct lb_error *err)
+/* *stream is where the row goes; a spill may change that. */
+static lb_status make_room(struct lb_sort_writer *writer, struct stream **stream, size_t row_bytes,
+                           struct lb_error *err)
 {
     if (lb_sort_stopped(&writer->sorter->config))
         return lb_error_set(err, LB_ERR_CANCELLED, "sorting was stopped");
     bool full = false;
     if (writer->n == writer->capacity)
         LB_TRY(add_entries(writer, &full, err));
-    if (!full && (size_t)(writer->end - writer->at) < row_bytes)
-        LB_TRY(add_chunk(writer, row_bytes, &full, err));
+    if (!full && (size_t)((*stream)->end - (*stream)->at) < row_bytes)
+        LB_TRY(add_chunk(writer, *stream, row_bytes, &full, err));
     if (!full)
         return LB_OK;
     LB_TRY(spill(writer, err));
     if (sizeof(struct lb_sort_chunk) + row_bytes + LB_SORT_SLACK > writer->max_chunk_bytes)
         drop_spare(writer);
-    return add_chunk(writer, row_bytes, &full, err); /* a writer without rows is never full */
+    *stream = writer->streams;
+    /* A writer without rows is never full. */
+    return add_chunk(writer, *stream, row_bytes, &full, err);
 }
 
 lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, uint64_t sequence,
@@ -457,13 +499,14 @@ lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, 
                             "a record of %zu bytes is too large to sort or group (4 GiB at most)",
                             bytes);
     LB_TRY(settle(writer, err));
+    struct stream *stream = &writer->streams[writer->n_streams > 1 ? partition : 0];
     if (__builtin_expect(
-            (size_t)(writer->end - writer->at) < bytes || writer->n == writer->capacity, 0))
-        LB_TRY(make_room(writer, bytes, err));
-    struct lb_sort_row *row = (struct lb_sort_row *)(void *)writer->at;
-    writer->at += bytes;
+            (size_t)(stream->end - stream->at) < bytes || writer->n == writer->capacity, 0))
+        LB_TRY(make_room(writer, &stream, bytes, err));
+    struct lb_sort_row *row = (struct lb_sort_row *)(void *)stream->at;
+    stream->at += bytes;
     writer->row_bytes += bytes;
-    memset(writer->at - 8, 0, 8); /* the padding */
+    memset(stream->at - 8, 0, 8); /* the padding */
     row->key_size = key_size;
     row->group_size = group_size;
     row->payload_size = payload_size;
