@@ -174,6 +174,52 @@ static int l_core_check_regexp(lua_State *L)
     return 2;
 }
 
+/* A constant expression's parts, freed with the userdata that holds them. */
+struct constant {
+    struct lb_buf program;
+    struct lb_expr *expr;
+    struct lb_expr_state *state;
+};
+
+static int l_constant_gc(lua_State *L)
+{
+    struct constant *constant = lua_touserdata(L, 1);
+    lb_expr_state_delete(constant->state);
+    lb_expr_delete(constant->expr);
+    lb_buf_fini(&constant->program);
+    *constant = (struct constant){0};
+    return 0;
+}
+
+/* core.evaluate(program) -> the value of an expression without columns */
+static int l_core_evaluate(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct constant *constant = lua_newuserdatauv(L, sizeof *constant, 0);
+    *constant = (struct constant){0};
+    if (luaL_newmetatable(L, "luabatch.constant")) {
+        lua_pushcfunction(L, l_constant_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    struct lb_buf *out = push_buffer(L);
+    struct lb_error err;
+    struct lb_value value;
+    struct lb_column column;
+    struct lb_batch batch = {.n_rows = 1, .n_selected = 1};
+    if (lb_lua_encode(L, 1, "program", &constant->program, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    const char *cursor = constant->program.data;
+    lb_codec_next(&cursor, &value);
+    if (lb_expr_new(&value, &constant->expr, &err) != LB_OK ||
+        lb_expr_state_new(constant->expr, &constant->state, &err) != LB_OK ||
+        lb_expr_eval(constant->state, &batch, &column, &err) != LB_OK ||
+        lb_codec_put_column(out, &column, 0, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    lb_lua_push_encoded(L, out->data, out->size);
+    return 1;
+}
+
 static int push_name(lua_State *L, const char *name)
 {
     if (name != NULL)
@@ -374,6 +420,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"expand_paths", l_core_expand_paths},
                                      {"csv_sniff", lb_lua_csv_sniff},
                                      {"check_regexp", l_core_check_regexp},
+                                     {"evaluate", l_core_evaluate},
                                      {"execute", lb_lua_execute},
                                      {"describe", lb_lua_describe},
                                      {NULL, NULL}};

@@ -110,7 +110,15 @@ function types.unpack(node) return node.types or {} end
 
 function types.select(node)
   local result, before = {}, columns.types(node.inputs[1])
-  for _, item in ipairs(node.items) do result[item.name] = item.column and before[item.column] or nil end
+  local names = node.inputs[1].names
+  for _, item in ipairs(node.items) do
+    if item.column then
+      result[item.name] = before[item.column]
+    elseif item.sql then
+      local kind = require("luabatch.sql_types").of(item.sql, names, before)
+      result[item.name] = kind ~= "null" and kind or nil
+    end
+  end
   return result
 end
 
@@ -193,12 +201,13 @@ end
 for _, op in ipairs { "map", "flat_map", "foreach" } do
   reads[op] = function(node) return { of_function(node.fn) } end
 end
-reads.order_by = through(function(node)
+local function key_set(node)
   local set = {}
   for _, key in ipairs(node.keys) do set[key.name] = true end
   return set
-end)
-reads.top = through(function(node) return node.keys and set_of(node.keys) or of_function(node.fn) end)
+end
+reads.order_by = through(key_set)
+reads.top = through(function(node) return node.keys and key_set(node) or of_function(node.fn) end)
 reads.where = through(function(node) return set_of(node.used) end)
 reads.explode = through(function(node) return { [node.column] = true } end)
 reads.drop_duplicates = through(function(node) return set_of(node.keys) end)
@@ -209,10 +218,17 @@ function reads.union(node, later)
   return sets
 end
 
+--- Whether a select need not compute an item: nobody reads it, and computing it cannot fail.
+-- @param later set of the select's columns that are read, or true
+function columns.is_idle(node, item, later)
+  if later == true or later == nil or later[item.name] then return false end
+  return require("luabatch.row_rules").is_safe(item, node.inputs[1])
+end
+
 function reads.select(node, later)
   local set = {}
   for _, item in ipairs(node.items) do
-    if later == true or later[item.name] or item.fn then
+    if later == true or later[item.name] or not columns.is_idle(node, item, later) then
       if item.column then
         set[item.column] = true
       else

@@ -108,8 +108,12 @@ return function(lower, tools)
   function lower.select(b, node)
     local names = node.inputs[1].names
     local index, picks = columns.index(names), {}
-    local stream, number = compute(b, b:input(node), names, node.items, node.label)
-    for i, item in ipairs(node.items) do picks[i] = number[item] or index[item.column] end
+    local items = {}
+    for _, item in ipairs(node.items) do
+      if not columns.is_idle(node, item, node.needed) then items[#items + 1] = item end
+    end
+    local stream, number = compute(b, b:input(node), names, items, node.label)
+    for i, item in ipairs(node.items) do picks[i] = number[item] or index[item.column] or BEYOND end
     return project(b, stream, picks)
   end
 
@@ -125,9 +129,16 @@ return function(lower, tools)
     }
   end
 
+  -- The keys of an order_by as the engine takes them.
+  local function key_columns(names, list)
+    local index, keys = columns.index(names), {}
+    for i, key in ipairs(list) do keys[i] = { column = index[key.name], desc = key.desc or nil } end
+    return keys
+  end
+  tools.key_columns = key_columns
+
   function lower.order_by(b, node)
-    local index, keys = columns.index(node.names), {}
-    for i, key in ipairs(node.keys) do keys[i] = { column = index[key.name], desc = key.desc or nil } end
+    local keys = key_columns(node.names, node.keys)
     local sort = b:add {
       op = "sort", inputs = { b:input(node) }, partitions = 1, by = "none", key = "columns", keys = keys, keep_key = true,
       label = node.label,

@@ -289,10 +289,10 @@ function lower.partition_by(b, node)
   })
 end
 
--- The stream with the key of `top` in front: fn is a function, "first" (column 1 is the key) or nil (the record is).
+-- The stream with the key of `top` in front, or the stream and its keys: fn is a function, "first" (column 1 is the key) or nil (the record is).
 local function top_keyed(b, node)
   local stream, columns, names = b:input(node), node.inputs[1].columns, node.inputs[1].names
-  if node.keys then return tools.keyed(b, stream, names, node.keys) end
+  if node.keys then return stream, tools.key_columns(names, node.keys) end
   if names and not node.fn then return tools.keyed(b, stream, names, names) end
   if type(node.fn) == "function" then
     return b:callback("lua.key_by", stream, node.fn, node.label, node.on_error, names)
@@ -307,9 +307,10 @@ end
 
 --- The sink of `top`.
 function plan.top_sink(b, node, result)
+  local stream, keys = top_keyed(b, node)
   return b:add {
-    op = "top", inputs = { top_keyed(b, node) }, n = node.n, descending = node.descending or nil,
-    label = node.label, result = result,
+    op = "top", inputs = { stream }, n = node.n, descending = node.descending or nil, keys = keys, label = node.label,
+    result = result,
   }
 end
 
@@ -463,7 +464,9 @@ local function describe_columns(node, parts)
   elseif node.op == "order_by" then
     list("by ", node.keys, function(key) return key.name .. (key.desc and " desc" or "") end)
   elseif node.op == "group" or node.op == "drop_duplicates" or node.op == "top" and node.keys then
-    list("by ", node.keys, tostring)
+    list("by ", node.keys, function(key)
+      return type(key) == "table" and key.name .. (key.desc and " desc" or "") or tostring(key)
+    end)
     list("of ", node.aggregates or {}, function(aggregate)
       local of = {}
       for i, name in ipairs(aggregate.columns) do

@@ -4,6 +4,7 @@
 -- same. Nodes are never changed, for datasets share them.
 -- @module luabatch.rules
 local core = require "luabatch.core"
+local row_rules = require "luabatch.row_rules"
 
 local rules = {}
 
@@ -81,18 +82,9 @@ function rules.limit_of_sort(node)
   local input = node.inputs and node.inputs[1]
   if node.op ~= "limit" or node.n > LARGEST_TOP then return node end
   if input.op ~= "sort_by" and input.op ~= "sort_by_key" and input.op ~= "order_by" then return node end
-  local by, keys, descending = input.fn, nil, input.descending
-  if input.op == "sort_by_key" then by = "first" end
-  if input.op == "order_by" then
-    -- A list of all keys is compared in one direction.
-    keys, descending = {}, input.keys[1].desc or nil
-    for i, key in ipairs(input.keys) do
-      if (key.desc or nil) ~= descending then return node end
-      keys[i] = key.name
-    end
-  end
   return {
-    op = "top", n = node.n, fn = by, keys = keys, descending = descending, on_error = input.on_error,
+    op = "top", n = node.n, fn = input.op == "sort_by_key" and "first" or input.fn, keys = input.keys,
+    descending = input.descending, on_error = input.on_error,
     label = input.label, inputs = input.inputs, columns = node.columns, names = node.names,
   }
 end
@@ -104,25 +96,6 @@ function rules.drop_select(node)
     if node.items[i].column ~= name or node.items[i].name ~= name then return node end
   end
   return node.inputs[1]
-end
-
---- A condition on columns that a select only passes on is decided before the select computes others.
-function rules.where_below_select(node)
-  local input = node.inputs and node.inputs[1]
-  if (node.op ~= "where" and node.op ~= "filter") or not node.names or input.op ~= "select" then return node end
-  local passed = {}
-  for _, item in ipairs(input.items) do passed[item.name] = item.column == item.name end
-  local used = node.used
-  if node.op == "filter" then
-    if node.on_error then return node end
-    used = core.row_reads(node.fn, 1)
-  end
-  for _, name in ipairs(used or { false }) do
-    if not passed[name] then return node end
-  end
-  local below = input.inputs[1]
-  local condition = with(node, { inputs = { below }, names = below.names, columns = below.columns })
-  return with(input, { inputs = { condition } })
 end
 
 --- Distinct records of distinct records are they themselves.
@@ -196,8 +169,20 @@ end
 local all = {
   rules.fuse_text, rules.merge_projects, rules.drop_project, rules.merge_limits, rules.limit_of_sort,
   rules.native_keys, rules.merge_distincts, rules.flatten_unions, rules.merge_repartitions,
-  rules.native_reducer, rules.drop_select, rules.where_below_select,
+  rules.native_reducer, rules.drop_select,
 }
+for _, rule in ipairs(row_rules.all) do all[#all + 1] = rule end
+
+-- Tries the rules on a node whose inputs are optimised, until none changes it.
+local function apply(node)
+  local i = 1
+  while i <= #all do
+    local next_node = all[i](node, apply)
+    i = next_node == node and i + 1 or 1
+    node = next_node
+  end
+  return node
+end
 
 --- Sources of rows read only the columns that a later step reads.
 -- @param root the last node of an optimised graph
@@ -238,7 +223,9 @@ function rules.prune(root, read)
       inputs[j] = done[input] or input
       changed = changed or inputs[j] ~= input
     end
-    if changed then
+    if node.op == "select" and needed[node] ~= true then
+      done[node] = with(node, { inputs = inputs, needed = needed[node] })
+    elseif changed then
       done[node] = with(node, { inputs = inputs })
     elseif node.source and needed[node] ~= true then
       done[node] = with(node, { needed = needed[node] })
@@ -267,12 +254,7 @@ function rules.optimise(node)
       end
       if changed then new = with(old, { inputs = inputs }) end
     end
-    local i = 1
-    while i <= #all do
-      local next_node = all[i](new)
-      i = next_node == new and i + 1 or 1
-      new = next_node
-    end
+    new = apply(new)
     done[old] = new
     return new
   end

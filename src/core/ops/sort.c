@@ -7,17 +7,12 @@
 #include "core/column/key.h"
 #include "core/ops/aggregate_op.h"
 #include "core/ops/metrics.h"
+#include "core/ops/column_keys.h"
 #include "core/ops/ops.h"
 
 /* ORDER by */
 enum by { BY_HASH, BY_GIVEN, BY_TURN, BY_NONE };
 enum key { KEY_FIRST, KEY_RECORD, KEY_NONE, KEY_COLUMNS };
-
-/* A column of a composite key. */
-struct key_column {
-    uint32_t column; /* 0-based, of the record */
-    bool descending;
-};
 
 struct sort_shared {
     struct lb_sorter *sorter;
@@ -30,8 +25,7 @@ struct sort_shared {
     bool keep_key;
     bool closed; /* something follows the group's part of the key */
     uint32_t n_partitions;
-    struct key_column keys[LB_MAX_COLUMNS]; /* KEY_COLUMNS */
-    uint32_t n_keys;
+    struct lb_column_keys keys; /* KEY_COLUMNS */
 };
 
 struct sort_local {
@@ -73,29 +67,6 @@ static lb_status param_choice(const struct lb_op *op, const char *key, const cha
     return LB_OK;
 }
 
-/* The parameter `keys`: maps with the fields column and desc. */
-static lb_status param_keys(const struct lb_op *self, struct sort_shared *shared,
-                            struct lb_error *err)
-{
-    struct lb_value list, item, field;
-    bool good = lb_value_field(&self->params, "keys", &list) && list.tag == 'l' && list.count > 0 &&
-                list.count <= LB_MAX_COLUMNS;
-    const char *cursor = good ? list.data : NULL;
-    for (uint32_t i = 0; good && i < list.count; i++) {
-        lb_codec_next(&cursor, &item);
-        good = item.tag == 'm' && lb_value_field(&item, "column", &field) && field.tag == 'i' &&
-               field.i >= 1 && field.i <= LB_MAX_COLUMNS;
-        if (!good)
-            break;
-        struct key_column *key = &shared->keys[shared->n_keys++];
-        key->column = (uint32_t)(field.i - 1);
-        key->descending = lb_value_field(&item, "desc", &field) && field.tag == 't';
-    }
-    return good ? LB_OK
-                : lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter 'keys' is wrong",
-                               self->class->name);
-}
-
 static lb_status sort_open(struct lb_op *self, struct lb_error *err)
 {
     static const char *const by_names[] = {"hash", "given", "turn", "none"};
@@ -124,7 +95,7 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     shared->has_heat = by <= BY_GIVEN && key != KEY_NONE;
     shared->heat.closed = shared->closed;
     if (shared->key == KEY_COLUMNS)
-        LB_TRY(param_keys(self, shared, err));
+        LB_TRY(lb_param_column_keys(self, &shared->keys, err));
     shared->n_partitions = (uint32_t)n_partitions;
     struct lb_sorter_config config = {
         .n_partitions = shared->n_partitions,
@@ -183,25 +154,6 @@ static lb_status put_list(struct lb_buf *out, const struct lb_batch *batch, uint
     return LB_OK;
 }
 
-/* The columns' keys one after the other: closed, so that each decides before the next. Of a descending one the
- * bytes are inverted, for which a closed key is prefix-free. */
-static lb_status put_columns(const struct sort_shared *shared, struct lb_buf *out,
-                             const struct lb_batch *batch, uint32_t first, uint32_t row,
-                             struct lb_error *err)
-{
-    static const struct lb_column absent = {.type = LB_NULL};
-    for (uint32_t i = 0; i < shared->n_keys; i++) {
-        const struct key_column *key = &shared->keys[i];
-        size_t start = out->size;
-        uint32_t column = first + key->column;
-        LB_TRY(lb_key_put_column(out, column < batch->n_columns ? &batch->columns[column] : &absent,
-                                 row, true, err));
-        for (size_t j = start; key->descending && j < out->size; j++)
-            out->data[j] = (char)~out->data[j];
-    }
-    return LB_OK;
-}
-
 static lb_status put_key(const struct sort_shared *shared, struct sort_local *state,
                          const struct lb_batch *batch, uint32_t first, uint32_t row,
                          struct lb_error *err)
@@ -209,7 +161,7 @@ static lb_status put_key(const struct sort_shared *shared, struct sort_local *st
     if (shared->key == KEY_NONE)
         return LB_OK;
     if (shared->key == KEY_COLUMNS)
-        return put_columns(shared, &state->key, batch, first, row, err);
+        return lb_column_keys_put(&shared->keys, &state->key, batch, first, row, err);
     if (shared->key == KEY_FIRST || batch->n_columns - first == 1)
         return lb_key_put_column(&state->key, &batch->columns[first], row, shared->closed, err);
     state->record.size = 0;

@@ -1,4 +1,4 @@
-/* The top sink: the first n records by key (column 0, which is dropped), ties in input order. Nothing is ever
+/* The top sink: the first n records by key (column 0, which is dropped, or `keys`), ties in input order. Nothing is ever
  * sorted whole.
  *
  * IDEA    Each worker keeps up to 2n candidates; when full they are sorted and the worse half goes, and the worst that
@@ -10,6 +10,7 @@
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/column/builder.h"
+#include "core/ops/column_keys.h"
 #include "core/ops/ops.h"
 #include "core/ops/store.h"
 
@@ -32,6 +33,8 @@ struct top_shared {
     struct lb_store_result result;
     uint64_t n;
     bool descending;
+    bool has_keys;
+    struct lb_column_keys keys; /* when has_keys: of the whole record, which is kept */
     pthread_mutex_t lock;
     struct candidates all; /* what the workers handed over; guarded by lock */
 };
@@ -98,6 +101,10 @@ static lb_status top_open(struct lb_op *self, struct lb_error *err)
     pthread_mutex_init(&shared->lock, NULL);
     LB_TRY(lb_param_int(self, "n", 0, &n, err));
     LB_TRY(lb_param_bool(self, "descending", false, &shared->descending, err));
+    struct lb_value list;
+    shared->has_keys = lb_value_field(&self->params, "keys", &list);
+    if (shared->has_keys)
+        LB_TRY(lb_param_column_keys(self, &shared->keys, err));
     shared->n = n < 0 ? 0 : (uint64_t)n;
     if (shared->n == 0)
         self->enough = true;
@@ -126,10 +133,11 @@ static lb_status keep(struct lb_op_local *local, const struct lb_batch *batch, u
     struct top_local *state = local->state;
     struct candidate candidate = *head;
     state->row.size = 0;
-    for (uint32_t j = 1; j < batch->n_columns; j++)
+    uint32_t first = shared->has_keys ? 0 : 1;
+    for (uint32_t j = first; j < batch->n_columns; j++)
         LB_TRY(lb_codec_put_column(&state->row, &batch->columns[j], row, err));
     candidate.row_size = (uint32_t)state->row.size;
-    candidate.n_columns = batch->n_columns - 1;
+    candidate.n_columns = batch->n_columns - first;
     LB_TRY(reserve(&state->kept, 1, err));
     size_t size = (size_t)candidate.key_size + candidate.row_size;
     candidate.bytes = lb_alloc(size);
@@ -154,7 +162,9 @@ static lb_status top_push(struct lb_op_local *local, const struct lb_batch *batc
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
         state->key.size = 0;
-        LB_TRY(lb_key_put_column(&state->key, &batch->columns[0], row, false, err));
+        LB_TRY(shared->has_keys
+                   ? lb_column_keys_put(&shared->keys, &state->key, batch, 0, row, err)
+                   : lb_key_put_column(&state->key, &batch->columns[0], row, false, err));
         struct candidate candidate = {.sequence = state->sequence++,
                                       .key_size = (uint32_t)state->key.size,
                                       .descending = shared->descending,

@@ -65,7 +65,7 @@
  *                  population?, label?}: see algo/group_state.h; partitions
  *   store          limit?: integer                  result: the store
  *   count                                           result: the number of records
- *   top            n; descending?: bool; column 0 is the key and is dropped; result: a store in order
+ *   top            n; descending?: bool; column 0 is the key and is dropped, or keys as for sort; result: a store in order
  *   write          path, mode: "error" | "overwrite" | "append"; format: "text" | "json" | "csv" | "lua" | "native";
  *                  compression?: "gzip" | "zstd" | "lz4" | "bzip2"; extension?; names?: of the columns: json writes objects, csv a
  *                  line of them first in each file unless header? is false    result: number of records
