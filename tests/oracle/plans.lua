@@ -61,7 +61,8 @@ local function extend(gen, plan, verb, query, columns, options)
   ctes[#ctes + 1] = name .. " AS (" .. query .. ")"
   local unique = options.unique
   if unique == nil then unique = plan.unique end
-  if unique and not has(columns, unique) then unique = nil end
+  -- Another column may have got its name.
+  if unique and not (has(columns, unique) or {}).unique then unique = nil end
   return {
     lb = plan.lb .. verb, ctes = ctes, last = name, columns = columns, unique = unique or nil, rows = options.rows or plan.rows,
     prev = plan, order = options.order, order_sql = options.order_sql,
@@ -273,6 +274,8 @@ local function order_keys(keys)
   end
   return table.concat(lua, ", "), table.concat(sql, ", ")
 end
+
+plans.order_keys = order_keys
 
 -- Sorting, with a limit where all columns are keys, so that rows that are equal are the same.
 function steps.order_by(gen, plan)
