@@ -13,6 +13,9 @@ LUA_A      := $(shell pkg-config --variable=libdir lua5.4 2>/dev/null)/liblua5.4
 LIBS       := -luv -llz4 -lzstd -lz -lbz2 -lxxhash -lpcre2-8 -lmd -lstdc++ -lm -ldl -lpthread
 
 VERSION  := 0.1.0
+# The commit that is built, for --version; a source tarball carries it in a file. A new commit makes module.c anew.
+COMMIT   := $(or $(shell git describe --always --dirty --abbrev=10 --exclude '*' 2>/dev/null),$(shell cat .commit 2>/dev/null),unknown)
+$(shell mkdir -p $(OUT) && { echo $(COMMIT) | cmp -s - $(OUT)/commit || echo $(COMMIT) >$(OUT)/commit; })
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
 CPPFLAGS := -D_GNU_SOURCE -Isrc -Iinclude -DLB_VERSION='"$(VERSION)"'
 CFLAGS_release := -O2 -g -fno-plt
@@ -63,6 +66,9 @@ module: $(OUT)/lua/luabatch/core.so
 $(OUT)/lua/luabatch/core.so: $(OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS)
+
+$(OUT)/obj/lua_bindings/module.c.o: $(OUT)/commit
+$(OUT)/obj/lua_bindings/module.c.o: CPPFLAGS += -DLB_COMMIT='"$(COMMIT)"' -DLB_MODE='"$(MODE)"'
 
 $(OUT)/obj/%.c.o: src/%.c
 	@mkdir -p $(@D)

@@ -1,12 +1,15 @@
 /* The Lua module luabatch.core: what the Lua library needs of the engine. */
 #include <dlfcn.h>
 #include <lauxlib.h>
+#include <lz4.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
+#include <zstd.h>
 
 #include "core/base/sys.h"
 #include "core/column/key.h"
@@ -25,6 +28,14 @@
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker_private.h"
 #include "luabatch.h"
+
+/* The Makefile says what is built; a build by other means does not know. */
+#ifndef LB_COMMIT
+#define LB_COMMIT "unknown"
+#endif
+#ifndef LB_MODE
+#define LB_MODE "release"
+#endif
 
 #define BUFFER_TYPE "luabatch.buffer"
 
@@ -440,5 +451,8 @@ __attribute__((visibility("default"))) int luaopen_luabatch_core(lua_State *L)
     luaL_newlib(L, functions);
     lua_pushliteral(L, LB_VERSION);
     lua_setfield(L, -2, "version");
+    lua_pushfstring(L, "commit %s, %s, %s, libuv %s, lz4 %s, zstd %s", LB_COMMIT, LB_MODE,
+                    LUA_RELEASE, uv_version_string(), LZ4_versionString(), ZSTD_versionString());
+    lua_setfield(L, -2, "build");
     return 1;
 }

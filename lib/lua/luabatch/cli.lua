@@ -5,6 +5,7 @@
 -- compile, 4 data, 5 resources, 130/143 interrupted, 141 reader gone).
 -- @module luabatch.cli
 local core = require "luabatch.core"
+local command_line = require "luabatch.options"
 
 local cli = {}
 
@@ -17,163 +18,31 @@ local usage = [[
 usage: luabatch [option...] job.lua [arg...]
        luabatch [option...] -e CHUNK [arg...]
        luabatch                               (on a terminal) explore data line by line
+       luabatch config | completion bash|zsh|fish
 ]]
 
 local help = usage .. [[
 
-Runs a job file. A dataset or a job that it returns is run and its records are printed.
-What follows the job file is in `arg`; for a job, arguments that are not its options are its inputs.
-`-` as a file is standard input.
+  luabatch wordcount.lua book.txt more/*.gz > counts.tsv
+  luabatch -e 'lb.text(arg[1]):words():value_counts():top(5, function(w, n) return n end)' book.txt
+  luabatch --icsv -e ':where "price > 4":group_by("item"):agg { n = lb.count() }' sales.csv
+  luabatch --icsv --ojson sales.csv > sales.json
 
-  -e CHUNK             run a chunk or expression and show what it returns; `lb` is there
-  -i                   after the script, go on line by line with its globals
-  -l MOD               require a module first
-  --threads N          worker threads (default: the cores this process may use)
-  --memory SIZE        memory to keep within, such as 512M or 2G (default: 60 % of the machine's)
-  --tmp DIR            where to put what does not fit in memory (default: TMPDIR or /tmp)
-  --output PATH        write the records there instead of standard output; ending in /: a directory
-  --output-format F    text (default), json, csv or lua
-  --check              load and plan, run nothing
-  --explain            tell on standard error how each dataset is computed
-  --stats[=json]       tell on standard error what each run took
-  --errors json        errors as one line of JSON
-  --quiet              no notes on standard error, only errors
-  --version            print the version
-  --help               print this
+Runs a job file. A dataset or a job that it returns is run and its records are printed. What follows it is in
+`arg`; for a job, arguments that are not its options are its inputs. `-` as a file is standard input.
 
-Each option but the last two has an environment variable, such as LUABATCH_THREADS; options win.
+%s
+
+Most options have a variable such as LUABATCH_THREADS; options win. A chunk that begins with `:` goes on from `input`.
 Exit status: 0 success, 1 error in the job, 2 usage or missing input, 3 the script does not compile, 4 bad input
 data, 5 out of memory, disk or descriptors, 130 or 143 interrupted, 141 the reader of the output is gone.
 ]]
-
--- The options with a long name: how each takes its value, and which values there are.
-local long = {
-  threads = { value = "always" }, memory = { value = "always" }, tmp = { value = "always" },
-  output = { value = "always" },
-  ["output-format"] = { value = "always", choices = { "text", "json", "csv", "lua" } },
-  errors = { value = "always", choices = { "text", "json" } },
-  stats = { value = "optional", choices = { "text", "json" } },
-  check = {}, explain = {}, quiet = {},
-  help = { no_variable = true }, version = { no_variable = true },
-}
 
 -- An error that ends the program with a status; what core raises looks the same.
 local function failure(status, format, ...)
   return setmetatable({ status = status, message = format:format(...) }, {
     __tostring = function(self) return self.message end,
   })
-end
-
--- Puts an option into the table of options. Gives true, or nil and a message.
-local function set_option(options, name, text, source)
-  local spec = long[name]
-  if spec.choices then
-    local known = false
-    for _, choice in ipairs(spec.choices) do known = known or choice == text end
-    if not known then
-      return nil, ("%s: '%s' expected, got '%s'%s"):format(source, table.concat(spec.choices, "', '"), text,
-        require("luabatch.suggest").hint(text, spec.choices))
-    end
-  end
-  local value, expected, hint = require("luabatch.runtime").parse_setting(name, text)
-  if value == nil then return nil, ("%s: %s expected, got '%s'%s"):format(source, expected, text, hint or "") end
-  if value == "" then return nil, ("%s wants a value"):format(source) end
-  options[name] = value
-  return true
-end
-
--- Reads one long option. Gives the number of arguments used, or nil and a message.
-local function read_long(options, arg, next_arg)
-  local name, text = arg:match("^%-%-([^=]+)=(.*)$")
-  name = name or arg:match("^%-%-(.+)$")
-  local spec = long[name]
-  if not spec then
-    local names = {}
-    for known in pairs(long) do names[#names + 1] = "--" .. known end
-    return nil, ("unknown option %s%s"):format(name and "--" .. name or arg,
-      require("luabatch.suggest").hint(name and "--" .. name or arg, names))
-  end
-  if not spec.value then
-    if text then return nil, ("option --%s takes no value"):format(name) end
-    options[name] = true
-    return 1
-  end
-  local used = 1
-  if not text then
-    if spec.value == "optional" then
-      text = "text"
-    elseif next_arg == nil then
-      return nil, ("option --%s wants a value"):format(name)
-    else
-      text, used = next_arg, 2
-    end
-  end
-  local ok, message = set_option(options, name, text, "option --" .. name)
-  if not ok then return nil, message end
-  return used
-end
-
--- Options from LUABATCH_... variables.
-local function read_environment(options)
-  for name, spec in pairs(long) do
-    local variable = "LUABATCH_" .. name:upper():gsub("%-", "_")
-    local text = not spec.no_variable and os.getenv(variable)
-    if text and text ~= "" then
-      if spec.value and not (name == "stats" and text == "1") then
-        local ok, message = set_option(options, name, text, variable)
-        if not ok then return nil, message end
-      else
-        options[name] = text ~= "0" and text ~= "false" and (spec.value and "text" or true) or nil
-      end
-    end
-  end
-  return true
-end
-
--- Reads the arguments up to the script. Gives options, index of the script's name (or of the first argument of a chunk); or nil,
--- message.
-local function read_arguments(argv)
-  local options = { modules = {} }
-  local ok, message = read_environment(options)
-  if not ok then return nil, message end
-  local i = 1
-  while i <= #argv do
-    local arg = argv[i]
-    if arg == "--" then
-      i = i + 1
-      break
-    elseif arg == "-" or arg:sub(1, 1) ~= "-" then
-      break
-    elseif arg:sub(1, 2) == "--" then
-      local used
-      used, message = read_long(options, arg, argv[i + 1])
-      if not used then return nil, message end
-      i = i + used
-    elseif arg == "-h" then
-      options.help = true
-      i = i + 1
-    elseif arg == "-i" then
-      options.interactive = true
-      i = i + 1
-    else
-      local letter, text = arg:match("^%-([el])(.*)$")
-      if not letter then return nil, ("unknown option %s"):format(arg) end
-      if text == "" then
-        i = i + 1
-        text = argv[i]
-        if text == nil then return nil, ("option -%s wants a value"):format(letter) end
-      end
-      i = i + 1
-      if letter == "l" then
-        table.insert(options.modules, text)
-      else
-        -- All that follows the chunk is in `arg`, but options may stand between.
-        if options.chunk then return nil, "option -e may be given once" end
-        options.chunk = text
-      end
-    end
-  end
-  return options, i
 end
 
 -- How to tell of arguments that could not be read.
@@ -203,8 +72,20 @@ local function error_fields(status, message)
   return fields
 end
 
+-- A hint at the file that was meant, when the message tells of one that is not there.
+local function file_hint(message)
+  local path = message:match("^no such file: (.+)$") or message:match("^cannot open (.-): No such file")
+  if not path then return "" end
+  local directory, name = path:match("^(.*/)([^/]*)$")
+  if not directory then directory, name = "", path end
+  local names = require("luabatch.terminal").list_directory(directory ~= "" and directory or ".")
+  local nearest = require("luabatch.suggest").nearest(name, names)
+  return nearest and ("; did you mean '%s%s'?"):format(directory, nearest) or ""
+end
+
 local function report(options, status, message)
   if status == PIPE then return end
+  if status == USAGE then message = message .. file_hint(message) end
   if options.errors == "json" then
     io.stderr:write(core.format(error_fields(status, message), "json"), "\n")
   else
@@ -299,13 +180,12 @@ local function run_job(options, program, job, args)
     end
     if arg:sub(1, 2) ~= "--" then return nil, ("unknown option %s"):format(arg) end
     local name = arg:match("^%-%-([^=]+)")
-    if not long[name] then
-      local names = {}
+    if not command_line.find(name) then
+      local names = command_line.flags()
       for known in pairs(job.options) do names[#names + 1] = "--" .. known end
-      for known in pairs(long) do names[#names + 1] = "--" .. known end
       return nil, ("unknown option --%s%s"):format(name, require("luabatch.suggest").hint("--" .. name, names))
     end
-    return read_long(options, arg, next_arg)
+    return command_line.read_long(options, arg, next_arg)
   end)
   if not values then error(failure(USAGE, "%s", inputs), 0) end
   if options.help then
@@ -374,7 +254,9 @@ end
 
 -- Loads the script or the chunk. Gives a function, or nil and a failure.
 local function load_script(options, path)
+  if not options.chunk and options.input_format then return function() return _G.input end end
   if options.chunk then
+    if options.chunk:find("^%s*:") then options.chunk = "input" .. options.chunk end
     -- Without the nil a call would be a tail call, and errors in it would have no position.
     local command_line_expression, unfinished = load("return nil, " .. options.chunk, "=(command line)", "t")
     if command_line_expression then
@@ -398,6 +280,32 @@ local function load_script(options, path)
   return chunk
 end
 
+-- What `input` is: the arguments, or standard input, in the format of --icsv and so on.
+local function input_dataset(options, args)
+  local inputs = #args > 0 and args or { "-" }
+  return require("luabatch")[options.input_format or "text"](inputs)
+end
+
+-- Commands in place of a script; a file of that name comes first.
+local subcommands = {}
+
+function subcommands.config(options)
+  for _, setting in ipairs(command_line.settings(options)) do
+    io.stdout:write(("%-14s %-24s %s\n"):format(table.unpack(setting)))
+  end
+  return 0
+end
+
+function subcommands.completion(options, shell)
+  local script, message = require("luabatch.completion").script(shell)
+  if not script then
+    report(options, USAGE, message)
+    return USAGE
+  end
+  io.stdout:write(script)
+  return 0
+end
+
 -- The global `arg`, as lua sets it: the script at 0, what follows from 1, what precedes below.
 local function set_arg(argv, program, script)
   local arg = {}
@@ -414,21 +322,24 @@ end
 -- @param program what the program gives: its `name`; `busy(flag)`, called around runs (may be nil)
 -- @return exit status
 function cli.main(argv, program)
-  local options, script = read_arguments(argv)
+  local options, script = command_line.read(argv)
   if not options then
     report({ errors = errors_format(argv) }, USAGE, script)
     return USAGE
   end
   if options.version then
-    io.stdout:write("luabatch ", core.version, "\n")
+    io.stdout:write("luabatch ", core.version, " (", core.build, ")\n")
     return 0
   end
   if options.help then
-    io.stdout:write(help)
+    io.stdout:write((help:format(command_line.help())))
     return 0
   end
   local path = argv[script]
-  if options.chunk then
+  if not options.chunk and subcommands[path] and not io.open(path) then
+    return subcommands[path](options, table.unpack(argv, script + 1))
+  end
+  if options.chunk or options.input_format then
     script = script - 1
   elseif not path then
     options.interactive = options.interactive or core.is_terminal(0)
@@ -443,14 +354,16 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
-    if options.chunk or options.interactive then _G.lb = require "luabatch" end -- luacheck: globals lb
+    if options.chunk or options.input_format or options.interactive then _G.lb = require "luabatch" end -- luacheck: globals lb
     for _, name in ipairs(options.modules) do
       -- Called from C, for a message of `require` itself would stand at this line.
       local loaded, module = xpcall(require, handler, name)
       if not loaded then error(module, 0) end
       _G[name] = module
     end
-    if not options.chunk and not path then return end
+    local is_input = options.input_format or options.chunk and options.chunk:find("^%s*:")
+    if is_input then _G.input = input_dataset(options, args) end -- luacheck: globals input
+    if not options.chunk and not options.input_format and not path then return end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
     finish(options, program, table.pack(chunk((table.unpack or unpack)(args))), args) -- luacheck: globals unpack

@@ -31,8 +31,8 @@ function suggest.nearest(name, candidates)
   local limit = math.max(1, math.floor(#name / 3))
   local plain = name:lower():gsub("[_%-]", "")
   for _, candidate in ipairs(candidates) do
-    local d = distance(name:lower(), candidate)
-    if candidate:gsub("[_%-]", "") == plain then d = 0 end
+    local d = distance(name:lower(), candidate:lower())
+    if candidate:lower():gsub("[_%-]", "") == plain then d = 0 end
     -- Long names share more by their beginning: group_by for group_by_key.
     if d > limit and #plain >= 4 and candidate:sub(1, #name) == name then d = limit end
     if d <= limit and (not best or d < best_distance or d == best_distance and candidate < best) then

@@ -1,0 +1,75 @@
+-- The command line: formats of one-liners, settings and where they come from, completion, hints.
+local support = require "tests.cli.support"
+
+local ipairs, table = ipairs, table
+
+describe("the command line", function()
+  after_each(support.clean)
+
+  local sales = "item,price\nTea,4.5\nLamp,89\nTea,4\n"
+
+  it("reads and writes formats by option", function()
+    local csv = support.file(sales, ".csv")
+    local json = '{"item":"Tea","price":4.5}\n{"item":"Lamp","price":89.0}\n{"item":"Tea","price":4.0}\n'
+    assert.same({ 0, json, "" }, { support.run("--icsv", "--ojson", csv) })
+    local tsv = support.file((sales:gsub(",", "\t")), ".tsv")
+    assert.same({ 0, "Tea\t2\n", "" },
+      { support.run("--itsv", "-e", ':group_by("item"):agg { n = lb.count() }:where "n > 1"', tsv) })
+    assert.same({ 0, "4\n", "" }, { support.run("--itext", "-e", "input:count()", csv) })
+    assert.same({ 0, "8\n", "" }, { support.run("-e", ":map(function(l) return #l end):max() - 2", csv) })
+    assert.same({ 0, "2\n", "" }, { support.shell("printf 'a b\\nc\\n' | luabatch -e ':count()'") })
+  end)
+
+  it("tells each setting and where it comes from", function()
+    local status, out, err = support.shell("LUABATCH_MEMORY=1G LUABATCH_QUIET=1 luabatch --threads 3 config")
+    assert.same({ 0, "" }, { status, err })
+    for _, row in ipairs { { "threads", "3", "option %-%-threads" }, { "memory", "1073741824", "LUABATCH_MEMORY" },
+      { "quiet", "true", "LUABATCH_QUIET" }, { "tmp", "%S+", "default" } } do
+      assert.truthy(out:find("%f[^\n\0]" .. table.concat(row, " +") .. "\n"), out)
+    end
+  end)
+
+  it("prefers a file to a command of its name", function()
+    local status, out = support.shell("cd $(mktemp -d) && echo 'print(7)' > config && luabatch config && rm config")
+    assert.same({ 0, "7\n" }, { status, out })
+  end)
+
+  it("completes itself in shells", function()
+    local status, out, err = support.shell([[
+      source <(luabatch completion bash)
+      complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _luabatch; echo "${COMPREPLY[*]}"; }
+      complete_words luabatch --output-f
+      complete_words luabatch --output-format j
+      complete_words luabatch completion z
+      luabatch completion zsh | head -n 1
+      luabatch completion fish | grep -c -- '-l memory'
+    ]])
+    assert.same({ 0, "--output-format\njson\nzsh\n#compdef luabatch\n1\n", "" }, { status, out, err })
+    status, out, err = support.run("completion", "fsh")
+    assert.same({ 2, "", "luabatch: completion: 'bash', 'zsh', 'fish' expected, got 'fsh'; did you mean 'fish'?\n" }, { status, out, err })
+  end)
+
+  it("hints at what was meant", function()
+    local path = support.file("x\n", ".text")
+    local wrong = path:sub(1, -2)
+    for _, case in ipairs {
+      { { wrong }, ("cannot open %s: No such file or directory; did you mean '%s'?"):format(wrong, path) },
+      { { "-e", ("lb.text('%s'):count()"):format(wrong) }, ("no such file: %s; did you mean '%s'?"):format(wrong, path) },
+      { { "--memry", "1G" }, "unknown option --memry; did you mean '--memory'?" },
+      { { "--output-format", "jsn" }, "option --output-format: 'text', 'json', 'csv', 'lua' expected, got 'jsn'; did you mean 'json'?" },
+      { { "--check=1" }, "option --check takes no value" },
+    } do
+      local status, out, err = support.run(table.unpack(case[1]))
+      assert.same({ 2, "", "luabatch: " .. case[2] .. "\n" }, { status, out, err })
+    end
+  end)
+
+  it("says its version and fits its help on a screen", function()
+    local _, version = support.run("--version")
+    assert.truthy(version:find("^luabatch %d+%.%d+%.%d+ %(commit %S+, %a+, Lua 5.4.%d+, libuv"))
+    local _, help = support.run("--help")
+    local _, lines = help:gsub("\n", "")
+    assert.is_true(lines <= 45, lines .. " lines")
+    assert.is_true(help:find("luabatch wordcount.lua", 1, true) < help:find("--threads", 1, true))
+  end)
+end)
