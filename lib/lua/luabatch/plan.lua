@@ -289,7 +289,8 @@ function lower.partition_by(b, node)
   })
 end
 
--- The stream with the key of `top` in front, or the stream and its keys: fn is a function, "first" (column 1 is the key) or nil (the record is).
+-- The stream with the key of `top` in front, or the stream and its keys: fn is a function, "first" (column 1 is the key) or nil (the
+-- record is).
 local function top_keyed(b, node)
   local stream, columns, names = b:input(node), node.inputs[1].columns, node.inputs[1].names
   if node.keys then return stream, tools.key_columns(names, node.keys) end
