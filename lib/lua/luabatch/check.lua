@@ -125,7 +125,7 @@ function check.options(verb, options, allowed)
       if math.type(value) ~= "integer" or value < 1 then
         check.misuse("bad option '%s' of %s (positive integer expected, got %s)", name, verb, tostring(value))
       end
-    elseif type(value) ~= want then
+    elseif want ~= true and type(value) ~= want then
       check.misuse("bad option '%s' of %s (%s expected, got %s)", name, verb, want, type(value))
     end
   end

@@ -212,6 +212,9 @@ reads.where = through(function(node) return set_of(node.used) end)
 reads.explode = through(function(node) return { [node.column] = true } end)
 reads.drop_duplicates = through(function(node) return set_of(node.keys) end)
 
+reads.time_window = through(function(node) return { [node.column] = true } end)
+reads.session = through(function(node) return set_of(node.keys, { node.column }) end)
+
 function reads.union(node, later)
   local sets = {}
   for i = 1, #node.inputs do sets[i] = later end

@@ -165,15 +165,46 @@ return function(lower, tools)
     return project(b, b:add { op = "scan.aggregate", inputs = { sink }, label = node.label }, picks)
   end
 
+  function lower.time_window(b, node)
+    local names = node.inputs[1].names
+    return b:add {
+      op = "time_window", inputs = { b:input(node) }, column = columns.index(names)[node.column], columns = #names,
+      size = node.size, every = node.every, offset = node.offset, label = node.label,
+    }
+  end
+
+  -- Records come by key and time; those without a time are left out.
+  function lower.session(b, node)
+    local names = node.inputs[1].names
+    local time = { name = "time", sql = ("epoch(%s)"):format(columns.quote(node.column)) }
+    local stream, number = compute(b, b:input(node), names, { time }, node.label)
+    local wide, picks = { table.unpack(names) }, { number[time], table.unpack(range(#names)) }
+    wide[#wide + 1] = "\1time"
+    local is_there = columns.sql(node.label, '"\1time" is not null', wide)
+    stream = b:add { op = "where", inputs = { stream }, expr = is_there, label = node.label }
+    local is_keyed = #node.keys > 0
+    if is_keyed then
+      stream = b:add { op = "bundle", inputs = { stream }, keys = numbers(names, node.keys), columns = picks, label = "key" }
+    else
+      stream = b:add { op = "tag", inputs = { project(b, stream, picks) }, value = 0 }
+    end
+    local sort = b:add {
+      op = "sort", inputs = { stream }, partitions = is_keyed and tools.PARTITIONS or 1, by = "hash", key = "first",
+      n_values = 1, keep_key = true, label = node.label,
+    }
+    stream = b:add { op = "scan.sorted", inputs = { sort }, label = node.label }
+    return b:add { op = "session", inputs = { stream }, columns = #names, gap = node.gap, label = node.label }
+  end
+
   -- An aggregate of the user's own: of columns, or of the row.
   local function own_aggregate(aggregate, names, numbers_of, shares_heap)
     local description = {
-      fn = "lua", label = aggregate.name, commutative = aggregate.commutative, shares_heap = shares_heap or nil,
+      fn = "lua", label = aggregate.label or aggregate.name, commutative = aggregate.commutative, shares_heap = shares_heap or nil,
     }
     if #numbers_of > 0 then description.columns = numbers_of else description.names = names end
     for _, name in ipairs { "init", "step", "merge", "finish" } do
       local fn = aggregate[name]
-      if fn then description[name] = core.ship(fn, ("%s of aggregate %s"):format(name, aggregate.name)) end
+      if fn then description[name] = core.ship(fn, ("%s of aggregate %s"):format(name, description.label)) end
     end
     return description
   end
@@ -195,7 +226,8 @@ return function(lower, tools)
         n_own = n_own + 1
       else
         aggregates[i] = {
-          fn = aggregate.fn, column = numbers_of[1], column2 = numbers_of[2], p = aggregate.p, label = aggregate.name,
+          fn = aggregate.fn, column = numbers_of[1], column2 = numbers_of[2], p = aggregate.p,
+          label = aggregate.label or aggregate.name,
         }
       end
     end

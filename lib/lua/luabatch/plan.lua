@@ -433,7 +433,7 @@ end
 
 local shown = {
   "n", "first", "last", "step", "mode", "sep", "pattern", "fraction", "seed", "descending", "partitions",
-  "sort_values", "command", "sql", "how", "column",
+  "sort_values", "command", "sql", "how", "column", "size", "every", "offset", "gap",
 }
 
 local function describe_function(fn)
@@ -523,7 +523,8 @@ function plan.tree(node)
     for _, input in ipairs(one.inputs or {}) do visit(input, indent + 1) end
   end
   visit(node, 1)
-  return table.concat(lines, "\n")
+  -- Columns that only the engine sees (groups.lua).
+  return (table.concat(lines, "\n"):gsub("\1", "@"))
 end
 
 return plan

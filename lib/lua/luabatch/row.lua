@@ -35,8 +35,8 @@ local function rows(self, verb, mentioned)
   }
 end
 
---- A dataset's node as rows, for other modules.
-row.node = rows
+--- A dataset's node as rows, for other modules; a new dataset of rows that stands on a node.
+row.node, row.derive = rows, derive
 
 -- The item of a select that computes `name`.
 local function computed(verb, names, name, how)
@@ -210,75 +210,34 @@ function row:order_by(...)
   return derive(node, "order_by", { keys = keys })
 end
 
--- Groups.
+-- Groups (groups.lua).
 
-local Groups = {}
-Groups.__index = Groups
-Groups.__name = "groups"
-
-local function group_node(groups, aggregates, label)
-  local names = {}
-  for i, key in ipairs(groups.keys) do names[i] = key end
-  for _, aggregate in ipairs(aggregates) do names[#names + 1] = aggregate.name end
-  return derive(groups.node, "group", {
-    keys = groups.keys, aggregates = aggregates, partitions = groups.partitions, label = label,
-    names = columns.unique(label, names),
-  })
-end
-
---- Groups of rows that are equal in these columns; `agg` or `count` makes rows of them.
--- @param ... names of columns
+--- Groups of rows that are equal in these columns; `agg`, `count` or `pivot` makes rows of them.
+-- @param ... names of columns, and perhaps one window of time: `lb.tumble`, `lb.slide` or `lb.session`
 -- @usage lb.csv("sales.csv"):group_by("country"):agg { n = lb.count(), total = lb.sum "amount" }:show()
 function row:group_by(...)
-  local node = rows(self, "group_by")
-  return setmetatable({ node = node, keys = columns.list("group_by", node.names, ...) }, Groups)
-end
-
--- An aggregate's columns must exist; what is no column's name is an expression, or a function of the row.
-local function bound_aggregate(node, name, aggregate)
-  local bound = { name = name, columns = {}, used = {}, computed = {} }
-  for key, value in pairs(aggregate) do
-    if key ~= "columns" then bound[key] = value end
-  end
-  local index = columns.index(node.names)
-  for i, column in ipairs(aggregate.columns or {}) do
-    if index[column] then
-      bound.columns[i] = column
-    elseif type(column) == "function" then
-      bound.columns[i], bound.computed[i] = false, { name = name, fn = column }
-    else
-      local _, used = columns.sql("agg", column, node.names)
-      bound.columns[i], bound.computed[i] = false, { name = name, sql = column }
-      for _, one in ipairs(used) do bound.used[#bound.used + 1] = one end
-    end
-  end
-  return bound
-end
-
---- One row for each group: the group's columns, then the aggregates in order of their names.
--- @param aggregates `{name = lb.sum "amount", ...}`
-function Groups:agg(aggregates)
-  if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
-  local list = {}
-  for i, name in ipairs(sorted_keys("agg", aggregates)) do
-    if not require("luabatch.aggregates").is(aggregates[name]) then
-      check.bad("agg", name, "aggregate such as lb.count()", aggregates[name])
-    end
-    list[i] = bound_aggregate(self.node, name, aggregates[name])
-  end
-  if #list == 0 then check.misuse("agg: no aggregate is named") end
-  return group_node(self, list, "agg")
-end
-
---- One row for each group: the group's columns, and the number of its rows as `count`.
-function Groups:count()
-  return group_node(self, { { name = "count", fn = "count", columns = {}, used = {}, computed = {} } }, "count")
+  return require("luabatch.groups").new(rows(self, "group_by"), "group_by", ...)
 end
 
 --- One row of aggregates over all rows.
 -- @param aggregates `{name = lb.sum "amount", ...}`
 function row:agg(aggregates)
   return self:group_by():agg(aggregates)
+end
+
+--- A table in which the values of one column are columns.
+-- @param options `index` (a column, a list of columns, or a window of time: a row for each combination; none: one row),
+--   `columns` (the column whose values become columns), `values` (an aggregate, or a table of them), `names` (list of the values
+--   that become columns, in this order; without it they are looked for at once, in their order), `name` (function(value,
+--   aggregate) -> name of a column; default the value, with several aggregates `value_aggregate`), `fill` (in place of nil)
+-- @usage lb.csv("sales.csv"):pivot { index = "country", columns = "year", values = lb.sum "amount", fill = 0 }:show()
+function row:pivot(options)
+  if type(options) ~= "table" then check.bad("pivot", "options", "table", options) end
+  local rest = {}
+  for key, value in pairs(options) do if key ~= "index" then rest[key] = value end end
+  local index = options.index
+  if type(index) ~= "table" or getmetatable(index) then index = { index } end
+  return require("luabatch.groups").new(rows(self, "pivot"), "pivot", table.unpack(index)):pivot(rest)
 end
 
 -- Joins.

@@ -223,7 +223,7 @@ function row_rules.where_below_group(node, apply)
     if type(key) == "string" and types[key] and types[key] ~= "any" then map[key] = key end
   end
   for _, aggregate in ipairs(input.aggregates) do
-    if not never_fails[aggregate.fn] or aggregate.sql then return node end
+    if not never_fails[aggregate.fn] or next(aggregate.computed) then return node end
   end
   local down, stay = divide(node, covers(map), false)
   if #down == 0 then return node end

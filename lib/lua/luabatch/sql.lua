@@ -37,6 +37,7 @@ for line in ([[
   list_contains 2 2; year 1 1; quarter 1 1; month 1 1; week 1 1; day 1 1; hour 1 1; minute 1 1; second 1 1; dayofweek 1 1;
   isodow 1 1; dayofyear 1 1; isoyear 1 1; monthname 1 1; dayname 1 1; date 1 1; last_day 1 1; make_date 3 3; date_trunc 2 2;
   date_add 2 3; date_sub 2 3; date_diff 3 3; epoch 1 1; to_timestamp 1 1; strftime 2 2; strptime 2 2; try_strptime 2 2;
+  time_like 2 2;
 ]]):gmatch "[^;\n]+" do
   local name, least, most, class = line:match "^%s*(%S+) (%d+) (%d+) ?(%S*)"
   if name then functions[name] = { class ~= "" and class or name, tonumber(least), tonumber(most) } end

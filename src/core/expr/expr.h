@@ -55,4 +55,7 @@ lb_status lb_expr_check_regexp(const char *pattern, size_t size, const char *fla
 lb_status lb_expr_filter(struct lb_expr_state *state, const struct lb_batch *batch,
                          uint32_t *select, uint32_t *n_selected, struct lb_error *err) LB_MUST_USE;
 
+/* An ISO 8601 time as seconds since 1970 and the fraction of a second; false: it is none. */
+bool lb_time_seconds(const char *data, size_t size, int64_t *seconds, double *fraction);
+
 #endif

@@ -229,3 +229,14 @@ lb_status moment_unit(const struct expr_call *call, const struct lb_value *value
     return expr_expected(call, "year, quarter, month, week, day, hour, minute or second", value,
                          err);
 }
+
+bool lb_time_seconds(const char *data, size_t size, int64_t *seconds, double *fraction)
+{
+    struct moment m;
+
+    if (!moment_parse(data, data + size, &m))
+        return false;
+    *seconds = moment_seconds(&m);
+    *fraction = m.fraction;
+    return true;
+}

@@ -60,6 +60,33 @@ static lb_status call_trunc(struct expr_call *call, const struct lb_value *args,
     return moment_return(call, &args[1], &m, err);
 }
 
+/* time_like(time, sample): the time as one of the sample's kind, in its zone and form; what its form has no room for is
+ * added. */
+static lb_status call_like(struct expr_call *call, const struct lb_value *args, uint32_t n,
+                           struct lb_error *err)
+{
+    struct moment sample, m;
+
+    (void)n;
+    LB_TRY(moment_read(call, &args[1], &sample, err));
+    if (expr_is_number(&args[0]) && expr_is_number(&args[1])) {
+        call->value = args[0];
+        return LB_OK;
+    }
+    LB_TRY(moment_read(call, &args[0], &m, err));
+    double fraction = m.fraction;
+    moment_of_seconds(moment_seconds(&m) + sample.offset, &m);
+    m.fraction = fraction;
+    m.offset = sample.offset;
+    m.zone = sample.zone;
+    m.zone_size = sample.zone_size;
+    m.separator = sample.has_time ? sample.separator : 'T';
+    m.has_second = sample.has_second || m.fields[SECOND] != 0 || fraction != 0;
+    m.has_time = sample.has_time || m.has_second || m.fields[HOUR] != 0 || m.fields[MINUTE] != 0;
+    m.has_second = m.has_second || (m.has_time && !sample.has_time);
+    return moment_return(call, &args[1], &m, err);
+}
+
 #define FIELD(text, code)                                      \
     {                                                          \
         text, text, EXPR_SCALAR, 1, 1, false, code, call_field \
@@ -74,5 +101,6 @@ const struct expr_class expr_time_classes[] = {
     FIELD("second", SECOND),
     {"epoch", "epoch", EXPR_SCALAR, 1, 1, false, 0, call_epoch},
     {"date_trunc", "date_trunc", EXPR_SCALAR, 2, 2, false, 0, call_trunc},
+    {"time_like", "time_like", EXPR_SCALAR, 2, 2, false, 0, call_like},
     {NULL, NULL, EXPR_SCALAR, 0, 0, false, 0, NULL},
 };

@@ -23,6 +23,7 @@ static const struct lb_op_class *classes[MAX_CLASSES] = {
     &lb_op_where,          &lb_op_top,         &lb_op_write,
     &lb_op_bundle,         &lb_op_pack_row,    &lb_op_unpack,
     &lb_op_explode,        &lb_op_group,       &lb_op_scan_group,
+    &lb_op_time_window,    &lb_op_session,
 };
 static const struct lb_aggregate_class *aggregates[MAX_CLASSES] = {
     &lb_aggregate_none, &lb_aggregate_count, &lb_aggregate_sum,
@@ -80,6 +81,18 @@ lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct l
 #endif
     to->rows_in += batch->n_selected;
     return to->op->class->push(to, batch, err);
+}
+
+lb_status lb_op_fail_at(const struct lb_op *op, const struct lb_batch *batch, uint32_t row,
+                        const char *what, struct lb_error *err)
+{
+    struct lb_buf where = {0};
+    if (lb_batch_locate(batch, row, &where, err) != LB_OK)
+        where.size = 0;
+    lb_error_set(err, LB_ERR_USER, "%s: %s%s%.*s", op->label, what, where.size > 0 ? "\n  " : "",
+                 (int)(where.size < 2000 ? where.size : 2000), where.size > 0 ? where.data : "");
+    lb_buf_fini(&where);
+    return LB_ERR_USER;
 }
 
 void lb_op_close(struct lb_op *op)

@@ -83,6 +83,10 @@ struct lb_op_class {
 lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch,
                   struct lb_error *err) LB_MUST_USE;
 
+/* An error (LB_ERR_USER) about one record, with the place where that was read, if it is known. */
+lb_status lb_op_fail_at(const struct lb_op *op, const struct lb_batch *batch, uint32_t row,
+                        const char *what, struct lb_error *err) LB_MUST_USE;
+
 /* Calls the class's close once, if open was called. */
 void lb_op_close(struct lb_op *op);
 

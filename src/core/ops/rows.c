@@ -163,18 +163,6 @@ static struct lb_column column_of(const struct lb_batch *batch, uint32_t i)
     return i < batch->n_columns ? batch->columns[i] : (struct lb_column){.type = LB_NULL};
 }
 
-/* An error about one record that says, if it is known, where that was read. */
-static lb_status fail_at(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
-                         const char *what, struct lb_error *err)
-{
-    struct rows_local *state = local->state;
-    state->value.size = 0;
-    LB_TRY(lb_batch_locate(batch, row, &state->value, err));
-    return lb_error_set(err, LB_ERR_USER, "%s: %s%s%.*s", local->op->label, what,
-                        state->value.size > 0 ? "\n  " : "", (int)state->value.size,
-                        state->value.size > 0 ? state->value.data : "");
-}
-
 /* ---- bundle ---- */
 
 static lb_status put_key(const struct rows_shared *shared, struct rows_local *state,
@@ -300,7 +288,7 @@ static lb_status unpack_row(struct lb_op_local *local, const struct lb_batch *ba
         value.tag = 's';
     }
     if (value.tag != 'm' && value.tag != 'n' && !(value.tag == 'l' && value.count == 0))
-        return fail_at(local, batch, row, "a record is no table with string keys", err);
+        return lb_op_fail_at(local->op, batch, row, "a record is no table with string keys", err);
     for (uint32_t j = 0; j < shared->n_names; j++) {
         struct lb_builder *column = NULL;
         const char *found = value.tag == 'm' ? find(&value, &shared->names[j]) : NULL;
@@ -356,7 +344,7 @@ static lb_status explode_push(struct lb_op_local *local, const struct lb_batch *
         if (list.tag == 'n')
             continue;
         if (list.tag != 'l')
-            return fail_at(local, batch, row, "a value is no list", err);
+            return lb_op_fail_at(local->op, batch, row, "a value is no list", err);
         const char *element = list.data;
         for (uint32_t k = 0; k < list.count; k++) {
             LB_TRY(put_exploded(local, batch, row, element, err));

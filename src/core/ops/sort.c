@@ -21,7 +21,7 @@ struct sort_shared {
     enum by by;
     enum key key;
     bool sides;
-    bool values;
+    uint32_t n_values; /* columns behind the key that order within a group */
     bool keep_key;
     bool closed; /* something follows the group's part of the key */
     uint32_t n_partitions;
@@ -77,13 +77,16 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     lb_heat_init(&shared->heat, false);
     int by = 0, key = 0;
     int64_t n_partitions = 1;
-    bool descending = false, pieces = false;
+    int64_t n_values = 0;
+    bool descending = false, pieces = false, values = false;
     LB_TRY(param_choice(self, "by", by_names, 4, &by, err));
     LB_TRY(param_choice(self, "key", key_names, 4, &key, err));
     LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
     LB_TRY(lb_param_bool(self, "descending", false, &descending, err));
     LB_TRY(lb_param_bool(self, "sides", false, &shared->sides, err));
-    LB_TRY(lb_param_bool(self, "values", false, &shared->values, err));
+    LB_TRY(lb_param_bool(self, "values", false, &values, err));
+    LB_TRY(lb_param_int(self, "n_values", values ? LB_MAX_COLUMNS : 0, &n_values, err));
+    shared->n_values = (uint32_t)n_values;
     LB_TRY(lb_param_bool(self, "pieces", false, &pieces, err));
     LB_TRY(lb_param_bool(self, "keep_key", true, &shared->keep_key, err));
     if (n_partitions < 1 || n_partitions > 65535)
@@ -91,7 +94,7 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
                             self->label, (long long)n_partitions);
     shared->by = (enum by)by;
     shared->key = (enum key)key;
-    shared->closed = shared->sides || shared->values;
+    shared->closed = shared->sides || shared->n_values > 0;
     shared->has_heat = by <= BY_GIVEN && key != KEY_NONE;
     shared->heat.closed = shared->closed;
     if (shared->key == KEY_COLUMNS)
@@ -213,7 +216,7 @@ static lb_status push_row(struct lb_op_local *local, const struct lb_batch *batc
         LB_TRY(lb_heat_count(&state->heat, state->key.data, group_size, err));
     if (shared->sides)
         LB_TRY(lb_buf_append_byte(&state->key, (char)(255 - side), err));
-    for (uint32_t i = first + 1; shared->values && i < batch->n_columns; i++)
+    for (uint32_t i = first + 1; i <= first + shared->n_values && i < batch->n_columns; i++)
         LB_TRY(lb_key_put_column(&state->key, &batch->columns[i], row, true, err));
     if (shared->by == BY_HASH)
         LB_TRY(hash_partition(shared, state, batch, first, row, group_size, &partition, err));

@@ -44,6 +44,7 @@
  *   tag            value: integer, put in front as a new first column
  *   split_key      a list {k, v...} in column 0 becomes columns (from_pairs of packed records): inverse of pack
  *   bundle         keys, columns: lists of column numbers; strict?    -> (key, columns...); see rows.c
+ *   time_window    column, columns, size, every?, offset?; session columns, gap       see time_window.c
  *   pack_row       names; unpack names; explode column                 rows from and to maps and lists
  *   compute        exprs: list of programs (expr/expr.h), columns?: n   records are n columns wide; each program
  *                  appends its value as one more
@@ -57,7 +58,7 @@
  *                  key: "first" (column 0 after drops) | "record" (all columns) | "none" | "columns" with
  *                  keys = list of {column: 1-based, desc?: bool}: first column first; sides?: column 0
  *                  (after the partition) is 0 to 255, dropped, and orders within the group, highest first; values?: true orders a group
- *                  by its values too; keep_key: true when the key column is part of the record (false: drop it);
+ *                  by its values too, n_values?: integer by the first so many; keep_key: true when the key column is part of the record (false: drop it);
  *                  descending?: bool; pieces?: large partitions may be cut by the source that reads them
  *   aggregate      aggregate: name of the class; partitions; whole?: true: the key is the whole record; and the
  *                  aggregate's own parameters

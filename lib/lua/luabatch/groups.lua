@@ -1,0 +1,115 @@
+--- Groups of rows: what `group_by` gives, and what makes rows of it.
+--
+-- Columns that only the engine sees have names that begin with a byte 1: no user's column is called so.
+-- @module luabatch.groups
+local check = require "luabatch.check"
+local columns = require "luabatch.columns"
+local row = require "luabatch.row"
+
+local groups = {}
+
+local Groups = {}
+Groups.__index = Groups
+Groups.__name = "groups"
+
+--- Groups of a node's rows.
+-- @param node logical node of rows
+-- @param verb for messages
+-- @param ... names of columns, or one list of them; one may be a window of time
+function groups.new(node, verb, ...)
+  local windows = require "luabatch.windows"
+  local given, names, window, place = { ... }, {}, nil, nil
+  if type(given[1]) == "table" and not windows.is(given[1]) then given = given[1] end
+  for i, key in ipairs(given) do
+    if windows.is(key) then
+      if window then check.misuse("%s: more than one window of time", verb) end
+      window, place = key, i
+    else
+      names[#names + 1] = key
+    end
+  end
+  if #names + (window and 1 or 0) ~= #given then check.bad(verb, "column", "string", nil) end
+  local keys = columns.list(verb, node.names, names)
+  local self = setmetatable({ node = node, keys = keys, verb = verb }, Groups)
+  if window then windows.apply(self, window, math.min(place, #keys + 1)) end
+  return self
+end
+
+-- An aggregate's columns must exist; what is no column's name is an expression, or a function of the row.
+local function bound_aggregate(node, item)
+  local name, aggregate = item.name, item.aggregate
+  local bound = { name = name, label = item.label, columns = {}, used = {}, computed = {} }
+  for key, value in pairs(aggregate) do
+    if key ~= "columns" then bound[key] = value end
+  end
+  local index = columns.index(node.names)
+  for i, column in ipairs(aggregate.columns or {}) do
+    if index[column] then
+      bound.columns[i] = column
+    elseif type(column) == "function" then
+      bound.columns[i], bound.computed[i] = false, { name = name, fn = column }
+    else
+      local _, used = columns.sql("agg", column, node.names)
+      bound.columns[i], bound.computed[i] = false, { name = name, sql = column }
+      for _, one in ipairs(used) do bound.used[#bound.used + 1] = one end
+    end
+  end
+  return bound
+end
+
+--- One row for each group: its columns, then the aggregates.
+-- @param self groups
+-- @param items list of `{name = column, aggregate = lb.sum "x", label = for messages (default name)}`
+-- @return dataset, list of the names of its first columns, those of the groups
+function groups.rows(self, items, label)
+  local window = self.window
+  local all = window and window.hidden or {}
+  local names, list = { table.unpack(self.keys) }, {}
+  for i = 1, #items + #all do
+    list[i] = bound_aggregate(self.node, items[i] or all[i - #items])
+    names[#names + 1] = list[i].name
+  end
+  local result = row.derive(self.node, "group", {
+    keys = self.keys, aggregates = list, partitions = self.partitions, label = label, names = columns.unique(label, names),
+  })
+  if not window then return result, self.keys end
+  return require("luabatch.windows").finish(self, result, items)
+end
+
+--- One row for each group: the group's columns, then the aggregates in order of their names.
+-- @param aggregates `{name = lb.sum "amount", ...}`
+function Groups:agg(aggregates)
+  if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
+  local names, items = {}, {}
+  for name in pairs(aggregates) do names[#names + 1] = name end
+  for _, name in ipairs(names) do
+    if type(name) ~= "string" then check.bad("agg", "column", "string as name", name) end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    if not require("luabatch.aggregates").is(aggregates[name]) then
+      check.bad("agg", name, "aggregate such as lb.count()", aggregates[name])
+    end
+    items[i] = { name = name, aggregate = aggregates[name] }
+  end
+  if #items == 0 then check.misuse("agg: no aggregate is named") end
+  return (groups.rows(self, items, "agg"))
+end
+
+--- One row for each group: the group's columns, and the number of its rows as `count`.
+function Groups:count()
+  return (groups.rows(self, { { name = "count", aggregate = { fn = "count", columns = {} } } }, "count"))
+end
+
+--- One row for each group, in which the values of a column are columns.
+-- @param options as for `pivot` of a dataset, without `index`
+-- @usage lb.csv("sales.csv"):group_by("country"):pivot { columns = "year", values = lb.sum "amount" }:show()
+function Groups:pivot(options)
+  options = check.options("pivot", options, {
+    index = true, columns = "string", values = "table", names = "table", name = "function", fill = true,
+  })
+  if options.index ~= nil then check.misuse("pivot: the columns of group_by are the index") end
+  return require("luabatch.pivot").make(self, options)
+end
+
+return groups
