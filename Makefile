@@ -47,7 +47,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(OUT)/obj/%.o,$(wildcard
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench rock install clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench rock install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -62,10 +62,14 @@ $(OUT)/obj/embedded.c: scripts/embed_lua.sh $(LUA_LIB)
 $(OUT)/obj/embedded.c.o: $(OUT)/obj/embedded.c
 	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -c -o $@ $<
 # The engine as a module for any Lua 5.4: LUA_PATH='lib/lua/?.lua;lib/lua/?/init.lua' LUA_CPATH='$(OUT)/lua/?.so'.
-module: $(OUT)/lua/luabatch/core.so
+module: $(OUT)/lua/luabatch/core.so $(OUT)/lua/luabatch/terminal.so
 $(OUT)/lua/luabatch/core.so: $(OBJ)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -shared -o $@ $^ $(LIBS)
+
+$(OUT)/lua/luabatch/terminal.so: $(OUT)/obj/program/terminal.c.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -shared -o $@ $^ -ledit
 
 $(OUT)/obj/lua_bindings/module.c.o: $(OUT)/commit
 $(OUT)/obj/lua_bindings/module.c.o: CPPFLAGS += -DLB_COMMIT='"$(COMMIT)"' -DLB_MODE='"$(MODE)"'
@@ -113,17 +117,30 @@ bench: build
 rock:
 	tests/rock.sh
 
-# The program, the module for lua5.4 and the C header. DESTDIR is for packagers.
-bindir := $(DESTDIR)$(PREFIX)/bin
-luadir := $(DESTDIR)$(PREFIX)/share/lua/5.4/luabatch
+# The program with its manual page and completions, the module for lua5.4 and the C header. DESTDIR is for packagers.
+share  := $(DESTDIR)$(PREFIX)/share
+luadir := $(share)/lua/5.4/luabatch
 libdir := $(DESTDIR)$(PREFIX)/lib/lua/5.4/luabatch
-incdir := $(DESTDIR)$(PREFIX)/include
-install: build module
-	install -d $(bindir) $(luadir) $(libdir) $(incdir)
-	install -m 755 $(OUT)/luabatch $(bindir)
-	install -m 644 lib/lua/luabatch/*.lua $(luadir)
-	install -m 755 $(OUT)/lua/luabatch/core.so $(libdir)
-	install -m 644 include/luabatch.h $(incdir)
+$(OUT)/luabatch.1: scripts/man.lua lib/lua/luabatch/options.lua $(OUT)/luabatch
+	$(OUT)/luabatch $< >$@
+install: build module $(OUT)/luabatch.1
+	install -D -m 755 $(OUT)/luabatch $(DESTDIR)$(PREFIX)/bin/luabatch
+	install -D -m 644 -t $(luadir) lib/lua/luabatch/*.lua
+	install -D -m 755 -t $(libdir) $(OUT)/lua/luabatch/core.so $(OUT)/lua/luabatch/terminal.so
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/luabatch.h
+	install -D -m 644 -t $(share)/man/man1 $(OUT)/luabatch.1
+	install -d $(share)/bash-completion/completions $(share)/zsh/vendor-completions $(share)/fish/vendor_completions.d
+	$(OUT)/luabatch completion bash >$(share)/bash-completion/completions/luabatch
+	$(OUT)/luabatch completion zsh >$(share)/zsh/vendor-completions/_luabatch
+	$(OUT)/luabatch completion fish >$(share)/fish/vendor_completions.d/luabatch.fish
+
+# A Debian package of that, and a tarball of the sources.
+deb: build module
+	scripts/deb $(VERSION) $(BUILD)
+dist:
+	@mkdir -p $(BUILD)
+	echo $(COMMIT) >$(BUILD)/.commit
+	git archive --prefix=luabatch-$(VERSION)/ --add-file=$(BUILD)/.commit -o $(BUILD)/luabatch-$(VERSION).tar.gz HEAD
 
 clean:
 	rm -rf $(BUILD)
