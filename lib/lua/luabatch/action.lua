@@ -419,11 +419,34 @@ local save_options = {
   compression = { "gzip", "zstd", "lz4", "bzip2" },
 }
 
-local csv_options = { mode = save_options.mode, compression = save_options.compression, header = "boolean" }
+-- Of the text formats.
+local text_options = { mode = save_options.mode, compression = save_options.compression, partition_by = "table" }
+local csv_options = {
+  mode = save_options.mode, compression = save_options.compression, partition_by = "table", header = "boolean",
+}
+
+-- Checks the columns that folders are named by.
+local function check_partition_by(verb, path, node, keys)
+  if not node.names then check.misuse("%s: partition_by needs rows with named columns", verb) end
+  if path:sub(-1) ~= "/" then check.misuse("%s: partition_by makes folders in a directory, whose path ends in '/'", verb) end
+  local list = columns.list(verb, node.names, keys)
+  if #list == 0 then check.misuse("%s: partition_by names no column", verb) end
+  if #list == #node.names then check.misuse("%s: partition_by leaves no column for the files", verb) end
+  return list
+end
 
 local function save(self, verb, path, format, options)
   runtime.check_path(verb, path)
-  options = check.options(verb, options, format == "csv" and csv_options or save_options)
+  if type(options) == "table" and options.partition_by ~= nil then
+    local copy = {}
+    for key, value in pairs(options) do copy[key] = value end
+    if type(copy.partition_by) == "string" then copy.partition_by = { copy.partition_by } end
+    options = copy
+  end
+  options = check.options(verb, options, format == "csv" and csv_options or format == "native" and save_options or text_options)
+  if options.partition_by then
+    options.partition_by = check_partition_by(verb, path, self._node, options.partition_by)
+  end
   if not runtime.wanted(path, options.mode) then return 0 end
   -- The native format knows no names: there a row is a table.
   local node = format == "native" and dataset.as_value(self._node) or self._node
@@ -433,7 +456,7 @@ end
 --- Writes the records as lines: columns separated by tabs, tables as JSON.
 -- @param path a file; ending in "/": a directory of parts. It appears whole or not at all
 -- @param options `mode` ("error", "overwrite", "append", "ignore"), `compression` ("gzip", "zstd", "lz4"; otherwise by
---   the path's extension)
+--   the path's extension), for rows `partition_by` (columns that become folders, `year=2024/`, of a directory)
 -- @return number of records
 -- @usage lb.text("a.txt"):words():save_text("words.txt.gz", { mode = "overwrite" })
 function action:save_text(path, options)

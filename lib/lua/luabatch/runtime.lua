@@ -167,10 +167,31 @@ end
 
 local extensions = { gzip = ".gz", zstd = ".zst", lz4 = ".lz4", bzip2 = ".bz2" }
 
+-- The stream with the folder of each row in front, sorted by it, without the columns that make it; and the names of the others.
+local function in_folders(builder, stream, names, keys, verb)
+  local columns = require "luabatch.columns"
+  local is_key, parts, picks, rest = columns.index(keys), {}, { #names + 1 }, {}
+  for i, key in ipairs(keys) do
+    parts[i] = ("folder_name(%s, %s)"):format(columns.literal(verb, key), columns.quote(key))
+  end
+  for i, name in ipairs(names) do
+    if not is_key[name] then
+      picks[#picks + 1], rest[#rest + 1] = i, name
+    end
+  end
+  local program = columns.sql(verb, table.concat(parts, " || '/' || "), names)
+  stream = builder:add { op = "compute", inputs = { stream }, exprs = { program }, columns = #names, label = verb }
+  stream = builder:add { op = "project", inputs = { stream }, columns = picks }
+  local sort = builder:add {
+    op = "sort", inputs = { stream }, partitions = 1, by = "none", key = "first", keep_key = true, label = "partition_by",
+  }
+  return builder:add { op = "scan.sorted", inputs = { sort }, label = "partition_by" }, rest
+end
+
 --- Makes the sink that writes records.
 -- @param path as for save_text
 -- @param format "text", "json", "csv", "lua" or "native"
--- @param options mode, compression; for csv header
+-- @param options mode, compression; for csv header; partition_by: list of columns
 -- @return function for plan.build
 function runtime.write_sink(path, format, options)
   local compression = options.compression or compressions[path:match("%.(%w+)$") or ""]
@@ -180,11 +201,13 @@ function runtime.write_sink(path, format, options)
   local header = options.header
   if options.mode == "append" and path:sub(-1) ~= "/" and core.output_exists(path) then header = false end
   return function(builder, stream, node)
+    local names, keys = node.names, options.partition_by
+    if keys then stream, names = in_folders(builder, stream, names, keys, "save_" .. format) end
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
-      extension = extension, names = (format == "csv" or format == "json") and node.names or nil,
-      header = header, part_per_morsel = has_partitions(node) or nil,
+      extension = extension, names = (format == "csv" or format == "json") and names or nil,
+      header = header, folders = keys and true or nil, part_per_morsel = not keys and has_partitions(node) or nil,
     }
   end
 end

@@ -30,7 +30,7 @@ for line in ([[
   shift_left 2 2; shift_right 2 2; bit_count 1 1;
   lower 1 1; upper 1 1; initcap 1 1; length 1 1; char_length 1 1; substr 2 3; left 2 2; right 2 2; trim 1 2; ltrim 1 2; rtrim 1 2;
   lpad 2 3; rpad 2 3; repeat 2 2; reverse 1 1; replace 3 3; translate 3 3; concat 1 1000; concat_ws 2 1000; split 2 2;
-  split_part 3 3; starts_with 2 2; ends_with 2 2; contains 2 2; instr 2 2 position; ascii 1 1; chr 1 1; printf 1 1000;
+  split_part 3 3; starts_with 2 2; ends_with 2 2; contains 2 2; instr 2 2 position; ascii 1 1; chr 1 1; printf 1 1000; folder_name 2 2;
   regexp_matches 2 3; regexp_full_match 2 3; regexp_count 2 3; regexp_extract 2 4; regexp_extract_all 2 4; regexp_replace 3 4;
   regexp_split 2 3; md5 1 1; sha1 1 1; sha256 1 1; sha2 2 2; hash 1 1; hex 1 1; unhex 1 1; base64 1 1; from_base64 1 1;
   coalesce 1 1000; nullif 2 2; least 1 1000; greatest 1 1000; ifnull 2 2 coalesce; if 3 3 case; typeof 1 1; element 2 2;

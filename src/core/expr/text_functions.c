@@ -244,6 +244,49 @@ static lb_status call_translate(struct expr_call *call, const struct lb_value *a
     return LB_OK;
 }
 
+/* folder_name(name, value): `name=value` as a folder's name, as Hive writes it: bytes that a path or a shell minds are
+ * %XX, NULL is __HIVE_DEFAULT_PARTITION__. */
+static lb_status call_folder_name(struct expr_call *call, const struct lb_value *args, uint32_t n,
+                                  struct lb_error *err)
+{
+    static const char fallback[] = "__HIVE_DEFAULT_PARTITION__";
+    enum { MAX_BYTES = 255 };
+    struct lb_buf *out = call->scratch;
+    size_t ends[2];
+
+    for (uint32_t i = 0; i < n; i++) {
+        size_t start = out->size;
+        if (args[i].tag == 'n') {
+            LB_TRY(lb_buf_append(out, fallback, sizeof fallback - 1, err));
+        } else {
+            struct lb_buf text = {0};
+            lb_status status = expr_append_text(call, &args[i], &text, err);
+            bool is_fallback =
+                text.size == sizeof fallback - 1 && memcmp(text.data, fallback, text.size) == 0;
+            for (size_t j = 0; j < text.size && status == LB_OK; j++) {
+                unsigned char c = (unsigned char)text.data[j];
+                /* A hidden name would not be read back. */
+                bool is_hiding = j == 0 && ((i == 0 && (c == '.' || c == '_')) || is_fallback);
+                if (c < 0x20 || c == 0x7f || strchr("\"#%'*/:=?\\{}[]^", c) != NULL || is_hiding)
+                    status = lb_buf_printf(out, err, "%%%02X", c);
+                else
+                    status = lb_buf_append_byte(out, (char)c, err);
+            }
+            lb_buf_fini(&text);
+            LB_TRY(status);
+        }
+        if (i == 0)
+            LB_TRY(lb_buf_append_byte(out, '=', err));
+        ends[i] = out->size - start;
+    }
+    if (ends[0] + ends[1] > MAX_BYTES)
+        return lb_error_set(err, LB_ERR_USER,
+                            "a folder's name would have %zu bytes (%d are possible)",
+                            ends[0] + ends[1], MAX_BYTES);
+    expr_return_scratch(call);
+    return LB_OK;
+}
+
 /* ---- printf ---- */
 
 enum { MAX_WIDTH = 999, MAX_SPEC_BYTES = 32 };
@@ -375,6 +418,7 @@ const struct expr_class expr_text_classes[] = {
     TEXT("split", 2, 2, 0, call_split),
     TEXT("initcap", 1, 1, 0, call_initcap),
     TEXT("translate", 3, 3, 0, call_translate),
+    {"folder_name", "partition_by", EXPR_SCALAR, 2, 2, true, 0, call_folder_name},
     {"printf", "printf", EXPR_SCALAR, 1, 255, true, 0, call_printf},
     {NULL, NULL, EXPR_SCALAR, 0, 0, false, 0, NULL},
 };

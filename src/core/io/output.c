@@ -35,7 +35,10 @@ enum { COPY_BYTES = 100, WRITE_BACK_BYTES = 1000 };
 #else
 enum { COPY_BYTES = 1 << 20, WRITE_BACK_BYTES = 8 << 20 };
 #endif
-enum { WRITE_LIMIT = 1 << 30 };
+enum {
+    WRITE_LIMIT = 1 << 30,
+    MAX_SYNCED_PARTS = 64 /* in folders: more are synced with their file system */
+};
 
 enum kind { KIND_STREAM, KIND_FILE, KIND_DIRECTORY };
 
@@ -414,18 +417,69 @@ static lb_status close_fd(struct lb_output *output, struct lb_error *err)
     return LB_OK;
 }
 
+/* Thousands of small files are synced together; for a few that would mean to wait for what others write. */
+static bool is_synced_whole(const struct lb_output *output)
+{
+    return lb_tree_has_folders(&output->tree) && output->tree.n_parts > MAX_SYNCED_PARTS;
+}
+
 static lb_status end_part(struct lb_output *output, struct lb_error *err)
 {
     if (output->fd < 0)
         return LB_OK;
-    LB_TRY(sync_fd(output, output->fd, err));
+    if (!is_synced_whole(output))
+        LB_TRY(sync_fd(output, output->fd, err));
     return close_fd(output, err);
+}
+
+static lb_status sync_folders(const struct lb_output *output, struct lb_error *err)
+{
+    const struct lb_tree *tree = &output->tree;
+    lb_status status = LB_OK;
+    for (uint32_t i = 0; i < tree->n_parts && status == LB_OK; i++) {
+        size_t size = strlen(tree->path) + strlen(tree->parts[i].folder) + 2;
+        char *path = lb_alloc(size);
+        if (path == NULL)
+            return name_memory_error(err);
+        snprintf(path, size, "%s/%s", tree->path, tree->parts[i].folder);
+        status = sync_directory(output, path, err);
+        /* Those above it hold no files, but names. */
+        for (char *slash = strrchr(path, '/'); status == LB_OK && slash > path + strlen(tree->path);
+             slash = strrchr(path, '/')) {
+            *slash = '\0';
+            status = sync_directory(output, path, err);
+        }
+        lb_free(path, size);
+    }
+    return status;
+}
+
+/* Files and folders of a tree. */
+static lb_status sync_tree(const struct lb_output *output, struct lb_error *err)
+{
+    if (!is_synced_whole(output))
+        return sync_folders(output, err);
+    int fault = LB_FAULT("output.sync");
+    int fd = lb_sys.open(output->temp.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return write_error(output, errno, err);
+    lb_status status = LB_OK;
+    if (fault != 0 || syncfs(fd) != 0)
+        status = write_error(output, fault != 0 ? fault : errno, err);
+    lb_sys.close(fd);
+    return status;
 }
 
 lb_status lb_output_part(struct lb_output *output, uint32_t n, struct lb_error *err)
 {
+    return lb_output_part_in(output, "", n, err);
+}
+
+lb_status lb_output_part_in(struct lb_output *output, const char *folder, uint32_t n,
+                            struct lb_error *err)
+{
     if (output->kind != KIND_DIRECTORY) {
-        if (n != 0)
+        if (n != 0 || *folder != '\0')
             return lb_error_set(err, LB_ERR_INTERNAL, "%s has just one part", output->name);
         return LB_OK;
     }
@@ -433,7 +487,7 @@ lb_status lb_output_part(struct lb_output *output, uint32_t n, struct lb_error *
     atomic_store(&output->end_bytes, 0);
     atomic_store(&output->n_dirty_bytes, 0);
     output->owns_fd = true;
-    return lb_tree_open_part(&output->tree, n, &output->fd, err);
+    return lb_tree_open_part(&output->tree, folder, n, &output->fd, err);
 }
 
 /* Standard output: nothing to publish, but a full or vanished disk may be told only at close. */
@@ -516,6 +570,8 @@ lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
     } else {
         LB_TRY(end_part(output, err));
         LB_TRY(lb_tree_finish(&output->tree, err));
+        if (lb_tree_has_folders(&output->tree))
+            LB_TRY(sync_tree(output, err));
         LB_TRY(sync_directory(output, output->temp.path, err));
         LB_TRY(publish_directory(output, err));
     }

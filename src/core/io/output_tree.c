@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/sys.h"
@@ -26,9 +27,13 @@ static bool parse_part(const char *name, uint32_t *number)
     return true;
 }
 
+/* A directory that is not there has no parts. */
 static lb_status find_first_part(struct lb_tree *tree, const char *old, struct lb_error *err)
 {
     DIR *directory = opendir(old);
+    tree->first_part = 0;
+    if (directory == NULL && errno == ENOENT)
+        return LB_OK;
     if (directory == NULL)
         return lb_error_system(err, errno, "cannot read directory '%s'", old);
     struct dirent *entry;
@@ -49,7 +54,9 @@ lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
                        const char *extension, struct lb_error *err)
 {
     *tree = (struct lb_tree){.path = lb_strdup(path), .extension = lb_strdup(extension)};
-    if (tree->path == NULL || tree->extension == NULL)
+    if (old != NULL)
+        tree->old = lb_strdup(old);
+    if (tree->path == NULL || tree->extension == NULL || (old != NULL && tree->old == NULL))
         return lb_error_memory(err, "an output directory", strlen(path) + strlen(extension));
     return old != NULL ? find_first_part(tree, old, err) : LB_OK;
 }
@@ -58,6 +65,9 @@ void lb_tree_fini(struct lb_tree *tree)
 {
     lb_strfree(tree->path);
     lb_strfree(tree->extension);
+    lb_strfree(tree->old);
+    for (uint32_t i = 0; i < tree->n_parts; i++)
+        lb_strfree(tree->parts[i].folder);
     lb_free(tree->parts, tree->capacity * sizeof *tree->parts);
     *tree = (struct lb_tree){0};
 }
@@ -72,13 +82,15 @@ static char *join(const char *directory, const char *name)
     return path;
 }
 
-static char *part_path(const struct lb_tree *tree, const char *directory, uint32_t number)
+static char *part_path(const struct lb_tree *tree, const char *directory, const char *folder,
+                       uint32_t number)
 {
-    size_t size = strlen(tree->extension) + 24;
+    size_t size = strlen(folder) + strlen(tree->extension) + 24;
     char *name = lb_alloc(size);
     if (name == NULL)
         return NULL;
-    snprintf(name, size, "part-%05u%s", number, tree->extension);
+    snprintf(name, size, "%s%spart-%05u%s", folder, *folder != '\0' ? "/" : "", number,
+             tree->extension);
     char *path = join(directory, name);
     lb_free(name, size);
     return path;
@@ -92,23 +104,71 @@ static lb_status create(const char *path, int *fd, struct lb_error *err)
     return *fd >= 0 ? LB_OK : lb_error_system(err, errno, "cannot create '%s'", path);
 }
 
-lb_status lb_tree_open_part(struct lb_tree *tree, uint32_t n, int *fd, struct lb_error *err)
+/* Makes a folder below root and those above it. 0 or an errno value. */
+static int make_folder(const char *root, const char *folder)
 {
+    char *path = join(root, folder);
+    int failure = path == NULL ? ENOMEM : 0;
+    for (char *at = path + strlen(root) + 1; failure == 0 && *folder != '\0';) {
+        char *slash = strchr(at, '/');
+        if (slash != NULL)
+            *slash = '\0';
+        if (lb_sys.mkdir(path, 0777) != 0 && errno != EEXIST)
+            failure = errno;
+        if (slash == NULL)
+            break;
+        *slash = '/';
+        at = slash + 1;
+    }
+    lb_strfree(path);
+    return failure;
+}
+
+/* The folder's first part: it is made, and its parts are numbered on. */
+static lb_status begin_folder(struct lb_tree *tree, const char *folder, struct lb_error *err)
+{
+    int failure = make_folder(tree->path, folder);
+    if (failure != 0)
+        return lb_error_system(err, failure, "cannot create the folder '%s'", folder);
+    if (tree->old == NULL)
+        return LB_OK;
+    char *old = join(tree->old, folder);
+    lb_status status = old != NULL ? find_first_part(tree, old, err)
+                                   : lb_error_memory(err, "the name of a folder", PATH_MAX);
+    lb_strfree(old);
+    return status;
+}
+
+bool lb_tree_has_folders(const struct lb_tree *tree)
+{
+    return tree->n_parts > 0 && *tree->parts[0].folder != '\0';
+}
+
+lb_status lb_tree_open_part(struct lb_tree *tree, const char *folder, uint32_t n, int *fd,
+                            struct lb_error *err)
+{
+    if (n == 0 && *folder != '\0')
+        LB_TRY(begin_folder(tree, folder, err));
     uint32_t number = tree->first_part + n;
     if (tree->n_parts == tree->capacity) {
         uint32_t capacity = tree->capacity > 0 ? 2 * tree->capacity : 16;
-        uint32_t *parts =
+        struct lb_tree_part *parts =
             lb_realloc(tree->parts, tree->capacity * sizeof *parts, capacity * sizeof *parts);
         if (parts == NULL)
             return lb_error_memory(err, "the list of output parts", capacity * sizeof *parts);
         tree->parts = parts;
         tree->capacity = capacity;
     }
-    char *path = part_path(tree, tree->path, number);
+    struct lb_tree_part part = {.folder = lb_strdup(folder), .number = number};
+    if (part.folder == NULL)
+        return lb_error_memory(err, "the name of a folder", strlen(folder));
+    char *path = part_path(tree, tree->path, folder, number);
     lb_status status = create(path, fd, err);
     lb_strfree(path);
     if (status == LB_OK)
-        tree->parts[tree->n_parts++] = number;
+        tree->parts[tree->n_parts++] = part;
+    else
+        lb_strfree(part.folder);
     return status;
 }
 
@@ -159,11 +219,13 @@ int lb_tree_exchange(const char *a, const char *b)
     return failure;
 }
 
-static int move_part(struct lb_tree *tree, const char *target, uint32_t number)
+static int move_part(struct lb_tree *tree, const char *target, const struct lb_tree_part *part)
 {
-    char *from = part_path(tree, tree->path, number);
-    char *to = part_path(tree, target, number);
-    int failure = from != NULL && to != NULL ? lb_tree_rename_new(from, to) : ENOMEM;
+    char *from = part_path(tree, tree->path, part->folder, part->number);
+    char *to = part_path(tree, target, part->folder, part->number);
+    int failure = from != NULL && to != NULL ? make_folder(target, part->folder) : ENOMEM;
+    if (failure == 0)
+        failure = lb_tree_rename_new(from, to);
     lb_strfree(from);
     lb_strfree(to);
     return failure;
@@ -174,7 +236,7 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target)
     uint32_t n_moved = 0;
     int failure = 0;
     while (n_moved < tree->n_parts && failure == 0) {
-        failure = move_part(tree, target, tree->parts[n_moved]);
+        failure = move_part(tree, target, &tree->parts[n_moved]);
         n_moved += failure == 0;
     }
     if (failure == 0) {
@@ -188,7 +250,7 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target)
         lb_strfree(to);
     }
     for (uint32_t i = 0; failure != 0 && i < n_moved; i++) {
-        char *moved = part_path(tree, target, tree->parts[i]);
+        char *moved = part_path(tree, target, tree->parts[i].folder, tree->parts[i].number);
         if (moved != NULL)
             lb_sys.unlink(moved);
         lb_strfree(moved);
@@ -204,8 +266,34 @@ static bool is_ours(const char *entry)
            strstr(entry, ".luabatch-") != NULL;
 }
 
+enum { MAX_FOLDERS = 250 }; /* nested */
+
 /* Replacing a directory removes all that is in it: refused when something there is no output's. */
-static lb_status check_only_parts(const char *path, const char *name, struct lb_error *err)
+static lb_status check_only_parts(const char *path, const char *name, int depth,
+                                  struct lb_error *err);
+
+/* A folder of a partition, "year=2024", holds only parts, too. */
+static lb_status check_folder(const char *path, const char *entry, const char *name, int depth,
+                              struct lb_error *err)
+{
+    char *inner = join(path, entry);
+    struct stat info;
+    lb_status status = LB_OK;
+    if (inner == NULL)
+        return lb_error_memory(err, "the name of a folder", PATH_MAX);
+    if (depth < MAX_FOLDERS && strchr(entry, '=') != NULL && lstat(inner, &info) == 0 &&
+        S_ISDIR(info.st_mode))
+        status = check_only_parts(inner, name, depth + 1, err);
+    else
+        status = lb_error_set(err, LB_ERR_USAGE,
+                              "%s holds '%s', which is no part of an output: it is not replaced",
+                              name, entry);
+    lb_strfree(inner);
+    return status;
+}
+
+static lb_status check_only_parts(const char *path, const char *name, int depth,
+                                  struct lb_error *err)
 {
     DIR *directory = opendir(path);
     if (directory == NULL)
@@ -214,10 +302,7 @@ static lb_status check_only_parts(const char *path, const char *name, struct lb_
     const struct dirent *entry;
     while (status == LB_OK && (entry = readdir(directory)) != NULL)
         if (!is_ours(entry->d_name))
-            status =
-                lb_error_set(err, LB_ERR_USAGE,
-                             "%s holds '%s', which is no part of an output: it is not replaced",
-                             name, entry->d_name);
+            status = check_folder(path, entry->d_name, name, depth, err);
     closedir(directory);
     return status;
 }
@@ -232,5 +317,5 @@ lb_status lb_tree_check_replaceable(const char *path, const char *name, struct l
         (current[size] == '/' || current[size] == '\0'))
         return lb_error_set(err, LB_ERR_USAGE, "%s holds the current directory and is not replaced",
                             name);
-    return check_only_parts(path, name, err);
+    return check_only_parts(path, name, 0, err);
 }

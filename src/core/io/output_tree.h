@@ -3,15 +3,23 @@
 #ifndef LB_IO_OUTPUT_TREE_H
 #define LB_IO_OUTPUT_TREE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/base/error.h"
 
+struct lb_tree_part {
+    char *folder; /* inside the directory: "year=2024/month=1"; "" for the directory itself */
+    uint32_t number;
+};
+
 struct lb_tree {
-    char *path;          /* the directory that is being built */
-    char *extension;     /* of part names */
-    uint32_t first_part; /* number of part 0: beyond those of the directory appended to */
-    uint32_t *parts;     /* numbers made so far, first_part included */
+    char *path;      /* the directory that is being built */
+    char *extension; /* of part names */
+    char *old;       /* the directory appended to, or NULL */
+    uint32_t
+        first_part; /* number of part 0 in its folder: beyond those of the directory appended to */
+    struct lb_tree_part *parts; /* made so far; those of a folder one after the other */
     uint32_t n_parts;
     uint32_t capacity;
 };
@@ -21,9 +29,11 @@ struct lb_tree {
 lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
                        const char *extension, struct lb_error *err) LB_MUST_USE;
 void lb_tree_fini(struct lb_tree *tree);
-/* Makes and opens part n. */
-lb_status lb_tree_open_part(struct lb_tree *tree, uint32_t n, int *fd,
+/* Makes and opens part n of a folder, which is made, with those above it, when it is not there. */
+lb_status lb_tree_open_part(struct lb_tree *tree, const char *folder, uint32_t n, int *fd,
                             struct lb_error *err) LB_MUST_USE;
+/* Whether parts lie in folders. */
+bool lb_tree_has_folders(const struct lb_tree *tree);
 /* Writes _SUCCESS. */
 lb_status lb_tree_finish(struct lb_tree *tree, struct lb_error *err) LB_MUST_USE;
 

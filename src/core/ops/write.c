@@ -5,6 +5,8 @@
  *         writes parked morsels as their turn comes. A plain file is written at claimed offsets, outside any order of time.
  * STATES  turn = number of the first morsel that is not wholly written (or claimed). Only the holder of the turn's morsel, or
  *         whoever ends it, moves the turn.
+ * FOLDERS With `folders` column 0 says in which folder of the directory a record goes and is dropped; records come sorted by it, so
+ *         one file is open at a time. Marks say at which byte of a morsel the folder changes.
  * MEMORY  A worker that is ahead holds its morsel's bytes. When the budget has no room for parking them, it waits
  *         for its turn; the holder of the turn never waits, so the run goes on.
  * THREADS `lock` guards turn, parked and the output's claims; `turned` tells that the turn moved. */
@@ -28,6 +30,7 @@ struct parked {
     uint64_t morsel;
     bool goes_on; /* its partition does, with the next one */
     struct lb_buf bytes;
+    struct lb_buf marks;
     uint64_t n_rows;
     struct parked *next;
 };
@@ -35,6 +38,7 @@ struct parked {
 struct write_shared {
     struct lb_output *output;
     bool is_native;
+    bool folders;
     bool
         part_per_morsel; /* directories: a part for each morsel, else a new one beyond PART_BYTES */
     enum lb_format format;
@@ -47,6 +51,7 @@ struct write_shared {
     uint64_t turn;
     struct parked *parked; /* by morsel number, ascending */
     bool in_part;          /* directories: a part is open */
+    struct lb_buf folder;  /* folders: that of the last part, with a NUL */
     uint32_t n_parts;
     uint64_t part_bytes, part_rows;
     uint64_t n_rows;
@@ -55,7 +60,15 @@ struct write_shared {
 struct write_local {
     struct lb_buf raw;   /* formatted, to be compressed */
     struct lb_buf ready; /* to be written */
+    struct lb_buf marks; /* folders: struct mark, the folder, a NUL; then the next */
+    size_t last_mark;    /* where the last one begins */
     uint64_t n_rows;     /* formatted since the last handing over */
+};
+
+/* From this byte of `ready` on records are of another folder. */
+struct mark {
+    uint64_t at;
+    uint64_t size; /* of the folder, which follows, with its NUL */
 };
 
 static lb_status begin_part(struct write_shared *shared, struct lb_error *err);
@@ -133,6 +146,7 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     pthread_cond_init(&shared->turned, NULL);
     char *path = NULL, *format = NULL, *extension = NULL;
     LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->part_per_morsel, err));
+    LB_TRY(lb_param_bool(self, "folders", false, &shared->folders, err));
     lb_status status = lb_param_string(self, "format", &format, err);
     if (status == LB_OK)
         status = lb_param_string(self, "extension", &extension, err);
@@ -169,7 +183,7 @@ static lb_status write_begin(struct lb_op_local *local, struct lb_error *err)
 {
     (void)err;
     struct write_local *state = local->state;
-    state->raw.size = state->ready.size = 0;
+    state->raw.size = state->ready.size = state->marks.size = state->last_mark = 0;
     state->n_rows = 0;
     return LB_OK;
 }
@@ -232,23 +246,48 @@ static lb_status begin_part(struct write_shared *shared, struct lb_error *err)
 {
     if (shared->in_part)
         return LB_OK;
-    LB_TRY(lb_output_part(shared->output, shared->n_parts++, err));
+    const char *folder = shared->folder.size > 0 ? shared->folder.data : "";
+    LB_TRY(lb_output_part_in(shared->output, folder, shared->n_parts++, err));
     shared->in_part = true;
     if (shared->header.size > 0)
         return put_header(shared, err);
     return shared->is_native ? put_native(shared, false, err) : LB_OK;
 }
 
-/* Writes bytes of the turn's morsel. */
-static lb_status put_ready(struct write_shared *shared, const struct lb_buf *bytes, uint64_t n_rows,
-                           struct lb_error *err)
+static lb_status enter_folder(struct write_shared *shared, const char *folder, size_t size,
+                              struct lb_error *err)
 {
+    if (shared->folder.size == size && memcmp(shared->folder.data, folder, size) == 0)
+        return LB_OK;
+    LB_TRY(end_part(shared, err));
+    shared->n_parts = 0;
+    shared->folder.size = 0;
+    return lb_buf_append(&shared->folder, folder, size, err);
+}
+
+/* Writes bytes of the turn's morsel. */
+static lb_status put_ready(struct write_shared *shared, const struct lb_buf *bytes,
+                           const struct lb_buf *marks, uint64_t n_rows, struct lb_error *err)
+{
+    const char *cursor = marks->data;
+    size_t from = 0;
+    struct mark mark;
     if (bytes->size == 0)
         return LB_OK;
-    LB_TRY(begin_part(shared, err));
     shared->part_rows += n_rows;
     shared->n_rows += n_rows;
-    return put(shared, bytes->data, bytes->size, err);
+    for (; marks->size > 0 && cursor < marks->data + marks->size; cursor += mark.size) {
+        memcpy(&mark, cursor, sizeof mark);
+        cursor += sizeof mark;
+        if (mark.at > from) {
+            LB_TRY(begin_part(shared, err));
+            LB_TRY(put(shared, bytes->data + from, mark.at - from, err));
+        }
+        from = mark.at;
+        LB_TRY(enter_folder(shared, cursor, mark.size, err));
+    }
+    LB_TRY(begin_part(shared, err));
+    return put(shared, bytes->data + from, bytes->size - from, err);
 }
 
 static lb_status end_morsel_in_turn(struct write_shared *shared, bool goes_on, struct lb_error *err)
@@ -309,8 +348,9 @@ static lb_status park(struct lb_op_local *local, bool *is_parked, struct lb_erro
     *parked = (struct parked){.morsel = local->worker->morsel,
                               .goes_on = local->worker->goes_on,
                               .bytes = state->ready,
+                              .marks = state->marks,
                               .n_rows = state->n_rows};
-    state->ready = (struct lb_buf){0};
+    state->ready = state->marks = (struct lb_buf){0};
     struct parked **place = &shared->parked;
     while (*place != NULL && (*place)->morsel < parked->morsel)
         place = &(*place)->next;
@@ -324,6 +364,7 @@ static void parked_free(struct lb_budget *budget, struct parked *parked)
 {
     lb_budget_release(budget, parked->bytes.capacity);
     lb_buf_fini(&parked->bytes);
+    lb_buf_fini(&parked->marks);
     lb_free(parked, sizeof *parked);
 }
 
@@ -345,7 +386,7 @@ static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
     struct write_local *state = local->state;
     struct lb_budget *budget = local->worker->run->budget;
     pthread_mutex_unlock(&shared->lock);
-    lb_status status = put_ready(shared, &state->ready, state->n_rows, err);
+    lb_status status = put_ready(shared, &state->ready, &state->marks, state->n_rows, err);
     bool goes_on = local->worker->goes_on;
     for (;;) {
         if (status == LB_OK)
@@ -358,7 +399,7 @@ static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
         if (parked == NULL)
             return LB_OK;
         pthread_mutex_unlock(&shared->lock);
-        status = put_ready(shared, &parked->bytes, parked->n_rows, err);
+        status = put_ready(shared, &parked->bytes, &parked->marks, parked->n_rows, err);
         goes_on = parked->goes_on;
         parked_free(budget, parked);
     }
@@ -448,14 +489,14 @@ static lb_status write_early(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(
             lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size, err));
     } else {
-        LB_TRY(put_ready(shared, &state->ready, state->n_rows, err));
+        LB_TRY(put_ready(shared, &state->ready, &state->marks, state->n_rows, err));
     }
-    state->ready.size = 0;
+    state->ready.size = state->marks.size = state->last_mark = 0;
     state->n_rows = 0;
     return LB_OK;
 }
 
-static lb_status write_push(struct lb_op_local *local, const struct lb_batch *batch,
+static lb_status write_rows(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
     struct write_shared *shared = local->op->shared;
@@ -472,6 +513,59 @@ static lb_status write_push(struct lb_op_local *local, const struct lb_batch *ba
     if (state->raw.size >= CHUNK_BYTES)
         LB_TRY(make_ready(shared, state, err));
     return state->ready.size >= CHUNK_BYTES ? write_early(local, err) : LB_OK;
+}
+
+/* Unless the last mark says so already. */
+static lb_status put_mark(struct write_shared *shared, struct write_local *state,
+                          const struct lb_view *folder, struct lb_error *err)
+{
+    const char *last = state->marks.data + state->last_mark + sizeof(struct mark);
+    size_t left = state->marks.size - state->last_mark;
+    if (state->marks.size > 0 && left == sizeof(struct mark) + folder->size + 1 &&
+        memcmp(last, lb_view_data(folder), folder->size) == 0)
+        return LB_OK;
+    LB_TRY(make_ready(shared, state, err));
+    state->last_mark = state->marks.size;
+    struct mark mark = {.at = state->ready.size, .size = folder->size + 1};
+    LB_TRY(lb_buf_append(&state->marks, &mark, sizeof mark, err));
+    LB_TRY(lb_buf_append(&state->marks, lb_view_data(folder), folder->size, err));
+    return lb_buf_append_byte(&state->marks, '\0', err);
+}
+
+/* Rows of one folder after the other; a morsel, and what is left of it when its bytes went early, begins with a mark. */
+static lb_status write_folders(struct lb_op_local *local, const struct lb_batch *batch,
+                               struct lb_error *err)
+{
+    struct write_shared *shared = local->op->shared;
+    struct write_local *state = local->state;
+    const struct lb_column *folders = &batch->columns[0];
+    if (folders->type != LB_STRING || folders->valid != NULL)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: write: a folder is no string");
+    for (uint32_t i = 0; i < batch->n_selected;) {
+        const struct lb_view *folder = &folders->views[lb_batch_row(batch, i)];
+        uint32_t first = i;
+        uint32_t rows[LB_BATCH_ROWS];
+        struct lb_batch part = *batch;
+        while (i < batch->n_selected &&
+               lb_view_equal(folder, &folders->views[lb_batch_row(batch, i)])) {
+            rows[i - first] = lb_batch_row(batch, i);
+            i++;
+        }
+        part.columns = batch->columns + 1;
+        part.n_columns = batch->n_columns - 1;
+        part.select = rows;
+        part.n_selected = i - first;
+        LB_TRY(put_mark(shared, state, folder, err));
+        LB_TRY(write_rows(local, &part, err));
+    }
+    return LB_OK;
+}
+
+static lb_status write_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    const struct write_shared *shared = local->op->shared;
+    return shared->folders ? write_folders(local, batch, err) : write_rows(local, batch, err);
 }
 
 static lb_status write_end(struct lb_op_local *local, struct lb_error *err)
@@ -499,6 +593,7 @@ static void write_detach(struct lb_op_local *local)
     struct write_local *state = local->state;
     lb_buf_fini(&state->raw);
     lb_buf_fini(&state->ready);
+    lb_buf_fini(&state->marks);
     lb_free(state, sizeof *state);
 }
 
@@ -527,6 +622,7 @@ static void write_close(struct lb_op *self)
         lb_output_delete(shared->output);
     lb_buf_fini(&shared->header);
     lb_buf_fini(&shared->keys);
+    lb_buf_fini(&shared->folder);
     pthread_cond_destroy(&shared->turned);
     pthread_mutex_destroy(&shared->lock);
     lb_free(shared, sizeof *shared);
