@@ -9,12 +9,19 @@ local aggregates = {}
 
 local random, pick, quote = math.random, expressions.pick, expressions.quote
 
+-- Aggregates of the user's own: one whose parts may come in any order, and one that shows their order.
+local OWN_SUM = [[lb.aggregate { init = function() return { 0 } end, step = function(s, v) s[1] = s[1] + (v or 0) end,
+  merge = function(a, b) return { a[1] + b[1] } end, finish = function(s) return s[1] end, commutative = true }($1)]]
+local OWN_LIST = [[lb.aggregate { init = function() return {} end, step = function(list, v) list[#list + 1] = v end,
+  merge = function(a, b) return table.move(b, 1, #b, #a + 1, a) end,
+  finish = function(list) return table.concat(list, ",") end }($1)]]
+
 -- name in luabatch, kinds of arguments, kind of the result (or "same"), queries.
 local list = {
   { "count", {}, "integer", { sql = "count(*)" }, bound = 1e6 },
   { "count", { "whatever" }, "integer", { sql = "count($1)" }, bound = 1e6 },
   { "count_distinct", { "exact" }, "integer", { sql = "count(DISTINCT $1)" }, bound = 1e6 },
-  { "sum", { "integer" }, "integer", { sql = "sum($1)" } },
+  { "sum", { "integer" }, "integer", { sql = "sum($1)" }, is_sum = true },
   { "sum", { "float" }, "float", { sql = "sum($1)" }, fuzzy = true },
   { "avg", { "number" }, "float", { sql = "avg($1)" }, fuzzy = true },
   { "min", { "exact" }, "same", { sql = "min($1)" } },
@@ -49,6 +56,8 @@ local list = {
   { "last", { "whatever" }, "same", {
     inner = "max(case when $1 is not null then $u end) OVER (PARTITION BY $k)", sql = "max(case when $u = $i then $1 end)",
   } },
+  { "own", { "integer" }, "integer", { sql = "coalesce(sum($1), 0)" }, lua = OWN_SUM, is_sum = true },
+  { "own", { "unique" }, "string", { duckdb = "string_agg($1, ',' ORDER BY $1)" }, lua = OWN_LIST },
   { "min_by", { "whatever", "unique" }, "same", {
     inner = "min($u) OVER (PARTITION BY $k)", sql = "max(case when $u = $i then $1 end)",
   } },
@@ -64,7 +73,7 @@ local function argument(gen, plan, kind)
   if kind == "number" then kind = pick { "integer", "float" } end
   if kind == "unique" then
     if not plan.unique then return nil end
-    return { lb = plan.unique, sql = quote(plan.unique), kind = "integer", bound = 5000, is_column = true }
+    return { lb = plan.unique, sql = quote(plan.unique), kind = "integer", bound = 5000, is_name = true }
   end
   local choices = {}
   for _, column in ipairs(plan.columns) do
@@ -76,7 +85,7 @@ local function argument(gen, plan, kind)
     local column = pick(choices)
     return {
       lb = column.name, sql = quote(column.name), kind = column.kind, bound = column.bound, plain = column.plain, date = column.date,
-      fuzzy = column.fuzzy, nan = column.nan, is_column = true,
+      fuzzy = column.fuzzy, nan = column.nan, is_name = true,
     }
   end
   if kind == "whatever" or kind == "exact" then kind = pick { "integer", "float", "string", "boolean" } end
@@ -97,6 +106,7 @@ local function make(gen, plan, name, number, partition)
     local one = argument(gen, plan, wanted)
     if not one then return nil end
     arguments[i], lua[i] = one, ("%q"):format(one.lb)
+    if one.is_name and random(4) == 1 then lua[i] = ("function(row) return row[%q] end"):format(one.lb) end
   end
   local first = arguments[1]
   if first and first.nan and queries.nan then sql = queries.nan end
@@ -106,7 +116,7 @@ local function make(gen, plan, name, number, partition)
     column = {
       name = name, kind = first.kind, bound = first.bound, plain = first.plain, date = first.date, fuzzy = first.fuzzy, nan = first.nan,
     }
-  elseif fn == "sum" and kind == "integer" then
+  elseif entry.is_sum then
     column.bound = first.bound * math.max(1, plan.rows)
     if column.bound > 2 ^ 50 then return nil end
   elseif kind == "float" and (first.bound or 0) > 1e5 then
@@ -121,10 +131,31 @@ local function make(gen, plan, name, number, partition)
       return arguments[tonumber(what)].sql
     end))
   end
+  local call = entry.lua and entry.lua:gsub("%$1", function() return lua[1] end)
   return {
-    column, ("lb.%s(%s)"):format(fn, table.concat(lua, ", ")), text(sql), needs_windows and text(queries.inner),
+    column, call or ("lb.%s(%s)"):format(fn, table.concat(lua, ", ")), text(sql), needs_windows and text(queries.inner),
     needs_windows and text(queries.outer),
   }
+end
+
+-- Lists, taken apart again: the values of each group, or the different ones.
+local function lists(gen, plan, extend, keys, names, selected)
+  local choices = {}
+  for _, column in ipairs(plan.columns) do
+    if not column.fuzzy and column.name ~= "m" then choices[#choices + 1] = column end
+  end
+  if #choices == 0 then return nil end
+  local column, is_set = pick(choices), random(2) == 1
+  local columns, taken = { table.unpack(keys) }, false
+  for _, key in ipairs(keys) do taken = taken or key.name == "m" end
+  if taken then return nil end
+  columns[#columns + 1] = {
+    name = "m", kind = column.kind, bound = column.bound, plain = column.plain, date = column.date, nan = column.nan,
+  }
+  local by = #keys > 0 and (":group_by(%s)"):format(names) or ""
+  return extend(gen, plan, ("%s:agg { m = lb.%s(%q) }:explode \"m\""):format(by, is_set and "collect_set" or "collect_list", column.name),
+    ("SELECT %s%s%s AS m FROM %s WHERE %s IS NOT NULL"):format(is_set and "DISTINCT " or "", selected, quote(column.name), plan.last,
+      quote(column.name)), columns, { unique = false })
 end
 
 local function aliased(items, prefix)
@@ -155,6 +186,7 @@ function aggregates.group(gen, plan, extend)
   end
   local rows = #keys > 0 and plan.rows or 1
   local selected = #keys > 0 and partition .. ", " or ""
+  if random(8) == 1 then return lists(gen, plan, extend, columns, table.concat(names, ", "), selected) end
   local taken = {}
   for _, column in ipairs(keys) do taken[column.name] = true end
   if #keys > 0 and not taken.count and random(6) == 1 then
@@ -169,7 +201,7 @@ function aggregates.group(gen, plan, extend)
       columns[#columns + 1] = one[1]
       fields[#fields + 1] = ("[%q] = %s"):format(name, one[2])
       sql[#sql + 1] = one[3] .. " AS " .. quote(name)
-      inner[i], outer[i] = one[4], one[5]
+      inner[i], outer[i] = one[4] or nil, one[5] or nil
     end
   end
   if #fields == 0 then return nil end

@@ -71,7 +71,7 @@ local function constant(n) return function() return n end end
 -- Operators: kind of the result, kinds of the arguments, luabatch's text, the peers' texts (one for both, or by name; a
 -- peer that is not named has no such thing), the bound of the result from those of the arguments. Kinds of arguments:
 -- "number" is an integer or a float, "plain" a string that is plain, "any" anything but mixed; "same" is of the kind
--- of the argument before, "lit" and "words" a constant of it, "nonzero" a constant that is not 0.
+-- of the argument before, "lit" and "words" a constant of it, "nonzero" a constant that is not 0, "regexp" and "pattern" what they say.
 local operators = {
   integer = {
     { { "integer", "integer" }, "$1 + $2", "$1 + $2", add },
@@ -89,6 +89,28 @@ local operators = {
     { { "date" }, "year($1)", "(+cast(substr($1, 1, 4) as integer))", constant(9999) },
     { { "date" }, "month($1)", "(+cast(substr($1, 6, 2) as integer))", constant(12) },
     { { "date" }, "day($1)", "(+cast(substr($1, 9, 2) as integer))", constant(31) },
+    { { "date" }, "quarter($1)",
+      { sqlite = "((cast(substr($1, 6, 2) as integer) + 2) / 3)", duckdb = "quarter($1::DATE)" }, constant(4) },
+    { { "date" }, "dayofweek($1)", { sqlite = "(+cast(strftime('%w', $1) as integer))", duckdb = "dayofweek($1::DATE)" }, constant(7) },
+    { { "date" }, "isodow($1)", { duckdb = "isodow($1::DATE)" }, constant(7) },
+    { { "date" }, "week($1)", { duckdb = "week($1::DATE)" }, constant(53) },
+    { { "date" }, "isoyear($1)", { duckdb = "isoyear($1::DATE)" }, constant(9999) },
+    { { "date" }, "dayofyear($1)", { sqlite = "(+cast(strftime('%j', $1) as integer))", duckdb = "dayofyear($1::DATE)" }, constant(366) },
+    { { "date" }, "extract(month from $1)", "(+cast(substr($1, 6, 2) as integer))", constant(12) },
+    { { "date", "date" }, "date_diff('day', $1, $2)",
+      { sqlite = "(+cast(julianday($2) - julianday($1) as integer))", duckdb = "date_diff('day', $1::DATE, $2::DATE)" }, constant(1e6) },
+    { { "date", "date" }, "date_diff('month', $1, $2)", { duckdb = "date_diff('month', $1::DATE, $2::DATE)" }, constant(1e5) },
+    { { "date" }, "epoch($1)", { sqlite = "(+cast(strftime('%s', $1) as integer))", duckdb = "epoch($1::DATE)::BIGINT" }, constant(1e10) },
+    { { "string" }, "char_length($1)", "length($1)", constant(1000) },
+    { { "plain" }, "ascii($1)", { duckdb = "ascii($1)" }, constant(255) },
+    { { "integer", "integer" }, "bit_and($1, $2)", { sqlite = "($1 & $2)", duckdb = "($1 & $2)" } },
+    { { "integer", "integer" }, "bit_or($1, $2)", { sqlite = "($1 | $2)", duckdb = "($1 | $2)" } },
+    { { "integer", "integer" }, "bit_xor($1, $2)", { duckdb = "xor($1, $2)" } },
+    { { "integer" }, "bit_count($1)", { duckdb = "bit_count($1)" }, constant(64) },
+    { { "integer", "integer" }, "gcd($1, $2)", { duckdb = "gcd($1, $2)" }, most },
+    { { "integer" }, "sign($1)", { sqlite = "sign($1)", duckdb = "sign($1)" }, constant(1) },
+    { { "boolean", "integer", "same" }, "if($1, $2, $3)", { sqlite = "iif($1, $2, $3)", duckdb = "if($1, $2, $3)" },
+      function(_, a, b) return most(a, b) end },
     { { "integer", "same" }, "least($1, $2)", LEAST, most },
     { { "integer", "same" }, "greatest($1, $2)", GREATEST, most },
     { { "integer", "same" }, "coalesce($1, $2)", "coalesce($1, $2)", most },
@@ -110,6 +132,7 @@ local operators = {
     { { "float" }, "floor($1)", "floor($1)", function(a) return a + 1 end },
     { { "float" }, "ceil($1)", "ceil($1)", function(a) return a + 1 end },
     { { "float" }, "round($1)", "round($1)", function(a) return a + 1 end },
+    { { "float" }, "trunc($1)", "trunc($1)", first },
     { { "number" }, "sqrt(abs($1))", "sqrt(abs($1))", function(a) return a + 1 end },
     { { "integer" }, "cast($1 as float)", { sqlite = "(+cast($1 as real))", duckdb = "cast($1 as DOUBLE)" }, first },
     { { "float", "same" }, "least($1, $2)", LEAST, most },
@@ -129,6 +152,28 @@ local operators = {
     { { "plain" }, "rtrim($1)", "rtrim($1)" },
     { { "plain", "small", "small" }, "substr($1, $2, $3)", "substr($1, $2, $3)" },
     { { "string", "words", "lit" }, "replace($1, $2, $3)", "replace($1, $2, $3)" },
+    { { "plain", "small" }, "left($1, $2)", { sqlite = "substr($1, 1, $2)", duckdb = "left($1, $2)" } },
+    { { "plain", "small" }, "right($1, $2)", { duckdb = "right($1, $2)" } },
+    { { "string", "small" }, "repeat($1, $2)", { duckdb = "repeat($1, $2)" } },
+    { { "plain", "words", "lit" }, "translate($1, $2, $3)", { duckdb = "translate($1, $2, $3)" } },
+    { { "words", "string", "string" }, "concat_ws($1, $2, $3)", { duckdb = "concat_ws($1, $2, $3)" } },
+    { { "string", "words", "small" }, "split_part($1, $2, $3)", { duckdb = "split_part($1, $2, $3)" } },
+    -- Digits are small letters here, as those of md5; sqlite gives '' for NULL.
+    { { "string" }, "hex($1)", { sqlite = "case when $1 is not null then lower(hex($1)) end", duckdb = "lower(hex($1))" } },
+    { { "string" }, "md5($1)", { duckdb = "md5($1)" } },
+    { { "string" }, "sha256($1)", { duckdb = "sha256($1)" } },
+    { { "string" }, "base64($1)", { duckdb = "base64(encode($1))" } },
+    { { "plain", "regexp", "words" }, "regexp_replace($1, $2, $3)", { duckdb = "regexp_replace($1, $2, $3)" } },
+    { { "plain", "regexp", "words" }, "regexp_replace($1, $2, $3, 'g')", { duckdb = "regexp_replace($1, $2, $3, 'g')" } },
+    { { "plain", "regexp" }, "regexp_extract($1, $2)", { duckdb = "regexp_extract($1, $2)" } },
+    { { "date" }, "strftime($1, '%d/%m/%Y %j')",
+      { sqlite = "strftime('%d/%m/%Y %j', $1)", duckdb = "strftime($1::DATE, '%d/%m/%Y %j')" } },
+    { { "date", "small" }, "date_add($1, $2)",
+      { sqlite = "date($1, $2 || ' days')", duckdb = "strftime($1::DATE + $2::INTEGER, '%Y-%m-%d')" } },
+    { { "date" }, "last_day($1)",
+      { sqlite = "date($1, 'start of month', '+1 month', '-1 day')", duckdb = "strftime(last_day($1::DATE), '%Y-%m-%d')" } },
+    { { "date" }, "date_trunc('year', $1)", "(substr($1, 1, 4) || '-01-01')" },
+    { { "date" }, "monthname($1)", { duckdb = "monthname($1::DATE)" } },
     { { "plain" }, "reverse($1)", { duckdb = "reverse($1)" } },
     { { "plain", "small", "words" }, "lpad($1, $2, $3)", { duckdb = "lpad($1, $2::INTEGER, $3)" } },
     { { "plain", "small", "words" }, "rpad($1, $2, $3)", { duckdb = "rpad($1, $2::INTEGER, $3)" } },
@@ -173,9 +218,18 @@ local operators = {
     { { "string", "words" }, "starts_with($1, $2)", { sqlite = "(substr($1, 1, length($2)) = $2)", duckdb = "starts_with($1, $2)" } },
     { { "string", "words" }, "ends_with($1, $2)", { sqlite = "(substr($1, -length($2)) = $2)", duckdb = "ends_with($1, $2)" } },
     { { "string", "words" }, "contains($1, $2)", { sqlite = "(instr($1, $2) > 0)", duckdb = "contains($1, $2)" } },
+    { { "plain", "regexp" }, "regexp_matches($1, $2)", { duckdb = "regexp_matches($1, $2)" } },
+    { { "plain", "regexp" }, "regexp_full_match($1, $2)", { duckdb = "regexp_full_match($1, $2)" } },
+    { { "plain", "regexp" }, "$1 rlike $2", { duckdb = "regexp_matches($1, $2)" } },
     { { "boolean", "boolean", "same" }, "case when $1 then $2 else $3 end", "case when $1 then $2 else $3 end" },
     { { "boolean", "same" }, "coalesce($1, $2)", "coalesce($1, $2)" },
   },
+}
+
+-- Functions of the mathematical library: their last digit is not the same everywhere, so they stand outermost.
+local fuzzy = {
+  "exp($1 / 10)", "ln(abs($1) + 1)", "log2(abs($1) + 1)", "log10(abs($1) + 1)", "sin($1)", "cos($1)", "atan($1)", "atan2($1, 2.5)",
+  "tanh($1)", "degrees($1)", "radians($1)", "power(abs($1), 0.5)", "power($1, 2)",
 }
 
 -- Whether a column may stand for an argument of this kind.
@@ -202,11 +256,15 @@ end
 
 local make
 
+local function constant_text(text)
+  text = expressions.string_literal(text)
+  return { lb = text, sql = text, kind = "string" }
+end
+
 local function pattern(letters)
   local text = ""
   for _ = 1, random(1, 3) do text = text .. pick(letters) end
-  text = expressions.string_literal(text)
-  return { lb = text, sql = text, kind = "string" }
+  return constant_text(text)
 end
 
 -- Comparisons need no bound, arithmetic does.
@@ -230,6 +288,7 @@ local function argument(scope, kind, depth, before, bounded)
     repeat text = expressions.literal(scope.dialect, "string") until text.constant ~= ""
     return text
   end
+  if kind == "regexp" then return constant_text(pick { "a", "[ab]+", "^a", "b$", "(a)(b)?", "[^a]", "a|b", "\\d", "a{2}" }) end
   if kind == "pattern" then return pattern { "%", "a", "b", "%a%" } end
   if kind == "pattern_" then return pattern { "%", "_", "a", "B" } end
   if kind == "whatever" then
@@ -289,6 +348,15 @@ function make(scope, kind, depth, bounded)
 end
 
 expressions.make = make
+
+--- A float of which the last digits are uncertain.
+function expressions.fuzzy(scope)
+  local argument_of, template = make(scope, "float", 1, true), pick(fuzzy)
+  -- exp of more than a hundred has few digits in common.
+  if argument_of.bound > 1000 then return expressions.literal(scope.dialect, "float") end
+  local function text(side) return (template:gsub("%$1", function() return argument_of[side] end)) end
+  return { lb = text "lb", sql = text "sql", kind = "float", fuzzy = true }
+end
 
 --- A condition for `where`.
 function expressions.condition(scope) return make(scope, "boolean", random(1, 3), false) end

@@ -96,8 +96,13 @@ local function computation(gen, plan, name)
       ("function(row) local v = row[%q] return v and v * 3 - 1 end"):format(source.name), quote(source.name) .. " * 3 - 1",
     }
   end
-  local made = expressions.make(scope(gen, plan), pick { "integer", "float", "string", "boolean" }, random(1, 3), false)
-  local column = { name = name, kind = made.kind, bound = made.bound, plain = made.plain }
+  local made
+  if random(12) == 1 then
+    made = expressions.fuzzy(scope(gen, plan))
+  else
+    made = expressions.make(scope(gen, plan), pick { "integer", "float", "string", "boolean" }, random(1, 3), false)
+  end
+  local column = { name = name, kind = made.kind, bound = made.bound, plain = made.plain, fuzzy = made.fuzzy }
   -- A column by itself keeps whatever it is.
   if made.is_column then column.date = made.date end
   return { column, ("%q"):format(made.lb), made.sql }
