@@ -461,11 +461,12 @@ size_t lb_group_state_held_bytes(const struct lb_group_state *state)
     return state->class->extra_bytes != NULL ? bytes + state->class->extra_bytes(state) : bytes;
 }
 
-size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots)
+size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots, size_t *old)
 {
-    size_t capacity = room_for(state, n_slots);
-    size_t bytes = lb_group_state_held_bytes(state);
-    return capacity > state->capacity ? bytes + capacity * state->class->state_bytes : bytes;
+    size_t width = state->class->state_bytes, capacity = room_for(state, n_slots);
+    if (capacity > state->capacity && state->capacity * width > *old)
+        *old = state->capacity * width;
+    return lb_group_state_held_bytes(state) + (capacity - state->capacity) * width;
 }
 
 /* ---- the final merge: slot 0 alone ---- */

@@ -83,8 +83,9 @@ lb_status lb_group_state_save(struct lb_group_state *state, size_t slot, struct 
 /* Forgets all states; keeps little memory. */
 void lb_group_state_reset(struct lb_group_state *state);
 size_t lb_group_state_held_bytes(const struct lb_group_state *state);
-/* Bytes it would hold with room for so many slots, all told (both arrays live while one grows). */
-size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots);
+/* Bytes it would hold with room for so many slots. *old becomes at least the size of an array that is there
+ * beside its larger copy while that is made: of many states that grow, one at a time. */
+size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots, size_t *old);
 
 /* Final merge: one group at a time. */
 lb_status lb_group_state_clear(struct lb_group_state *state, struct lb_error *err) LB_MUST_USE;

@@ -147,6 +147,63 @@ static void variances_do_not_cancel(void **state)
     assert_true(isnan(fold_float("corr", float_column, other_column, N)));
 }
 
+/* Rows of small integers, large ones and floats in turn: the same numbers as floats give the same but for rounding. */
+static void moments_of_integers(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < N; i++) {
+            ints[i] =
+                (int64_t)(random_bits() % (round == 0 ? 100 : (uint64_t)1 << (20 + 5 * round)));
+            floats[i] = (double)ints[i];
+            others[i] = floats[i] / 3 + (double)random_below(10);
+        }
+        double variance = fold_float("variance", float_column, float_column, N);
+        assert_true(fold_float("variance", int_column, int_column, N) == variance);
+        double corr = fold_float("corr", float_column, other_column, N);
+        assert_true(fold_float("corr", int_column, other_column, N) == corr);
+        assert_true(fabs(fold_float("corr", int_column, int_column, N) - 1) < 1e-15);
+    }
+}
+
+static int compare_floats(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    if (isnan(x) || isnan(y))
+        return isnan(x) - isnan(y);
+    return (x > y) - (x < y);
+}
+
+/* Few and many distinct values, in any order, NaN above all. */
+static void quantiles_are_exact(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        uint32_t n = 1 + (uint32_t)random_below(round % 10 == 0 ? N : 300);
+        uint64_t n_values = round % 3 == 0 ? 5 : round % 3 == 1 ? 1000 : (uint64_t)1 << 40;
+        for (uint32_t i = 0; i < n; i++) {
+            floats[i] = ((double)(random_bits() % n_values) - (double)(n_values / 2)) / 7;
+            if (round % 5 == 4 && random_below(9) == 0)
+                floats[i] = random_below(2) ? (double)NAN : (double)INFINITY;
+            others[i] = floats[i];
+            if (round % 7 == 6)
+                others[i] = floats[i] = (double)i; /* in order */
+        }
+        qsort(others, n, sizeof *others, compare_floats);
+        double low = others[(n - 1) / 2], high = others[n / 2];
+        double expected = low == high ? low : low + (high - low) * 0.5;
+        double found = fold_float("median", float_column, float_column, n);
+        assert_true(found == expected || (isnan(found) && isnan(expected)));
+        for (uint32_t i = 0; i < n; i++) {
+            ints[i] = (int64_t)(random_bits() % n_values) - 3;
+            others[i] = (double)ints[i];
+        }
+        qsort(others, n, sizeof *others, compare_floats);
+        expected = others[(n - 1) / 2] + (others[n / 2] - others[(n - 1) / 2]) * 0.5;
+        assert_true(fold_float("median", int_column, int_column, n) == expected);
+    }
+}
+
 static void sketches_are_near(void **state)
 {
     (void)state;
@@ -163,9 +220,9 @@ static void sketches_are_near(void **state)
 static void memory_runs_out(void **state)
 {
     (void)state;
-    const char *names[] = {"sum",     "max",         "first",        "max_by",
-                           "mode",    "collect_set", "collect_list", "approx_count_distinct",
-                           "variance"};
+    const char *names[] = {"sum",      "max",         "first",        "max_by",
+                           "mode",     "collect_set", "collect_list", "approx_count_distinct",
+                           "variance", "corr",        "median"};
     static struct lb_view views[40];
     char text[41] = "";
     for (int i = 0; i < 40; i++) {
@@ -175,7 +232,8 @@ static void memory_runs_out(void **state)
     }
     struct lb_column strings = {.type = LB_STRING, .views = views};
     for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-        bool numbers = strcmp(names[k], "sum") == 0 || strcmp(names[k], "variance") == 0;
+        bool numbers = strcmp(names[k], "sum") == 0 || strcmp(names[k], "variance") == 0 ||
+                       strcmp(names[k], "corr") == 0 || strcmp(names[k], "median") == 0;
         for (long at = 8;; at++) { /* the first few are the test's own */
             struct lb_builder out;
             checked_start(at);
@@ -196,10 +254,9 @@ static void memory_runs_out(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integers_are_exact),
-        cmocka_unit_test(variances_do_not_cancel),
-        cmocka_unit_test(sketches_are_near),
-        cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(integers_are_exact),  cmocka_unit_test(variances_do_not_cancel),
+        cmocka_unit_test(moments_of_integers), cmocka_unit_test(quantiles_are_exact),
+        cmocka_unit_test(sketches_are_near),   cmocka_unit_test(memory_runs_out),
     };
     random_start("group_state");
     return cmocka_run_group_tests(tests, NULL, NULL);
