@@ -120,4 +120,14 @@ describe("misuse", function()
     assert.truthy(text:find("misuse_spec.lua:" .. line .. ": attempt to perform arithmetic on a table value (local 'v')", 1, true), text)
     assert.truthy(text:find("in map", 1, true), text)
   end)
+
+  it("verbs of pairs do not take rows", function()
+    local rows = lb.from { { a = 1, b = 2 } }
+    for _, verb in ipairs { "keys", "values", "swap", "group_by_key", "sort_by_key", "collect_map", "count_by_key" } do
+      local ok, err = pcall(function() return rows[verb](rows) end)
+      assert.is_false(ok)
+      assert.matches("misuse_spec.lua:%d+: " .. verb .. " needs pairs, and these are rows; make pairs with key_by or map", err)
+    end
+    assert.same({ 2 }, rows:key_by(function(row) return row.a end):map_values(function(row) return row.b end):values():collect())
+  end)
 end)

@@ -160,9 +160,7 @@ end
 
 -- Actions on pairs do not take rows.
 local function pairs_of(self, name)
-  if self._node.names then
-    check.misuse("%s needs pairs, and these are rows; make pairs with key_by or map", name)
-  end
+  check.no_rows(name, self._node)
   return self._node
 end
 

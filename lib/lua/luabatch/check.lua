@@ -39,8 +39,14 @@ function check.bad(verb, name, expected, value)
   check.misuse("bad argument '%s' to %s (%s expected, got %s)", name, verb, expected, got)
 end
 
---- Checks that a node's records can be pairs: they are not known to have one column only.
+--- Checks that a node's records are no rows, for what is done with pairs.
+function check.no_rows(verb, node)
+  if node.names then check.misuse("%s needs pairs, and these are rows; make pairs with key_by or map", verb) end
+end
+
+--- Checks that a node's records can be pairs: they are no rows, nor known to have one column only.
 function check.pairs(verb, node)
+  check.no_rows(verb, node)
   if node.columns == 1 then check.misuse("%s needs pairs: map to key, value first", verb) end
 end
 

@@ -152,8 +152,8 @@ local function configure(options, program)
   end
   function settings.on_run(action, info)
     if (info.skipped or 0) > 0 and not options.quiet then
-      io.stderr:write(("luabatch: %s: %d records skipped, the first because: %s\n"):format(action, info.skipped,
-        info.first_skipped or "unknown"))
+      io.stderr:write(("luabatch: %s: %d record%s skipped, the first because: %s\n"):format(action, info.skipped,
+        info.skipped == 1 and "" or "s", info.first_skipped or "unknown"))
     end
     if not options.stats then return end
     local stats = require "luabatch.stats"

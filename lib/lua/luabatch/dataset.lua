@@ -141,14 +141,14 @@ end
 --- The values of pairs.
 function Dataset:values()
   check.pairs("values", self._node)
-  if self._node.columns == 2 or self._node.names then return pick(self, { 2 }) end
+  if self._node.columns == 2 then return pick(self, { 2 }) end
   return derive(self, "map", { fn = builtin.rest, label = "values" })
 end
 
 --- Values and keys change places.
 function Dataset:swap()
   check.pairs("swap", self._node)
-  if self._node.columns == 2 or self._node.names then return pick(self, { 2, 1 }) end
+  if self._node.columns == 2 then return pick(self, { 2, 1 }) end
   return derive(self, "map", { fn = builtin.swap, label = "swap", columns = 2 })
 end
 

@@ -319,8 +319,8 @@ static bool check_record(struct lb_csv_rows *rows, uint32_t start, uint32_t firs
                      "a quote stands neither around a whole field nor doubled in one "
                      "(quote = \"\" takes quotes as text)");
         else
-            snprintf(rows->bad.reason, sizeof rows->bad.reason, "%u fields, not %u", n,
-                     schema->n_fields);
+            snprintf(rows->bad.reason, sizeof rows->bad.reason, "%u field%s, not %u", n,
+                     n == 1 ? "" : "s", schema->n_fields);
     }
     return false;
 }
