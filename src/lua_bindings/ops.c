@@ -3,6 +3,7 @@
 
 #include "core/algo/aggregate.h"
 #include "core/algo/group_state.h"
+#include "core/algo/window.h"
 
 void lb_lua_register_ops(void)
 {
@@ -18,4 +19,5 @@ void lb_lua_register_ops(void)
     lb_aggregate_register(&lb_lua_aggregate_reduce);
     lb_aggregate_register(&lb_lua_aggregate_combine_by_key);
     lb_group_state_register(&lb_lua_group_aggregate);
+    lb_window_register(&lb_lua_window_over);
 }

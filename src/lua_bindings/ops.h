@@ -77,5 +77,7 @@ extern const struct lb_op_class lb_lua_op_groups, lb_lua_op_combine;
 extern const struct lb_aggregate_class lb_lua_aggregate_reduce, lb_lua_aggregate_combine_by_key;
 struct lb_group_state_class;
 extern const struct lb_group_state_class lb_lua_group_aggregate;
+struct lb_window_class;
+extern const struct lb_window_class lb_lua_window_over;
 
 #endif

@@ -90,7 +90,8 @@ local numbers = { integer = true, float = true }
 local aggregate_types = {
   count = "integer", count_distinct = "integer", approx_count_distinct = "integer", avg = "float", stddev = "float",
   variance = "float", corr = "float", median = "float", quantile = "float", collect_list = "any", collect_set = "any",
-  bool_and = "boolean", bool_or = "boolean",
+  bool_and = "boolean", bool_or = "boolean", row_number = "integer", rank = "integer", dense_rank = "integer",
+  ntile = "integer", percent_rank = "float", cume_dist = "float",
 }
 
 local types = {}
@@ -138,6 +139,17 @@ function types.group(node)
     local of = agg.fn ~= "lua" and before[agg.columns[1] or false] or nil
     if agg.fn == "sum" and not numbers[of] then of = nil end
     result[agg.name] = known or of
+  end
+  return result
+end
+
+function types.window(node)
+  local before, result = columns.types(node.inputs[1]), {}
+  for name, kind in pairs(before) do result[name] = kind end
+  for _, fn in ipairs(node.functions) do
+    local known, of = aggregate_types[fn.fn], before[fn.columns[1] or false]
+    if fn.fn == "sum" and not numbers[of] or fn.fn == "over" or fn.fn == "lua" or fn.default ~= nil then of = nil end
+    result[fn.name] = known or of
   end
   return result
 end
@@ -242,17 +254,34 @@ function reads.select(node, later)
   return { set }
 end
 
+-- What an aggregate or window function reads.
+local function of_aggregate(agg)
+  local set = set_of(agg.used)
+  for _, name in ipairs(agg.columns) do
+    if name then set[name] = true end
+  end
+  for _, item in pairs(agg.computed) do
+    if item.fn then set = join_sets(set, of_function(item.fn)) end
+  end
+  if agg.fn == "lua" and #agg.columns == 0 then set = join_sets(set, of_function(agg.step, 2)) end
+  return agg.fn == "over" or set
+end
+
 function reads.group(node)
   local set = set_of(node.keys)
-  for _, agg in ipairs(node.aggregates) do
-    for _, name in ipairs(agg.columns) do
-      if name then set[name] = true end
-    end
-    set = join_sets(set, set_of(agg.used))
-    for _, item in pairs(agg.computed) do
-      if item.fn then set = join_sets(set, of_function(item.fn)) end
-    end
-    if agg.fn == "lua" and #agg.columns == 0 then set = join_sets(set, of_function(agg.step, 2)) end
+  for _, agg in ipairs(node.aggregates) do set = join_sets(set, of_aggregate(agg)) end
+  return { set }
+end
+
+function reads.window(node, later)
+  local set, computed = set_of(node.partition), {}
+  for _, key in ipairs(node.order) do set[key.name] = true end
+  for _, fn in ipairs(node.functions) do
+    computed[fn.name] = true
+    if later == true or later[fn.name] then set = join_sets(set, of_aggregate(fn)) end
+  end
+  for _, name in ipairs(node.inputs[1].names) do
+    if set ~= true and (later == true or later[name]) and not computed[name] then set[name] = true end
   end
   return { set }
 end

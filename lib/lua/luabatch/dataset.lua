@@ -538,7 +538,7 @@ end
 -- Methods of other modules, in the order in which they are looked for.
 local row_verbs = {
   "select", "where", "with_columns", "rename", "drop", "fill_nil", "drop_nil", "drop_duplicates", "explode", "order_by",
-  "group_by", "agg", "pivot",
+  "group_by", "agg", "pivot", "window",
 }
 local is_row_verb = {}
 for _, name in ipairs(row_verbs) do is_row_verb[name] = true end

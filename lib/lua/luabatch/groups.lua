@@ -36,7 +36,7 @@ function groups.new(node, verb, ...)
 end
 
 -- An aggregate's columns must exist; what is no column's name is an expression, or a function of the row.
-local function bound_aggregate(node, item)
+local function bound_aggregate(node, item, verb)
   local name, aggregate = item.name, item.aggregate
   local bound = { name = name, label = item.label, columns = {}, used = {}, computed = {} }
   for key, value in pairs(aggregate) do
@@ -49,13 +49,16 @@ local function bound_aggregate(node, item)
     elseif type(column) == "function" then
       bound.columns[i], bound.computed[i] = false, { name = name, fn = column }
     else
-      local _, used = columns.sql("agg", column, node.names)
+      local _, used = columns.sql(verb or "agg", column, node.names)
       bound.columns[i], bound.computed[i] = false, { name = name, sql = column }
       for _, one in ipairs(used) do bound.used[#bound.used + 1] = one end
     end
   end
   return bound
 end
+
+--- For other verbs that take aggregates.
+groups.bound_aggregate = bound_aggregate
 
 --- One row for each group: its columns, then the aggregates.
 -- @param self groups

@@ -51,6 +51,12 @@ local function names()
   return list
 end
 
+for _, name in ipairs {
+  "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "lag", "lead", "nth_value", "over",
+} do
+  homes[name] = "window"
+end
+
 return setmetatable(lb, {
   names = names,
   __index = function(_, name)

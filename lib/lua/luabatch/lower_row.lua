@@ -209,33 +209,46 @@ return function(lower, tools)
     return description
   end
 
-  function lower.group(b, node)
-    local names, items, aggregates = node.inputs[1].names, {}, {}
-    for _, aggregate in ipairs(node.aggregates) do
+  -- The stream with the columns that aggregates compute, and their parameters.
+  local function bound(b, stream, names, aggregates, label)
+    local items, descriptions = {}, {}
+    for _, aggregate in ipairs(aggregates) do
       for k = 1, #aggregate.columns do items[#items + 1] = aggregate.computed[k] end
     end
-    local stream, number = compute(b, b:input(node), names, items, node.label)
+    local computed, number = compute(b, stream, names, items, label)
     local index, n_own = columns.index(names), 0
-    for i, aggregate in ipairs(node.aggregates) do
+    for i, aggregate in ipairs(aggregates) do
       local numbers_of = {}
       for k, name in ipairs(aggregate.columns) do
         numbers_of[k] = name and index[name] or number[aggregate.computed[k]]
       end
       if aggregate.fn == "lua" then
-        aggregates[i] = own_aggregate(aggregate, names, numbers_of, n_own > 0)
+        descriptions[i] = own_aggregate(aggregate, names, numbers_of, n_own > 0)
         n_own = n_own + 1
       else
-        aggregates[i] = {
+        descriptions[i] = {
           fn = aggregate.fn, column = numbers_of[1], column2 = numbers_of[2], p = aggregate.p,
           label = aggregate.label or aggregate.name,
         }
       end
     end
+    return computed, descriptions
+  end
+
+  function lower.group(b, node)
+    local names = node.inputs[1].names
+    local stream, aggregates = bound(b, b:input(node), names, node.aggregates, node.label)
     local sink = b:add {
       op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,
       partitions = #node.keys == 0 and 1 or node.partitions or tools.PARTITIONS, label = node.label,
     }
     return b:add { op = "scan.group", inputs = { sink }, label = node.label }
+  end
+
+  function lower.window(b, node)
+    return require("luabatch.window").lower(b, node, {
+      bound = bound, ship = core.ship, PARTITIONS = tools.PARTITIONS, BEYOND = BEYOND,
+    })
   end
 
   function lower.join_rows(b, node)

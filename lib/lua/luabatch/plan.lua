@@ -433,13 +433,35 @@ end
 
 local shown = {
   "n", "first", "last", "step", "mode", "sep", "pattern", "fraction", "seed", "descending", "partitions",
-  "sort_values", "command", "sql", "how", "column", "size", "every", "offset", "gap",
+  "sort_values", "command", "sql", "how", "column", "size", "every", "offset", "gap", "top",
 }
 
 local function describe_function(fn)
   local info = debug.getinfo(fn, "S")
   if info.what == "C" then return "function (C)" end
   return ("function (%s:%d)"):format(info.short_src, info.linedefined)
+end
+
+-- An aggregate or window function.
+local function describe_aggregate(aggregate)
+  local of = {}
+  for i, name in ipairs(aggregate.columns) do
+    local item = aggregate.computed[i]
+    of[i] = name or item.sql or describe_function(item.fn)
+  end
+  local fn = aggregate.fn
+  if fn == "lua" then
+    fn = "aggregate" .. describe_function(aggregate.step):sub(#"function" + 1)
+    if #of == 0 then of[1] = "row" end
+  elseif fn == "over" then
+    of[1] = describe_function(aggregate.f)
+  end
+  if aggregate.n then of[#of + 1] = tostring(aggregate.n) end
+  return ("%s = %s(%s)"):format(aggregate.name, fn, table.concat(of, ", "))
+end
+
+local function describe_key(key)
+  return type(key) == "table" and key.name .. (key.desc and " desc" or "") or tostring(key)
 end
 
 -- Columns of rows: what a node computes, sorts or groups by.
@@ -463,24 +485,18 @@ local function describe_columns(node, parts)
       return from == item.name and from or ("%s = %s"):format(item.name, from)
     end)
   elseif node.op == "order_by" then
-    list("by ", node.keys, function(key) return key.name .. (key.desc and " desc" or "") end)
+    list("by ", node.keys, describe_key)
+  elseif node.op == "window" then
+    list("by ", node.partition, tostring)
+    list("ordered by ", node.order, describe_key)
+    local frame = node.frame
+    if frame then
+      parts[#parts + 1] = ("%s %s to %s"):format(frame.kind, frame.from or "start", frame.to or "end")
+    end
+    list("of ", node.functions, describe_aggregate)
   elseif node.op == "group" or node.op == "drop_duplicates" or node.op == "top" and node.keys then
-    list("by ", node.keys, function(key)
-      return type(key) == "table" and key.name .. (key.desc and " desc" or "") or tostring(key)
-    end)
-    list("of ", node.aggregates or {}, function(aggregate)
-      local of = {}
-      for i, name in ipairs(aggregate.columns) do
-        local item = aggregate.computed[i]
-        of[i] = name or item.sql or describe_function(item.fn)
-      end
-      local fn = aggregate.fn
-      if fn == "lua" then
-        fn = "aggregate" .. describe_function(aggregate.step):sub(#"function" + 1)
-        if #of == 0 then of[1] = "row" end
-      end
-      return ("%s = %s(%s)"):format(aggregate.name, fn, table.concat(of, ", "))
-    end)
+    list("by ", node.keys, describe_key)
+    list("of ", node.aggregates or {}, describe_aggregate)
   elseif node.op == "join_rows" then
     list("on ", node.left, tostring)
     list("= ", node.right, tostring)

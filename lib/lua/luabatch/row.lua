@@ -193,21 +193,27 @@ function row.desc(name)
   return setmetatable({ name = check.string("desc", "column", name) }, Descending)
 end
 
---- Sorts rows by columns; rows that are equal in all of them keep their order.
--- @param ... names of columns, or `lb.desc(name)`
-function row:order_by(...)
-  local keys, mentioned = {}, {}
+-- Names of columns and lb.desc as a list of {name, desc}.
+local function order_keys(verb, node, ...)
+  local keys = {}
   for i = 1, select("#", ...) do
     local key = select(i, ...)
     local desc = getmetatable(key) == Descending
     local name = desc and key.name or key
-    if type(name) ~= "string" then check.bad("order_by", "column", "string or lb.desc(string)", name) end
-    keys[i], mentioned[i] = { name = name, desc = desc }, name
+    if type(name) ~= "string" then check.bad(verb, "column", "string or lb.desc(string)", name) end
+    keys[i] = { name = name, desc = desc }
   end
-  if #keys == 0 then check.bad("order_by", "column", "string", nil) end
+  if #keys == 0 then check.bad(verb, "column", "string", nil) end
+  for _, key in ipairs(keys) do columns.find(verb, node.names, key.name) end
+  return keys
+end
+
+--- Sorts rows by columns; rows that are equal in all of them keep their order.
+-- @param ... names of columns, or `lb.desc(name)`
+function row:order_by(...)
+  if select("#", ...) == 0 then check.bad("order_by", "column", "string", nil) end
   local node = rows(self, "order_by")
-  for _, name in ipairs(mentioned) do columns.find("order_by", node.names, name) end
-  return derive(node, "order_by", { keys = keys })
+  return derive(node, "order_by", { keys = order_keys("order_by", node, ...) })
 end
 
 -- Groups (groups.lua).
@@ -238,6 +244,35 @@ function row:pivot(options)
   local index = options.index
   if type(index) ~= "table" or getmetatable(index) then index = { index } end
   return require("luabatch.groups").new(rows(self, "pivot"), "pivot", table.unpack(index)):pivot(rest)
+end
+
+-- Windows.
+
+--- Columns computed for each row from the rows of its partition, in an order: their place, neighbours, and aggregates over a
+-- frame of rows around it. A column that exists is replaced where it stands.
+--
+-- The frame of a row is, with `rows = {from, to}`, the rows that many places away; with `range = {from, to}`, those whose
+-- value in the one column of order_by (numbers, or ISO 8601 times, then in seconds) lies so far away, in the direction of
+-- the order. -math.huge and math.huge are unbounded ends. Without either it is all of the partition, or with order_by the rows
+-- from its beginning to the last that is equal to the row in order.
+-- @param options `partition_by` (a column or a list; without it all rows are one partition), `order_by` (columns, or
+--   `lb.desc(name)`), `rows` or `range`, and under each other name the function of a new column: `lb.row_number() rank()
+--   dense_rank() percent_rank() cume_dist() ntile(n) lag(column, n, default) lead(column, n, default) nth_value(column, n)
+--   first(column) last(column) over(function(frame))`, and every aggregate. lb.first and lb.last give the value of the
+--   frame's first or last row, nil or not
+-- @return rows, by partition; in a partition in order, and rows equal in order as they came
+-- @usage lb.csv("sales.csv"):window { partition_by = "country", order_by = lb.desc "amount", place = lb.row_number() }
+--   :where("place <= 3"):show()
+function row:window(options)
+  local node = require("luabatch.window").node(rows(self, "window"), options, {
+    order_keys = order_keys,
+    bind = function(on, name, fn)
+      return require("luabatch.groups").bound_aggregate(on, { name = name, aggregate = fn }, "window")
+    end,
+    is_desc = function(key) return getmetatable(key) == Descending end,
+  })
+  columns.unique("window", node.names)
+  return dataset.new(node)
 end
 
 -- Joins.

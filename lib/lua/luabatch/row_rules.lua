@@ -285,11 +285,23 @@ function row_rules.limit_below_select(node, apply)
   return with(input, { inputs = { apply(with(node, { inputs = { first }, names = first.names, columns = first.columns })) } })
 end
 
+-- More rows of a partition than this are sorted rather than kept in a heap.
+local LARGEST_TOP = 10000
+
+--- Of each partition only the first k rows are brought together when a condition on their number wants no others.
+function row_rules.top_of_window(node)
+  local input = node.inputs and node.inputs[1]
+  if node.op ~= "where" or input.op ~= "window" or input.top or is_kept(input) then return node end
+  local n, ties = require("luabatch.window").first_rows(input, node.sql)
+  if not n or n < 1 or n > LARGEST_TOP then return node end
+  return with(node, { inputs = { with(input, { top = n, ties = ties or nil }) } })
+end
+
 --- The rules, in the order in which they are tried.
 row_rules.all = {
   row_rules.fold_constants, row_rules.merge_wheres, row_rules.where_below_select, row_rules.filter_below_select,
   row_rules.filter_below_union, row_rules.where_below_order, row_rules.where_below_join, row_rules.where_below_group,
-  row_rules.merge_selects, row_rules.limit_below_select,
+  row_rules.merge_selects, row_rules.limit_below_select, row_rules.top_of_window,
 }
 
 return row_rules

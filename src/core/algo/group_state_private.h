@@ -105,6 +105,8 @@ static inline int lb_group_rank(char tag)
 int lb_group_compare_numbers(const struct lb_value *a, const struct lb_value *b);
 /* Of equal numbers: whether a is to stand for both: an integer before a float, -0.0 before 0.0. */
 bool lb_group_prefers(const struct lb_value *a, const struct lb_value *b);
+/* sum / n, rounded once; n is not 0. */
+double lb_group_quotient(__int128 sum, uint64_t n);
 /* Appends any value (in the codec). */
 lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value,
                              struct lb_error *err) LB_MUST_USE;

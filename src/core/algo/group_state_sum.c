@@ -427,7 +427,7 @@ static lb_status sum_result(struct lb_group_state *self, struct lb_builder *out,
 }
 
 /* sum / n, rounded once. The quotient is made 55 bits long or longer; what is left over only says whether it was exact. */
-static double quotient(__int128 sum, uint64_t n)
+double lb_group_quotient(__int128 sum, uint64_t n)
 {
     unsigned __int128 magnitude = sum < 0 ? -(unsigned __int128)sum : (unsigned __int128)sum;
     unsigned __int128 q = magnitude / n;
@@ -450,7 +450,8 @@ static lb_status avg_result(struct lb_group_state *self, struct lb_builder *out,
     __int128 sum;
     uint64_t n;
     if (ints_of(self, state, &sum, &n))
-        return n > 0 ? lb_builder_float(out, quotient(sum, n), err) : lb_builder_null(out, err);
+        return n > 0 ? lb_builder_float(out, lb_group_quotient(sum, n), err)
+                     : lb_builder_null(out, err);
     double total = float_result(self, state, &n);
     return lb_builder_float(out, total / (double)n, err);
 }

@@ -20,7 +20,7 @@ enum {
     KEY_NIL = LB_KEY_NIL,
     KEY_FALSE = 0x20,
     KEY_TRUE = 0x30,
-    KEY_NUMBER = 0x40,
+    KEY_NUMBER = LB_KEY_NUMBER,
     KEY_STRING = LB_KEY_STRING,
     KEY_LIST = 0x60,
     KEY_MAP = 0x70

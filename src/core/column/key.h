@@ -21,7 +21,7 @@
 #include "core/base/buf.h"
 #include "core/column/batch.h"
 
-enum { LB_KEY_NIL = 0x10, LB_KEY_STRING = 0x50 }; /* tag bytes of the keys of nil and strings */
+enum { LB_KEY_NIL = 0x10, LB_KEY_NUMBER = 0x40, LB_KEY_STRING = 0x50 }; /* tag bytes of keys */
 
 /* Appends the key of a value. closed: prefix-free, for composite keys. */
 lb_status lb_key_put_column(struct lb_buf *out, const struct lb_column *column, uint32_t row,

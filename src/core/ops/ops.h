@@ -13,6 +13,7 @@ extern const struct lb_op_class lb_op_words, lb_op_fields, lb_op_field, lb_op_gr
 extern const struct lb_op_class lb_op_bundle, lb_op_pack_row, lb_op_unpack, lb_op_explode;
 extern const struct lb_op_class lb_op_group, lb_op_scan_group;
 extern const struct lb_op_class lb_op_time_window, lb_op_session;
+extern const struct lb_op_class lb_op_window, lb_op_scan_window;
 extern const struct lb_op_class lb_op_sort, lb_op_aggregate, lb_op_store_class, lb_op_count,
     lb_op_top, lb_op_write;
 

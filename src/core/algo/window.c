@@ -1,0 +1,524 @@
+/* Windows: parameters, frames, and the list of functions; see window.h.
+ *
+ * FRAMES  ROWS are arithmetic. PEERS and RANGE walk two marks along the partition, so a frame costs two steps on
+ *         average. A range compares key + distance with other keys: integers exactly, else as doubles. In descending order
+ *         keys count as if negated. A row whose key is nil or NaN has as its range the rows with such a key, where the
+ *         frame is bounded, as in SQL. */
+#include "core/algo/window.h"
+
+#include <math.h>
+
+#include "core/algo/window_private.h"
+#include "core/base/sys.h"
+#include "core/expr/expr.h"
+
+/* A range key; ORDER of kinds is not that of rows: nil and NaN may stand at either end. */
+struct lb_range_key {
+    enum { RANGE_NIL, RANGE_NAN, RANGE_INT, RANGE_FLOAT } kind;
+    int64_t i;
+    double d; /* of integers too */
+};
+
+/* ---- functions ---- */
+
+enum { MAX_CLASSES = 48 };
+
+static const struct lb_window_class *classes[MAX_CLASSES] = {
+    &lb_window_row_number,
+    &lb_window_rank,
+    &lb_window_dense_rank,
+    &lb_window_percent_rank,
+    &lb_window_cume_dist,
+    &lb_window_ntile,
+    &lb_window_lag,
+    &lb_window_lead,
+    &lb_window_first,
+    &lb_window_last,
+    &lb_window_nth_value,
+    &lb_window_count,
+    &lb_window_sum,
+    &lb_window_avg,
+    &lb_window_min,
+    &lb_window_max,
+    &lb_window_count_distinct,
+    &lb_window_approx_count_distinct,
+    &lb_window_median,
+    &lb_window_quantile,
+    &lb_window_mode,
+    &lb_window_collect_list,
+    &lb_window_collect_set,
+};
+
+void lb_window_register(const struct lb_window_class *class)
+{
+    for (size_t i = 0; i < MAX_CLASSES; i++) {
+        if (classes[i] == class)
+            return;
+        if (classes[i] == NULL) {
+            classes[i] = class;
+            return;
+        }
+    }
+}
+
+static const struct lb_window_class *find_class(const struct lb_value *name)
+{
+    for (size_t i = 0; i < MAX_CLASSES && classes[i] != NULL; i++)
+        if (strlen(classes[i]->name) == name->size &&
+            memcmp(classes[i]->name, name->data, name->size) == 0)
+            return classes[i];
+    return &lb_window_any_aggregate; /* which refuses what it does not know */
+}
+
+lb_status lb_window_wrong_type(const struct lb_window_fn *fn, const struct lb_value *value,
+                               const char *wanted, struct lb_error *err)
+{
+    static const char *const names[] = {"nil",      "a boolean", "a boolean", "a number",
+                                        "a string", "a table",   "a table"};
+    return lb_error_set(err, LB_ERR_DATA, "%s: %s where %s is wanted", fn->label,
+                        names[lb_group_rank(value->tag)], wanted);
+}
+
+lb_status lb_window_repeat(struct lb_builder *out, struct lb_error *err)
+{
+    struct lb_column column = lb_builder_finish(out);
+    uint32_t last = out->n_rows - 1;
+    struct lb_value value = lb_group_value(&column, last);
+    switch (value.tag) {
+    case 's': /* not copied: the bytes live as long as the row that has them */
+        return lb_builder_view(out, value.data, value.size, err);
+    case 'l':
+    case 'm':
+        return lb_builder_encoded_view(out, value.data - 9, value.size + 9, err);
+    default:
+        return lb_group_build_value(out, &value, err);
+    }
+}
+
+lb_status lb_window_compare(const struct lb_value *a, const struct lb_value *b, int *order,
+                            struct lb_error *err)
+{
+    int rank = lb_group_rank(a->tag);
+    *order = rank - lb_group_rank(b->tag);
+    if (*order != 0 || rank < 3)
+        return LB_OK;
+    if (rank == 3) {
+        *order = lb_group_compare_numbers(a, b);
+        return LB_OK;
+    }
+    if (rank == 4) {
+        *order = lb_key_compare(a->data, a->size, b->data, b->size);
+        return LB_OK;
+    }
+    struct lb_buf keys[2] = {{0}, {0}};
+    size_t size;
+    const char *data = lb_group_encoded(a, &size);
+    lb_status status = lb_key_put_encoded(&keys[0], data, size, false, err);
+    data = lb_group_encoded(b, &size);
+    if (status == LB_OK)
+        status = lb_key_put_encoded(&keys[1], data, size, false, err);
+    if (status == LB_OK)
+        *order = lb_key_compare(keys[0].data, keys[0].size, keys[1].data, keys[1].size);
+    lb_buf_fini(&keys[0]);
+    lb_buf_fini(&keys[1]);
+    return status;
+}
+
+/* ---- parameters ---- */
+
+static lb_status wrong(const char *what, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_INTERNAL, "plan: window: %s is wrong", what);
+}
+
+static bool get_column(const struct lb_value *params, const char *key, uint32_t *column)
+{
+    struct lb_value field;
+    *column = LB_NO_COLUMN;
+    if (!lb_value_field(params, key, &field))
+        return true;
+    if (field.tag != 'i' || field.i < 1 || field.i > LB_MAX_COLUMNS)
+        return false;
+    *column = (uint32_t)field.i - 1;
+    return true;
+}
+
+static lb_status init_fn(struct lb_window_fn *fn, const struct lb_value *params,
+                         struct lb_worker *worker, struct lb_error *err)
+{
+    struct lb_value field;
+    memset(fn, 0, sizeof *fn);
+    lb_builder_init(&fn->out);
+    if (params->tag != 'm' || !lb_value_field(params, "fn", &field) || field.tag != 's')
+        return wrong("a function", err);
+    fn->params = *params;
+    const struct lb_window_class *class = find_class(&field);
+    if (!lb_value_field(params, "label", &field) || field.tag != 's')
+        lb_value_field(params, "fn", &field);
+    size_t size = field.size < sizeof fn->label ? field.size : sizeof fn->label - 1;
+    memcpy(fn->label, field.data, size);
+    if (!get_column(params, "column", &fn->column) || !get_column(params, "column2", &fn->column2))
+        return wrong("a column", err);
+    if (class->n_columns > 0 && fn->column == LB_NO_COLUMN)
+        return wrong("a column", err);
+    bool has_n = lb_value_field(params, "n", &field) && field.tag == 'i';
+    if (class->has_n && (!has_n || field.i < class->least_n))
+        return wrong("n", err);
+    fn->n = has_n ? field.i : 0;
+    if (!lb_value_field(params, "default", &fn->fallback))
+        fn->fallback = (struct lb_value){.tag = 'n'};
+    fn->class = class;
+    return class->open != NULL ? class->open(fn, worker, err) : LB_OK;
+}
+
+static bool get_end(const struct lb_value *params, const char *key, struct lb_window_end *end)
+{
+    struct lb_value field;
+    end->is_open = !lb_value_field(params, key, &field) || field.tag == 'n';
+    if (end->is_open)
+        return true;
+    end->is_int = field.tag == 'i';
+    end->i = end->is_int ? field.i : 0;
+    end->d = end->is_int ? (double)field.i : field.d;
+    return end->is_int || (field.tag == 'd' && isfinite(field.d));
+}
+
+lb_status lb_window_init(struct lb_window *window, const struct lb_value *params,
+                         struct lb_worker *worker, struct lb_error *err)
+{
+    struct lb_value field, list, item;
+    memset(window, 0, sizeof *window);
+    if (params->tag != 'm')
+        return wrong("the description", err);
+    window->range_column = LB_NO_COLUMN;
+    window->kind = lb_value_field(params, "order", &field) && field.tag == 'i' && field.i > 0
+                       ? LB_FRAME_PEERS
+                       : LB_FRAME_PARTITION;
+    bool has_rows = lb_value_field(params, "rows", &field);
+    if (has_rows || lb_value_field(params, "range", &field)) {
+        window->kind = has_rows ? LB_FRAME_ROWS : LB_FRAME_RANGE;
+        if (field.tag != 'm' || !get_end(&field, "from", &window->from) ||
+            !get_end(&field, "to", &window->to))
+            return wrong("the frame", err);
+        if (has_rows && ((!window->from.is_open && !window->from.is_int) ||
+                         (!window->to.is_open && !window->to.is_int)))
+            return wrong("the frame", err);
+    }
+    if (window->kind == LB_FRAME_RANGE) {
+        if (!get_column(params, "range_column", &window->range_column) ||
+            window->range_column == LB_NO_COLUMN)
+            return wrong("range_column", err);
+        window->descending = lb_value_field(params, "desc", &field) && field.tag == 't';
+    } else if (window->kind != LB_FRAME_ROWS) {
+        window->from.is_open = true;
+        window->to.is_open = window->kind == LB_FRAME_PARTITION;
+    }
+    if (!lb_value_field(params, "functions", &list) || list.tag != 'l' || list.count == 0 ||
+        list.count > LB_MAX_COLUMNS)
+        return wrong("the list of functions", err);
+    window->fns = lb_alloc_zero(list.count * sizeof *window->fns);
+    if (window->fns == NULL)
+        return lb_error_memory(err, "window functions", list.count * sizeof *window->fns);
+    const char *cursor = list.data;
+    for (uint32_t i = 0; i < list.count; i++) {
+        lb_codec_next(&cursor, &item);
+        window->n_fns++;
+        lb_status status = init_fn(&window->fns[i], &item, worker, err);
+        if (status != LB_OK) {
+            /* room for all was allocated: free it as what it is */
+            for (; window->n_fns < list.count; window->n_fns++)
+                lb_builder_init(&window->fns[window->n_fns].out);
+            return status;
+        }
+    }
+    return LB_OK;
+}
+
+void lb_window_fini(struct lb_window *window)
+{
+    for (uint32_t i = 0; i < window->n_fns; i++) {
+        struct lb_window_fn *fn = &window->fns[i];
+        if (fn->class != NULL && fn->class->close != NULL && fn->state != NULL)
+            fn->class->close(fn);
+        lb_builder_fini(&fn->out);
+    }
+    lb_free(window->fns, window->n_fns * sizeof *window->fns);
+    lb_free(window->lo, window->capacity * sizeof *window->lo);
+    lb_free(window->hi, window->capacity * sizeof *window->hi);
+    lb_free(window->keys, window->keys_capacity * sizeof *window->keys);
+    memset(window, 0, sizeof *window);
+}
+
+/* ---- frames ---- */
+
+static lb_status make_room(struct lb_window *window, uint32_t n, struct lb_error *err)
+{
+    if (n > window->capacity) {
+        uint64_t *lo =
+            lb_realloc(window->lo, window->capacity * sizeof *lo, (size_t)n * sizeof *lo);
+        if (lo != NULL)
+            window->lo = lo;
+        uint64_t *hi = lo == NULL ? NULL
+                                  : lb_realloc(window->hi, window->capacity * sizeof *hi,
+                                               (size_t)n * sizeof *hi);
+        if (hi == NULL) {
+            if (lo != NULL) { /* both have one capacity: forget both */
+                lb_free(window->lo, (size_t)n * sizeof *lo);
+                lb_free(window->hi, window->capacity * sizeof *hi);
+                window->lo = window->hi = NULL;
+                window->capacity = 0;
+            }
+            return lb_error_memory(err, "the frames of a window", (size_t)n * sizeof *hi);
+        }
+        window->hi = hi;
+        window->capacity = n;
+    }
+    if (window->kind == LB_FRAME_RANGE && n > window->keys_capacity) {
+        void *keys = lb_realloc(window->keys, window->keys_capacity * sizeof *window->keys,
+                                (size_t)n * sizeof *window->keys);
+        if (keys == NULL)
+            return lb_error_memory(err, "the frames of a window", (size_t)n * sizeof(void *));
+        window->keys = keys;
+        window->keys_capacity = n;
+    }
+    return LB_OK;
+}
+
+static lb_status read_keys(struct lb_window *window, const struct lb_batch *block,
+                           struct lb_error *err)
+{
+    static const struct lb_column absent = {.type = LB_NULL};
+    const struct lb_column *column =
+        window->range_column < block->n_columns ? &block->columns[window->range_column] : &absent;
+    for (uint32_t row = 0; row < block->n_rows; row++) {
+        struct lb_range_key *key = &window->keys[row];
+        struct lb_value value = lb_group_value(column, row);
+        double fraction = 0;
+        *key = (struct lb_range_key){.kind = RANGE_NIL};
+        if (value.tag == 'n')
+            continue;
+        if (value.tag == 'i') {
+            key->kind = RANGE_INT;
+            key->i = value.i;
+            key->d = (double)value.i;
+        } else if (value.tag == 'd') {
+            key->kind = isnan(value.d) ? RANGE_NAN : RANGE_FLOAT;
+            key->d = value.d;
+        } else if (value.tag == 's' &&
+                   lb_time_seconds(value.data, value.size, &key->i, &fraction)) {
+            key->kind = fraction > 0 ? RANGE_FLOAT : RANGE_INT;
+            key->d = (double)key->i + fraction;
+        } else {
+            int shown = value.tag == 's' && value.size < 100 ? (int)value.size : 0;
+            return lb_error_set(err, LB_ERR_DATA,
+                                "window: a range needs numbers or times such as 2024-01-31 in the "
+                                "column of order_by%s%.*s",
+                                shown > 0 ? ", not " : "", shown, shown > 0 ? value.data : "");
+        }
+        if (window->descending) {
+            key->d = -key->d;
+            if (key->kind == RANGE_INT && key->i == INT64_MIN)
+                key->kind = RANGE_FLOAT;
+            else
+                key->i = -key->i;
+        }
+    }
+    return LB_OK;
+}
+
+/* The order of a's key and b's key moved by the distance of an end; both are numbers. */
+static int compare_moved(const struct lb_range_key *a, const struct lb_range_key *b,
+                         const struct lb_window_end *end)
+{
+    if (a->kind == RANGE_INT && b->kind == RANGE_INT && end->is_int) {
+        __int128 moved = (__int128)b->i + end->i;
+        return (a->i > moved) - (a->i < moved);
+    }
+    double moved = b->d + end->d;
+    return (a->d > moved) - (a->d < moved);
+}
+
+static inline bool is_number(const struct lb_range_key *key)
+{
+    return key->kind == RANGE_INT || key->kind == RANGE_FLOAT;
+}
+
+/* Whether the row `at` lies before the frame of `row` begins (is_from), or before its end. Rows without a number
+ * stand before or behind all others; which of the two the caller knows by their place. */
+static bool is_before(const struct lb_window *window, uint32_t at, uint32_t row, bool is_from)
+{
+    const struct lb_range_key *a = &window->keys[at], *b = &window->keys[row];
+    const struct lb_window_end *end = is_from ? &window->from : &window->to;
+    if (!is_number(b)) { /* its frame are the rows of its kind */
+        if (a->kind == b->kind)
+            return !is_from;
+        return at < row;
+    }
+    if (!is_number(a))
+        return at < row;
+    int order = compare_moved(a, b, end);
+    return is_from ? order < 0 : order <= 0;
+}
+
+/* lo and hi of the part's rows; ends at the first row whose frame may go on behind an open part. */
+static void find_frames(struct lb_window *window, struct lb_window_part *part,
+                        const uint8_t *is_peer, bool is_open)
+{
+    uint64_t first = part->before;
+    uint64_t end = lb_window_place(part, part->end);
+    uint32_t lo = part->first, hi = part->first; /* marks, as rows */
+    if (window->kind == LB_FRAME_PARTITION) {
+        if (is_open && part->n_total == 0) {
+            part->out_end = part->out;
+            return;
+        }
+        for (uint32_t row = part->out; row < part->out_end; row++) {
+            window->lo[row] = 0;
+            window->hi[row] = part->n_total;
+        }
+        return;
+    }
+    for (uint32_t row = part->out; row < part->out_end; row++) {
+        uint64_t place = lb_window_place(part, row);
+        uint64_t from = 0, to = end;
+        if (window->kind == LB_FRAME_ROWS) {
+            int64_t at = (int64_t)place;
+            if (!window->from.is_open && window->from.i > -at)
+                from =
+                    window->from.i > INT64_MAX - at ? UINT64_MAX : (uint64_t)(at + window->from.i);
+            if (!window->to.is_open) {
+                int64_t last =
+                    window->to.i > INT64_MAX - 1 - at ? INT64_MAX - 1 : at + window->to.i;
+                to = last < 0 ? 0 : (uint64_t)last + 1;
+            }
+        } else if (window->kind == LB_FRAME_PEERS) {
+            if (hi <= row)
+                for (hi = row + 1; hi < part->end && is_peer[hi];)
+                    hi++;
+            to = hi < part->end ? lb_window_place(part, hi) : is_open ? end + 1 : end;
+        } else {
+            while (!window->from.is_open && lo < part->end && is_before(window, lo, row, true))
+                lo++;
+            while (!window->to.is_open && hi < part->end && is_before(window, hi, row, false))
+                hi++;
+            from = window->from.is_open ? 0 : lb_window_place(part, lo);
+            if (!window->to.is_open)
+                to = hi < part->end ? lb_window_place(part, hi) : is_open ? end + 1 : end;
+            if (!window->from.is_open && lo == part->end && is_open)
+                to = end + 1;
+        }
+        if (is_open && (to > end || window->to.is_open)) {
+            part->out_end = row;
+            return;
+        }
+        to = to < end ? to : end;
+        window->lo[row] = from < to ? from : to;
+        window->hi[row] = to;
+    }
+    (void)first;
+}
+
+const char *lb_window_needs_whole(const struct lb_window *window, bool *needs_total)
+{
+    *needs_total = false;
+    for (uint32_t i = 0; i < window->n_fns; i++) {
+        const struct lb_window_fn *fn = &window->fns[i];
+        enum lb_window_need need = fn->class->need;
+        bool is_bounded = !window->from.is_open && !window->to.is_open;
+        if (need == LB_NEED_TOTAL)
+            *needs_total = true;
+        if (need == LB_NEED_ALL || (need == LB_NEED_FRAME && window->to.is_open) ||
+            (need == LB_NEED_WHOLE && !is_bounded))
+            return fn->label;
+    }
+    return NULL;
+}
+
+/* Cuts an open part's results to rows whose neighbours ahead are there, and finds the first row that is needed later. */
+static void find_keep(const struct lb_window *window, struct lb_window_part *part, uint32_t *keep)
+{
+    bool uses_frames = false;
+    for (uint32_t i = 0; i < window->n_fns; i++) {
+        const struct lb_window_fn *fn = &window->fns[i];
+        uses_frames = uses_frames || fn->class->need >= LB_NEED_FRAME;
+        if (fn->class->need == LB_NEED_NEAR && fn->class->is_near_ahead) {
+            uint64_t ahead = (uint64_t)fn->n;
+            uint32_t last =
+                part->end - part->first > ahead ? part->end - (uint32_t)ahead : part->first;
+            last = last > part->out ? last : part->out;
+            part->out_end = part->out_end < last ? part->out_end : last;
+        }
+    }
+    *keep = part->out_end;
+    if (uses_frames) {
+        uint64_t needed = lb_window_place(part, part->out_end);
+        if (part->out_end > part->out) {
+            uint32_t last = part->out_end - 1;
+            uint64_t hi = window->hi[last] > 0 ? window->hi[last] - 1 : 0; /* for `last` */
+            needed = hi < needed ? hi : needed;
+            if (!window->from.is_open && window->lo[last] < needed)
+                needed = window->lo[last];
+        } else {
+            needed = part->before; /* nothing was given: nothing may go */
+        }
+        needed = needed > part->before ? needed : part->before;
+        *keep = lb_window_row(part, needed);
+    }
+    for (uint32_t i = 0; i < window->n_fns; i++) {
+        const struct lb_window_fn *fn = &window->fns[i];
+        if (fn->class->need != LB_NEED_NEAR || fn->class->is_near_ahead)
+            continue;
+        uint64_t behind = (uint64_t)fn->n;
+        uint32_t first =
+            part->out_end - part->first > behind ? part->out_end - (uint32_t)behind : part->first;
+        *keep = *keep < first ? *keep : first;
+    }
+}
+
+lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *block,
+                            const uint8_t *is_peer, struct lb_window_part *parts, uint32_t n_parts,
+                            bool is_open, uint32_t *keep, struct lb_error *err)
+{
+    LB_TRY(make_room(window, block->n_rows, err));
+    if (window->kind == LB_FRAME_RANGE)
+        LB_TRY(read_keys(window, block, err));
+    *keep = block->n_rows;
+    bool uses_frames = false;
+    for (uint32_t i = 0; i < window->n_fns; i++)
+        uses_frames = uses_frames || window->fns[i].class->need >= LB_NEED_FRAME;
+    for (uint32_t i = 0; i < n_parts; i++) {
+        bool goes_on = is_open && i + 1 == n_parts;
+        if (uses_frames)
+            find_frames(window, &parts[i], is_peer, goes_on);
+        if (goes_on)
+            find_keep(window, &parts[i], keep);
+    }
+    struct lb_window_rows rows = {
+        .batch = *block,
+        .is_peer = is_peer,
+        .lo = window->lo,
+        .hi = window->hi,
+        .from_is_open = window->from.is_open,
+    };
+    for (uint32_t i = 0; i < window->n_fns; i++) {
+        struct lb_window_fn *fn = &window->fns[i];
+        lb_builder_reset(&fn->out);
+        for (uint32_t j = 0; j < n_parts; j++)
+            if (parts[j].out < parts[j].out_end)
+                LB_TRY(fn->class->compute(fn, &rows, &parts[j], err));
+    }
+    return LB_OK;
+}
+
+size_t lb_window_held_bytes(const struct lb_window *window)
+{
+    size_t bytes = window->capacity * (sizeof *window->lo + sizeof *window->hi) +
+                   window->keys_capacity * sizeof *window->keys;
+    for (uint32_t i = 0; i < window->n_fns; i++) {
+        const struct lb_window_fn *fn = &window->fns[i];
+        bytes += fn->out.capacity * (size_t)16 + fn->out.strings.held_bytes;
+        if (fn->class->held_bytes != NULL)
+            bytes += fn->class->held_bytes(fn);
+    }
+    return bytes;
+}
