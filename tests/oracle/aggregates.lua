@@ -1,4 +1,4 @@
---- Random groups: keys and aggregates, in luabatch and as queries.
+--- Random aggregates, in luabatch and as queries.
 --
 -- What sqlite has no aggregate for is computed from windows over the same keys, one layer of a subquery on the other:
 -- an aggregate's `inner` and `outer` are such columns, its `sql` the aggregate over them. In their texts $1, $2 are
@@ -92,8 +92,10 @@ local function argument(gen, plan, kind)
   return expressions.make({ dialect = gen.dialect, columns = plan.columns }, kind, 2, bounded[kind])
 end
 
--- One aggregate: `{ column, Lua text, SQL text, inner SQL, outer SQL }`, or nil when it cannot be.
-local function make(gen, plan, name, number, partition)
+--- One aggregate: `{ column, Lua text, SQL text, inner SQL, outer SQL }`, or nil when it cannot be.
+-- @param number of those in one query, which names the inner and outer columns
+-- @param partition the keys, as SQL
+function aggregates.make(gen, plan, name, number, partition)
   local entry = pick(list)
   local fn, kinds, kind, queries = entry[1], entry[2], entry[3], entry[4]
   local sql = queries[gen.dialect] or queries.sql
@@ -136,80 +138,6 @@ local function make(gen, plan, name, number, partition)
     column, call or ("lb.%s(%s)"):format(fn, table.concat(lua, ", ")), text(sql), needs_windows and text(queries.inner),
     needs_windows and text(queries.outer),
   }
-end
-
--- Lists, taken apart again: the values of each group, or the different ones.
-local function lists(gen, plan, extend, keys, names, selected)
-  local choices = {}
-  for _, column in ipairs(plan.columns) do
-    if not column.fuzzy and column.name ~= "m" then choices[#choices + 1] = column end
-  end
-  if #choices == 0 then return nil end
-  local column, is_set = pick(choices), random(2) == 1
-  local columns, taken = { table.unpack(keys) }, false
-  for _, key in ipairs(keys) do taken = taken or key.name == "m" end
-  if taken then return nil end
-  columns[#columns + 1] = {
-    name = "m", kind = column.kind, bound = column.bound, plain = column.plain, date = column.date, nan = column.nan,
-  }
-  local by = #keys > 0 and (":group_by(%s)"):format(names) or ""
-  return extend(gen, plan, ("%s:agg { m = lb.%s(%q) }:explode \"m\""):format(by, is_set and "collect_set" or "collect_list", column.name),
-    ("SELECT %s%s%s AS m FROM %s WHERE %s IS NOT NULL"):format(is_set and "DISTINCT " or "", selected, quote(column.name), plan.last,
-      quote(column.name)), columns, { unique = false })
-end
-
-local function aliased(items, prefix)
-  local texts = {}
-  for i = 1, 9 do
-    if items[i] then texts[#texts + 1] = (", %s AS %s%d"):format(items[i], prefix, i) end
-  end
-  return table.concat(texts)
-end
-
---- The verb group_by with agg or count, or agg of everything.
--- @param extend function that makes the longer plan
-function aggregates.group(gen, plan, extend)
-  local keys, names, sql_keys = {}, {}, {}
-  local exact = require("tests.oracle.plans").exact(plan.columns)
-  for i = 1, math.min(#exact, pick { 0, 1, 1, 1, 2, 2, 3 }) do
-    keys[i] = exact[i]
-    names[i], sql_keys[i] = ("%q"):format(exact[i].name), quote(exact[i].name)
-  end
-  local partition = #keys > 0 and table.concat(sql_keys, ", ") or "1"
-  local by = #keys > 0 and (":group_by(%s)"):format(table.concat(names, ", ")) or ""
-  local group_sql = #keys > 0 and " GROUP BY " .. partition or ""
-  local columns = { table.unpack(keys) }
-  for i, column in ipairs(columns) do
-    if column.unique then
-      columns[i] = { name = column.name, kind = column.kind, bound = column.bound }
-    end
-  end
-  local rows = #keys > 0 and plan.rows or 1
-  local selected = #keys > 0 and partition .. ", " or ""
-  if random(8) == 1 then return lists(gen, plan, extend, columns, table.concat(names, ", "), selected) end
-  local taken = {}
-  for _, column in ipairs(keys) do taken[column.name] = true end
-  if #keys > 0 and not taken.count and random(6) == 1 then
-    columns[#columns + 1] = { name = "count", kind = "integer", bound = 1e6 }
-    return extend(gen, plan, by .. ":count()", ("SELECT %scount(*) AS \"count\" FROM %s%s"):format(selected, plan.last, group_sql),
-      columns, { unique = false, rows = rows })
-  end
-  local fields, sql, inner, outer = {}, {}, {}, {}
-  for i, name in ipairs { "m", "n", "p", "q 1" } do
-    local one = not taken[name] and random(2) == 1 and make(gen, plan, name, i, partition)
-    if one then
-      columns[#columns + 1] = one[1]
-      fields[#fields + 1] = ("[%q] = %s"):format(name, one[2])
-      sql[#sql + 1] = one[3] .. " AS " .. quote(name)
-      inner[i], outer[i] = one[4] or nil, one[5] or nil
-    end
-  end
-  if #fields == 0 then return nil end
-  local from = plan.last
-  if next(inner) then from = ("(SELECT *%s FROM %s) AS inside"):format(aliased(inner, "lb_inner"), from) end
-  if next(outer) then from = ("(SELECT *%s FROM %s) AS outside"):format(aliased(outer, "lb_outer"), from) end
-  return extend(gen, plan, by .. (":agg { %s }"):format(table.concat(fields, ", ")),
-    ("SELECT %s%s FROM %s%s"):format(selected, table.concat(sql, ", "), from, group_sql), columns, { unique = false, rows = rows })
 end
 
 return aggregates

@@ -5,8 +5,8 @@
 -- the name of a column of different integers in whose order the rows come, while that is known; without it what hangs on
 -- the order of input (limit, first) has no one answer. `rows` is how many rows there are at most, `prev` the plan without the
 -- last verb, `order` the keys of a last `order_by` and `order_sql` what the peer sorts by.
-local aggregates = require "tests.oracle.aggregates"
 local expressions = require "tests.oracle.expressions"
+local groups = require "tests.oracle.groups"
 local tables = require "tests.oracle.tables"
 local windows = require "tests.oracle.windows"
 
@@ -305,7 +305,15 @@ function steps.limit(gen, plan)
 end
 
 function steps.group(gen, plan)
-  return aggregates.group(gen, plan, extend)
+  return groups.group(gen, plan, extend)
+end
+
+function steps.pivot(gen, plan)
+  return groups.pivot(gen, plan, extend)
+end
+
+function steps.time(gen, plan)
+  return groups.time(gen, plan, extend)
 end
 
 function steps.window(gen, plan)
@@ -469,7 +477,7 @@ end
 
 local weights = {
   where = 6, filter = 3, select = 4, with_columns = 5, rename = 1, drop = 1, fill_nil = 2, drop_nil = 1, drop_duplicates = 2,
-  distinct = 2, placement = 1, order_by = 4, limit = 2, group = 7, join = 7, union = 2, set = 2, window = 4,
+  distinct = 2, placement = 1, order_by = 4, limit = 2, group = 7, join = 7, union = 2, set = 2, window = 4, pivot = 2, time = 3,
 }
 local drawn = {}
 for name, weight in pairs(weights) do

@@ -143,7 +143,6 @@ end
 --- The verb window, maybe with a condition on a rank behind it.
 -- @param extend function that makes the longer plan
 function windows.step(gen, plan, extend)
-  if not require("luabatch.row").window then return nil end
   local plans = require "tests.oracle.plans"
   local partition = plans.exact(plan.columns, pick { 0, 1, 1, 2 })
   local order, is_total = make_order(plan, plans.exact(plan.columns))
