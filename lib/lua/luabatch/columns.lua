@@ -124,6 +124,7 @@ function types.select(node)
 end
 
 function types.join_rows(node)
+  if not node.names then return {} end
   local sides, result = { columns.types(node.inputs[1]), columns.types(node.inputs[2]) }, {}
   for _, out in ipairs(node.outputs) do
     result[out.name] = sides[out.left and 1 or 2][out.left or out.right]
@@ -287,14 +288,18 @@ function reads.window(node, later)
 end
 
 function reads.join_rows(node, later)
-  local left, right = set_of(node.left), set_of(node.right)
-  for _, out in ipairs(node.outputs) do
+  local sets = {}
+  for i, key in ipairs { node.left, node.right } do
+    sets[i] = type(key) == "function" and of_function(key) or set_of(key)
+    if node.combine then sets[i] = join_sets(sets[i], of_function(node.combine, i)) end
+  end
+  for _, out in ipairs(node.outputs or {}) do
     if later == true or later[out.name] then
-      if out.left then left[out.left] = true end
-      if out.right then right[out.right] = true end
+      if out.left then sets[1] = join_sets(sets[1], { [out.left] = true }) end
+      if out.right then sets[2] = join_sets(sets[2], { [out.right] = true }) end
     end
   end
-  return { left, right }
+  return sets
 end
 
 --- The columns that a node needs of its inputs.

@@ -251,27 +251,6 @@ return function(lower, tools)
     })
   end
 
-  function lower.join_rows(b, node)
-    local left, right = node.inputs[1], node.inputs[2]
-    if node.how == "cross" then
-      local stream = b:stream(left)
-      local store = b:add { op = "store", inputs = { b:stream(right) } }
-      return b:add { op = "cartesian", inputs = { stream, store } }
-    end
-    local left_stream = keyed(b, b:stream(left), left.names, node.left, true)
-    local right_stream = keyed(b, b:stream(right), right.names, node.right, true)
-    local widths = { #left.names, #right.names }
-    local one_sided = node.how == "semi" or node.how == "anti"
-    if one_sided then
-      right_stream, widths[2] = project(b, right_stream, { 1 }), 0
-    end
-    local index, right_index, flat = columns.index(left.names), columns.index(right.names), {}
-    for i, out in ipairs(node.outputs) do
-      flat[i] = { left = out.left and index[out.left], right = not one_sided and out.right and right_index[out.right] or nil }
-    end
-    return b:add {
-      op = "scan.join", inputs = { tools.by_sides(b, node, "first", { left_stream, right_stream }) }, kind = node.how,
-      flat = flat, widths = widths, label = node.label, salt = tools.salt_of(node),
-    }
-  end
+  tools.range, tools.numbers, tools.project = range, numbers, project
+  require "luabatch.lower_join"(lower, tools)
 end

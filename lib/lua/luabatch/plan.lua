@@ -150,14 +150,14 @@ function lower.union(b, node)
 end
 
 -- The records of all inputs, each marked with the number of its input from 0, meet by key.
-local function by_sides(b, node, key, streams)
+local function by_sides(b, node, key, streams, drops_key)
   local sides = {}
   for i, stream in ipairs(streams) do
     sides[i] = b:add { op = "tag", inputs = { stream }, value = i - 1 }
   end
   return b:add {
     op = "sort", inputs = sides, partitions = node.partitions or PARTITIONS, by = "hash", key = key,
-    sides = true, keep_key = true, label = node.label or node.op, pieces = node.salt ~= false or nil,
+    sides = true, keep_key = not drops_key, label = node.label or node.op, pieces = node.salt ~= false or nil,
   }
 end
 
@@ -433,7 +433,7 @@ end
 
 local shown = {
   "n", "first", "last", "step", "mode", "sep", "pattern", "fraction", "seed", "descending", "partitions",
-  "sort_values", "command", "sql", "how", "column", "size", "every", "offset", "gap", "top",
+  "sort_values", "command", "sql", "how", "strategy", "column", "size", "every", "offset", "gap", "top",
 }
 
 local function describe_function(fn)
@@ -498,8 +498,13 @@ local function describe_columns(node, parts)
     list("by ", node.keys, describe_key)
     list("of ", node.aggregates or {}, describe_aggregate)
   elseif node.op == "join_rows" then
-    list("on ", node.left, tostring)
-    list("= ", node.right, tostring)
+    for i, key in ipairs { node.left, node.right } do
+      if type(key) == "function" then key = { describe_function(key) } end
+      list(i == 1 and "on " or "= ", key, tostring)
+    end
+    if node.strategy == "auto" and node.how ~= "cross" then
+      parts[#parts + 1] = "builds " .. require("luabatch.row_join").build_side(node)
+    end
   end
 end
 

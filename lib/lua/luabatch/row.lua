@@ -275,77 +275,26 @@ function row:window(options)
   return dataset.new(node)
 end
 
--- Joins.
-
-local kinds = { "inner", "left", "right", "full", "semi", "anti", "cross" }
-
--- `on` as two lists of names.
-local function join_keys(left, right, on)
-  local keys = { on, on }
-  if type(on) == "table" and (on.left ~= nil or on.right ~= nil) then keys = { on.left, on.right } end
-  for i, node in ipairs { left, right } do
-    local list = type(keys[i]) == "string" and { keys[i] } or keys[i]
-    if type(list) ~= "table" or #list == 0 then
-      check.misuse("bad option 'on' of join (a column, a list of columns, or {left = ..., right = ...} expected)")
-    end
-    for _, name in ipairs(list) do columns.find("join", node.names, name) end
-    keys[i] = list
-  end
-  if #keys[1] ~= #keys[2] then check.misuse("join: 'on' names %d and %d columns", #keys[1], #keys[2]) end
-  return keys[1], keys[2]
-end
-
--- The columns of a join: the left ones, then the right ones but for the keys. A key comes from the right side where the
--- left one has no record.
-local function join_outputs(left, right, keys, right_keys, only_left)
-  local outputs, taken, key_of, is_key = {}, {}, {}, columns.index(right_keys)
-  for i, name in ipairs(keys) do key_of[name] = right_keys[i] end
-  for _, name in ipairs(left.names) do
-    outputs[#outputs + 1] = { name = name, left = name, right = key_of[name] }
-    taken[name] = true
-  end
-  for _, name in ipairs(only_left and {} or right.names) do
-    if not is_key[name] then
-      local free = name
-      while taken[free] do free = free .. "_right" end
-      taken[free] = true
-      outputs[#outputs + 1] = { name = free, right = name }
-    end
-  end
-  return outputs
-end
-
---- Rows of both datasets side by side, where the columns of `on` are equal. nil equals nothing.
+--- Rows of both datasets side by side, where the keys named by `on` are equal. nil equals nothing.
+--
+-- Unless the strategy is "merge", the rows come in order of the left dataset, for each in order of the right one; rows of the
+-- right one without a match follow. With "auto" it is the other way round where the files of the left dataset are known to have
+-- less than half the bytes of the right one's: then the left rows are kept in memory, and the right ones stream past.
 -- @param other dataset of rows
--- @param options `on`: a column, a list of columns, or `{left = ..., right = ...}`; `how`: "inner" (default), "left", "right",
---   "full", "semi", "anti" or "cross"
+-- @param options `on`: a column, a list of columns, a function of the row that gives the key, or `{left = ..., right = ...}` of these;
+--   `how`: "inner" (default), "left", "right", "full", "semi", "anti" or "cross"; `strategy`: "auto" (default), "broadcast" (the
+--   other dataset's rows are kept in memory), "hash" (both sides are divided by key, on disk) or "merge" (both are sorted by key);
+--   `salt`: "auto", false, a number or a function of the key: into how many pieces the left rows of a key are cut where rows
+--   are divided by key; `combine(left, right)`: makes the record of two rows, nil for the one that is missing
 -- @return rows of the left columns and the right ones without the keys; equal names get the suffix "_right"
 -- @usage users:join(purchases, { on = { left = "id", right = "user_id" }, how = "left" })
 function row.join(self, other, options, label)
   if not dataset.is(other) then check.bad(label, "other", "dataset", other) end
-  options = options or {}
-  local on = options.on
-  local others = {}
-  for key, value in pairs(options) do if key ~= "on" then others[key] = value end end
-  local allowed = { partitions = "integer" }
-  if label == "join" then allowed.how, allowed.on = kinds, true end
-  check.options(label, others, allowed)
-  local how = others.how or label:match("^(%a+)_join$") or "inner"
+  if options ~= nil and type(options) ~= "table" then check.bad(label, "options", "table", options) end
   local left, right = rows(self, label), rows(other, label)
-  local keys, right_keys = {}, {}
-  if how ~= "cross" then
-    if on == nil then check.misuse("%s of rows needs the option 'on', the columns that must be equal", label) end
-    keys, right_keys = join_keys(left, right, on)
-  elseif on ~= nil then
-    check.misuse("join: a cross join has no 'on'")
-  end
-  local outputs = join_outputs(left, right, keys, right_keys, how == "semi" or how == "anti")
-  local names = {}
-  for i, out in ipairs(outputs) do names[i] = out.name end
-  return derive(left, "join_rows", {
-    inputs = { left, right }, how = how, left = keys, right = right_keys, outputs = outputs, label = label,
-    names = columns.unique(label, names), partitions = others.partitions,
-  })
+  local fields = require("luabatch.row_join").node(label, left, right, options or {})
+  fields.op = "join_rows"
+  return dataset.new(fields)
 end
 
 --- The node of `other` with its columns in the order of `names`.

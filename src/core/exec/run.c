@@ -3,7 +3,7 @@
  * IDEA     Threads are started once per run and wait for stages. In a stage every worker claims a morsel under the
  *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
  * STATES   of a worker's round: claim -> begin -> produce -> end -> (commit) -> claim ... -> combine -> detach
- * THREADS  `claiming` guards leg, next_morsel and the claim calls of the sources, which may wait long for input.
+ * THREADS  `claiming` guards leg, next_morsel, n_running, waited and the claim calls of the sources, which may wait long for input.
  *          `lock` guards the other fields of lb_run_private and run->error, and is never held while anything waits.
  *          run->stop is set under it and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
@@ -49,6 +49,9 @@ struct lb_run_private {
     uint32_t leg;          /* being claimed from */
     struct lb_error
         held; /* the error of run->failed_morsel; guarded by claiming, as this is for writers */
+    uint32_t n_running; /* morsels that have been claimed and not ended */
+    uint32_t waited;    /* leg + 1 whose source waited for the legs before it; 0: none */
+    uv_cond_t settled;  /* n_running is 0 */
     uint64_t next_morsel;
     /* the calling thread's loop */
     uv_loop_t loop;
@@ -101,6 +104,17 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
            atomic_load(&run->failed_morsel) == UINT64_MAX) {
         uint32_t current = p->leg;
         struct chain *chain = &round->chains[current];
+        if (stage->legs[current].is_idle) {
+            p->leg++;
+            continue;
+        }
+        if (chain->locals[0].op->class->waits && p->waited != current + 1) {
+            if (p->n_running > 0)
+                uv_cond_wait(&p->settled, &p->claiming);
+            else
+                p->waited = current + 1;
+            continue;
+        }
         if (!chain->has_source) {
             /* May be slow (it starts a Lua state): not under the lock. The leg may have moved on. */
             uv_mutex_unlock(&p->claiming);
@@ -122,6 +136,7 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
             break;
         if (*more) {
             round->worker->morsel = p->next_morsel++;
+            p->n_running++;
             *leg = current;
             break;
         }
@@ -256,6 +271,16 @@ static bool hold_failure(struct round *round, lb_status status, const struct lb_
     return true;
 }
 
+/* A morsel has ended, well or not. */
+static void end_morsel(struct round *round)
+{
+    struct lb_run_private *p = round->worker->run->private;
+    uv_mutex_lock(&p->claiming);
+    if (--p->n_running == 0)
+        uv_cond_broadcast(&p->settled);
+    uv_mutex_unlock(&p->claiming);
+}
+
 static lb_status walk(struct round *round, struct lb_error *err)
 {
     LB_TRY(round_init(round, err));
@@ -266,7 +291,9 @@ static lb_status walk(struct round *round, struct lb_error *err)
         if (!more)
             break;
         lb_status status = run_morsel(round, leg, err);
-        if (status != LB_OK && hold_failure(round, status, err))
+        bool is_held = status != LB_OK && hold_failure(round, status, err);
+        end_morsel(round);
+        if (is_held)
             return LB_OK;
         LB_TRY(status);
     }
@@ -375,6 +402,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         goto fail_claiming;
     if (uv_cond_init(&p->wake) != 0)
         goto fail_cond;
+    if (uv_cond_init(&p->settled) != 0)
+        goto fail_settled;
     if (uv_loop_init(&p->loop) != 0)
         goto fail_loop;
     uv_async_init(&p->loop, &p->done, on_done);
@@ -394,6 +423,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     return LB_OK;
 
 fail_loop:
+    uv_cond_destroy(&p->settled);
+fail_settled:
     uv_cond_destroy(&p->wake);
 fail_cond:
     uv_mutex_destroy(&p->claiming);
@@ -423,9 +454,14 @@ static lb_status open_op(struct lb_run *run, struct lb_op *op, struct lb_error *
 
 static lb_status open_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
-    for (uint32_t i = 0; i < stage->n_legs; i++)
-        for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
-            LB_TRY(open_op(run, stage->legs[i].ops[j], err));
+    for (uint32_t i = 0; i < stage->n_legs; i++) {
+        struct lb_leg *leg = &stage->legs[i];
+        leg->is_idle = false;
+        for (uint32_t j = 0; j < leg->n_conditions; j++)
+            leg->is_idle |= leg->conditions[j].sink->overflowed != leg->conditions[j].overflowed;
+        for (uint32_t j = 0; j < leg->n_ops && !leg->is_idle; j++)
+            LB_TRY(open_op(run, leg->ops[j], err));
+    }
     return open_op(run, stage->sink, err);
 }
 
@@ -438,6 +474,8 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     p->stage_number++;
     p->n_busy = run->options.n_threads;
     p->leg = 0;
+    p->n_running = 0;
+    p->waited = 0;
     p->next_morsel = 0;
     atomic_store(&run->failed_morsel, UINT64_MAX);
     uv_cond_broadcast(&p->wake);
@@ -476,7 +514,10 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
     double start = now_seconds();
     uint64_t spilled = atomic_load(&run->spilled_bytes);
     lb_status status = open_stage(run, stage, err);
-    if (status == LB_OK)
+    bool is_idle = true;
+    for (uint32_t i = 0; i < stage->n_legs; i++)
+        is_idle &= stage->legs[i].is_idle;
+    if (status == LB_OK && !is_idle)
         status = drive(run, stage, err);
     if (status == LB_OK && atomic_load(&run->failed_morsel) != UINT64_MAX)
         status = judge_held(run, stage, err);
@@ -485,7 +526,7 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
     for (uint32_t i = 0; i < stage->n_legs; i++) {
         for (uint32_t j = 0; j < stage->legs[i].n_ops; j++) {
             struct lb_op *op = stage->legs[i].ops[j];
-            if (status == LB_OK && op->class->finish != NULL)
+            if (status == LB_OK && op->is_open && op->class->finish != NULL)
                 status = op->class->finish(op, err);
             lb_op_close(op);
         }
@@ -519,6 +560,7 @@ void lb_run_delete(struct lb_run *run)
     /* libuv leaves the default action, which ends the process; an interactive one has its own. */
     for (int i = 0; run->options.handle_signals && i < 3; i++)
         sigaction(handled_signals[i], &p->before[i], NULL);
+    uv_cond_destroy(&p->settled);
     uv_cond_destroy(&p->wake);
     uv_mutex_destroy(&p->claiming);
     uv_mutex_destroy(&p->lock);

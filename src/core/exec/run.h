@@ -10,10 +10,19 @@
 #include "core/ops/context.h"
 #include "core/ops/op.h"
 
+/* A leg runs only when the sink, of an earlier stage, overflowed or did not. */
+struct lb_condition {
+    const struct lb_op *sink;
+    bool overflowed;
+};
+
 /* A leg of a stage: ops[0] is the source, the others transforms. */
 struct lb_leg {
     struct lb_op **ops;
     uint32_t n_ops;
+    struct lb_condition *conditions;
+    uint32_t n_conditions;
+    bool is_idle; /* set by lb_run_stage: a condition does not hold; its operators are not opened */
 };
 
 struct lb_stage {

@@ -9,6 +9,12 @@
 
 enum { MAX_CLASSES = 96 };
 
+/* Of joins of rows; their names are long. */
+#define JOIN_CLASSES                                                                           \
+    &lb_op_join_build, &lb_op_scan_join_hash, &lb_op_scan_join_insert, &lb_op_hash_join,       \
+        &lb_op_scan_join_rest, &lb_op_join_morsels, &lb_op_scan_join_match, &lb_op_join_order, \
+        &lb_op_scan_join_ordered
+
 static const struct lb_op_class *classes[MAX_CLASSES] = {
     &lb_op_scan_csv,       &lb_op_scan_text,   &lb_op_scan_files,
     &lb_op_scan_native,    &lb_op_scan_range,  &lb_op_scan_list,
@@ -24,7 +30,7 @@ static const struct lb_op_class *classes[MAX_CLASSES] = {
     &lb_op_bundle,         &lb_op_pack_row,    &lb_op_unpack,
     &lb_op_explode,        &lb_op_group,       &lb_op_scan_group,
     &lb_op_time_window,    &lb_op_session,     &lb_op_window,
-    &lb_op_scan_window,
+    &lb_op_scan_window,    JOIN_CLASSES,
 };
 static const struct lb_aggregate_class *aggregates[MAX_CLASSES] = {
     &lb_aggregate_none, &lb_aggregate_count, &lb_aggregate_sum,

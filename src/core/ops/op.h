@@ -39,7 +39,8 @@ struct lb_op {
     struct lb_value params; /* the plan node: a codec map; lives as long as the plan */
     uint32_t node;          /* 1-based number of the plan node */
     const char *label;      /* for people: "map", "mapper of step 1" */
-    struct lb_op **inputs;  /* sinks of earlier stages that it reads */
+    struct lb_op *
+        *inputs; /* sinks of earlier stages that it reads (a sink: those named by `reads`) */
     uint32_t n_inputs;
     struct lb_store *handle;  /* scan.store: a store from outside the plan, borrowed; or NULL */
     void *shared;             /* the class's own */
@@ -47,7 +48,8 @@ struct lb_op {
     _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */
     _Atomic bool enough;      /* sinks: no further morsel is needed */
     bool may_enough;          /* sinks: set by open when the first morsels may be enough */
-    struct lb_buf restart;    /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
+    bool overflowed; /* sinks: set by finish: what it collects did not fit; see "when" in plan.h */
+    struct lb_buf restart; /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
     struct lb_buf
         facts; /* for --stats: what it has to tell of the run, an encoded map; see metrics.h */
     uint64_t n_result; /* sinks: records counted, stored or written; set by finish */
@@ -64,6 +66,8 @@ struct lb_op_local {
 struct lb_op_class {
     const char *name; /* as plans name it */
     enum lb_op_kind kind;
+    bool
+        waits; /* sources: its first claim is made only when all morsels of earlier legs have ended */
     lb_status (*open)(struct lb_op *self, struct lb_error *err);
     lb_status (*attach)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*claim)(struct lb_op_local *local, bool *more, struct lb_error *err);

@@ -13,7 +13,12 @@
 enum { MOST_NODES = 100000, MOST_LEGS = 10000 };
 
 struct node {
-    const struct lb_op_class *class; /* NULL: a union */
+    const struct lb_op_class *class; /* NULL: a union or when */
+    bool is_when;
+    bool overflowed;    /* when: the leg runs if the sink did, or if it did not */
+    uint32_t when_sink; /* when: 0-based number of the sink */
+    uint32_t *reads;    /* sinks: 0-based numbers of earlier sinks that it reads */
+    uint32_t n_reads;
     struct lb_value params;
     char *label;
     uint32_t *inputs; /* 0-based */
@@ -48,7 +53,10 @@ static lb_status wrong(const struct lb_plan *plan, uint32_t node, const char *wh
 {
     const struct lb_op_class *class = plan->nodes[node].class;
     return lb_error_set(err, LB_ERR_INTERNAL, "plan node %u (%s): %s", node + 1,
-                        class != NULL ? class->name : "union", what);
+                        class != NULL               ? class->name
+                        : plan->nodes[node].is_when ? "when"
+                                                    : "union",
+                        what);
 }
 
 static char *copy_text(const struct lb_value *value)
@@ -61,27 +69,41 @@ static char *copy_text(const struct lb_value *value)
     return text;
 }
 
-static lb_status decode_inputs(struct lb_plan *plan, uint32_t n, struct lb_error *err)
+/* A list of numbers of earlier nodes. */
+static lb_status decode_inputs(struct lb_plan *plan, uint32_t n, const char *key, uint32_t **inputs,
+                               uint32_t *n_inputs, struct lb_error *err)
 {
-    struct node *node = &plan->nodes[n];
     struct lb_value list, item;
-    if (!lb_value_field(&node->params, "inputs", &list))
+    if (!lb_value_field(&plan->nodes[n].params, key, &list))
         return LB_OK;
     if (list.tag != 'l')
         return wrong(plan, n, "inputs is no list", err);
     if (list.count == 0)
         return LB_OK;
-    node->inputs = lb_alloc_zero(list.count * sizeof *node->inputs);
-    if (node->inputs == NULL)
-        return lb_error_memory(err, "a plan", list.count * sizeof *node->inputs);
-    node->n_inputs = list.count;
+    *inputs = lb_alloc_zero(list.count * sizeof **inputs);
+    if (*inputs == NULL)
+        return lb_error_memory(err, "a plan", list.count * sizeof **inputs);
+    *n_inputs = list.count;
     const char *cursor = list.data;
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 'i' || item.i < 1 || item.i > n)
             return wrong(plan, n, "an input is no earlier node", err);
-        node->inputs[i] = (uint32_t)(item.i - 1);
+        (*inputs)[i] = (uint32_t)(item.i - 1);
     }
+    return LB_OK;
+}
+
+static lb_status decode_when(struct lb_plan *plan, uint32_t n, struct lb_error *err)
+{
+    struct node *node = &plan->nodes[n];
+    struct lb_value sink, overflowed;
+    if (node->n_inputs != 1 || !lb_value_field(&node->params, "sink", &sink) || sink.tag != 'i' ||
+        sink.i < 1 || sink.i > n || !plan->nodes[sink.i - 1].is_sink)
+        return wrong(plan, n, "names no sink", err);
+    node->when_sink = (uint32_t)(sink.i - 1);
+    node->overflowed =
+        lb_value_field(&node->params, "overflowed", &overflowed) && overflowed.tag == 't';
     return LB_OK;
 }
 
@@ -114,9 +136,10 @@ static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *
     if (name == NULL)
         return lb_error_memory(err, "a plan", value.size);
     bool is_union = strcmp(name, "union") == 0;
-    node->class = is_union ? NULL : lb_op_find(name);
+    node->is_when = strcmp(name, "when") == 0;
+    node->class = is_union || node->is_when ? NULL : lb_op_find(name);
     lb_status status = LB_OK;
-    if (!is_union && node->class == NULL)
+    if (!is_union && !node->is_when && node->class == NULL)
         status = lb_error_set(err, LB_ERR_INTERNAL, "plan node %u: no operator '%s'", n + 1, name);
     lb_strfree(name);
     LB_TRY(status);
@@ -124,16 +147,21 @@ static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *
     if (lb_value_field(&node->params, "label", &value) && value.tag == 's')
         node->label = copy_text(&value);
     else
-        node->label = lb_strdup(is_union ? "union" : node->class->name);
+        node->label = lb_strdup(is_union ? "union" : node->is_when ? "when" : node->class->name);
     if (node->label == NULL)
         return lb_error_memory(err, "a plan", value.size);
     node->is_result = lb_value_field(&node->params, "result", &value) && value.tag == 't';
-    LB_TRY(decode_inputs(plan, n, err));
-    if (node->n_inputs == 0 && (is_union || node->class->kind != LB_OP_SOURCE))
+    LB_TRY(decode_inputs(plan, n, "inputs", &node->inputs, &node->n_inputs, err));
+    if (node->n_inputs == 0 && (node->class == NULL || node->class->kind != LB_OP_SOURCE))
         return wrong(plan, n, "has no input", err);
     for (uint32_t i = 0; i < node->n_inputs; i++)
         LB_TRY(check_input(plan, n, i, err));
-    return LB_OK;
+    if (node->is_sink)
+        LB_TRY(decode_inputs(plan, n, "reads", &node->reads, &node->n_reads, err));
+    for (uint32_t i = 0; i < node->n_reads; i++)
+        if (!plan->nodes[node->reads[i]].is_sink)
+            return wrong(plan, n, "must read a sink", err);
+    return node->is_when ? decode_when(plan, n, err) : LB_OK;
 }
 
 /* ---- stages ---- */
@@ -151,14 +179,16 @@ static lb_status op_new(struct lb_plan *plan, uint32_t n, struct lb_op **out, st
     op->label = node->label;
     op->handle = node->handle;
     uint32_t first = node->class->kind == LB_OP_TRANSFORM ? 1 : 0;
-    if (node->class->kind == LB_OP_SINK || node->n_inputs <= first)
+    const uint32_t *inputs = node->is_sink ? node->reads : node->inputs;
+    uint32_t n_inputs = node->is_sink ? node->n_reads : node->n_inputs;
+    if (n_inputs <= first)
         return LB_OK;
-    op->inputs = lb_alloc_zero((node->n_inputs - first) * sizeof *op->inputs);
+    op->inputs = lb_alloc_zero((n_inputs - first) * sizeof *op->inputs);
     if (op->inputs == NULL)
         return lb_error_memory(err, "an operator", sizeof *op);
-    op->n_inputs = node->n_inputs - first;
+    op->n_inputs = n_inputs - first;
     for (uint32_t i = 0; i < op->n_inputs; i++) {
-        struct node *sink = &plan->nodes[node->inputs[first + i]];
+        struct node *sink = &plan->nodes[inputs[first + i]];
         op->inputs[i] = plan->stages[sink->stage].run.sink;
         sink->last_reader = plan->n_stages;
     }
@@ -176,10 +206,11 @@ static void op_delete(struct lb_op *op)
     lb_free(op, sizeof *op);
 }
 
-/* The way from a node to a sink, as a list: `next` is what it pushes to. */
+/* The way from a node to a sink, as a list: `next` is what it pushes to. A `when` on the way is no operator. */
 struct path {
     uint32_t node;
-    uint32_t length;
+    uint32_t length; /* operators */
+    uint32_t n_conditions;
     const struct path *next;
 };
 
@@ -199,8 +230,21 @@ static lb_status add_leg(struct lb_plan *plan, struct lb_stage *stage, const str
     if (leg->ops == NULL)
         return lb_error_memory(err, "a plan", path->length * sizeof *leg->ops);
     stage->n_legs++;
-    for (uint32_t i = 0; path != NULL; path = path->next, i++)
-        LB_TRY(op_new(plan, path->node, &leg->ops[i], err));
+    if (path->n_conditions > 0) {
+        leg->conditions = lb_alloc_zero(path->n_conditions * sizeof *leg->conditions);
+        if (leg->conditions == NULL)
+            return lb_error_memory(err, "a plan", path->n_conditions * sizeof *leg->conditions);
+        leg->n_conditions = path->n_conditions;
+    }
+    for (uint32_t i = 0, c = 0; path != NULL; path = path->next) {
+        const struct node *node = &plan->nodes[path->node];
+        if (node->is_when)
+            leg->conditions[c++] = (struct lb_condition){
+                .sink = plan->stages[plan->nodes[node->when_sink].stage].run.sink,
+                .overflowed = node->overflowed};
+        else
+            LB_TRY(op_new(plan, path->node, &leg->ops[i++], err));
+    }
     return LB_OK;
 }
 
@@ -209,12 +253,21 @@ static lb_status find_legs(struct lb_plan *plan, struct lb_stage *stage, uint32_
                            const struct path *rest, struct lb_error *err)
 {
     const struct node *node = &plan->nodes[n];
+    struct path path = {.node = n, .length = 0, .n_conditions = 0, .next = rest};
+    if (rest != NULL) {
+        path.length = rest->length;
+        path.n_conditions = rest->n_conditions;
+    }
+    if (node->is_when) {
+        path.n_conditions++;
+        return find_legs(plan, stage, node->inputs[0], &path, err);
+    }
     if (node->class == NULL) {
         for (uint32_t i = 0; i < node->n_inputs; i++)
             LB_TRY(find_legs(plan, stage, node->inputs[i], rest, err));
         return LB_OK;
     }
-    struct path path = {.node = n, .length = rest != NULL ? rest->length + 1 : 1, .next = rest};
+    path.length++;
     if (node->class->kind == LB_OP_SOURCE)
         return add_leg(plan, stage, &path, err);
     return find_legs(plan, stage, node->inputs[0], &path, err);
@@ -253,6 +306,8 @@ static void free_stages(struct lb_plan *plan)
         for (uint32_t i = 0; i < stage->n_legs; i++) {
             for (uint32_t j = 0; j < stage->legs[i].n_ops; j++)
                 op_delete(stage->legs[i].ops[j]);
+            lb_free(stage->legs[i].conditions,
+                    stage->legs[i].n_conditions * sizeof *stage->legs[i].conditions);
             lb_free(stage->legs[i].ops, stage->legs[i].n_ops * sizeof *stage->legs[i].ops);
         }
         lb_free(stage->legs, stage->n_legs * sizeof *stage->legs);
@@ -315,6 +370,7 @@ void lb_plan_delete(struct lb_plan *plan)
     for (uint32_t n = 0; n < plan->n_nodes; n++) {
         lb_strfree(plan->nodes[n].label);
         lb_free(plan->nodes[n].inputs, plan->nodes[n].n_inputs * sizeof *plan->nodes[n].inputs);
+        lb_free(plan->nodes[n].reads, plan->nodes[n].n_reads * sizeof *plan->nodes[n].reads);
         lb_store_unref(plan->nodes[n].handle);
     }
     for (uint32_t i = 0; i < plan->n_results; i++)

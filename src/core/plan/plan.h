@@ -9,7 +9,9 @@
  * given by its kind: a source reads only sinks (0 or more), a transform has input 1 = the source or transform before it (and may have
  * further inputs that are sinks), a sink has one or more sources/transforms as inputs: its legs, in order.
  * The pseudo-operator "union" has two or more sources/transforms/unions as inputs and stands where a
- * source or transform may. Any violation is LB_ERR_INTERNAL "plan node 3 (lua.map): ...", never a crash.
+ * source or transform may. The pseudo-operator "when" has one such input, sink = number of an earlier sink, overflowed?: bool;
+ * legs through it run only if the sink says that what it collected did not fit (overflowed), or else that it did. A sink may name
+ * earlier sinks in the list `reads`, whose results it needs. Any violation is LB_ERR_INTERNAL "plan node 3 (lua.map): ...", never a crash.
  *
  * OPERATORS OF THE CORE (parameters; ? marks optional ones)
  *  sources

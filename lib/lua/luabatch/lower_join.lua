@@ -1,0 +1,182 @@
+--- Lowering of joins of rows.
+--
+-- A hash join is planned with both its ways (ops/join_build.h): the one for a build side that fits the memory, where the other side
+-- streams past a table, and the one by disk. Which of them runs the sink join_build says when it has seen the build side; the
+-- legs of the other are idle. Both give the same records in the same order.
+-- @module luabatch.lower_join
+local core = require "luabatch.core"
+local row_join = require "luabatch.row_join"
+
+-- What becomes of probe rows, and of build rows by themselves, when the right or the left side is the one built.
+local plans = {
+  right = {
+    inner = { "inner" }, left = { "outer" }, right = { "inner", "unmatched" }, full = { "outer", "unmatched" },
+    semi = { "semi" }, anti = { "anti" },
+  },
+  left = {
+    inner = { "inner" }, left = { "inner", "unmatched" }, right = { "outer" }, full = { "outer", "unmatched" },
+    semi = { "none", "matched" }, anti = { "none", "unmatched" },
+  },
+}
+
+return function(lower, tools)
+  -- The stream of a side with its keys: { stream, keys = numbers, column = {name = number}, width }. For `combine` its record
+  -- is (key, row).
+  local function side(b, node, i)
+    local input, key = node.inputs[i], i == 1 and node.left or node.right
+    local stream, names = b:stream(input), input.names
+    local width, keys = #names
+    if type(key) == "function" then
+      stream = b:add {
+        op = "lua.compute", inputs = { stream }, fns = { core.ship(key, "key of " .. node.label) }, as = { "on" }, names = names,
+        label = node.label,
+      }
+      width, keys = width + 1, { width + 1 }
+    else
+      keys = tools.numbers(names, key)
+    end
+    local column = {}
+    for j, name in ipairs(names) do column[name] = j end
+    if not node.combine then return { stream = stream, keys = keys, column = column, width = width } end
+    local packed = { op = "pack_row", names = names, label = node.label }
+    if #keys > 0 then
+      stream = b:add {
+        op = "bundle", inputs = { stream }, keys = keys, columns = tools.range(#names), strict = true, label = "key",
+      }
+      packed.keep_first, keys = true, { 1 }
+    end
+    packed.inputs = { stream }
+    return { stream = b:add(packed), keys = keys, column = { row = #keys + 1 }, width = #keys + 1 }
+  end
+
+  -- A side with no other columns than keys and those that are wanted.
+  local function trimmed(b, one, wanted)
+    local picks, place = {}, {}
+    local function pick(number)
+      if not place[number] then
+        picks[#picks + 1] = number
+        place[number] = #picks
+      end
+      return place[number]
+    end
+    local keys, column = {}, {}
+    for i, number in ipairs(one.keys) do keys[i] = pick(number) end
+    for _, name in ipairs(wanted) do column[name] = pick(one.column[name]) end
+    if #picks == 0 then pick(1) end
+    return { stream = tools.project(b, one.stream, picks), keys = keys, column = column, width = #picks }
+  end
+
+  local function outputs_of(node)
+    if not node.combine then return node.outputs end
+    local outputs = { { left = "row" }, { right = "row" } }
+    if node.how == "semi" or node.how == "anti" then outputs[2] = nil end
+    return outputs
+  end
+
+  local function wanted_of(outputs, needed, name)
+    local list, seen = {}, {}
+    for _, out in ipairs(outputs) do
+      if out[name] and not seen[out[name]] and (not needed or needed == true or needed[out.name]) then
+        seen[out[name]] = true
+        list[#list + 1] = out[name]
+      end
+    end
+    return list
+  end
+
+  local function keyed(b, one, columns)
+    return b:add {
+      op = "bundle", inputs = { one.stream }, keys = one.keys, columns = columns, strict = true, label = "key",
+    }
+  end
+
+  -- Ordered by the key: both sides sorted together.
+  local function merge(b, node, left, right, outputs)
+    local one_sided = node.how == "semi" or node.how == "anti"
+    local left_stream = keyed(b, left, tools.range(left.width))
+    local right_stream = keyed(b, right, tools.range(right.width))
+    local widths = { left.width, right.width }
+    if one_sided then right_stream, widths[2] = tools.project(b, right_stream, { 1 }), 0 end
+    local flat = {}
+    for i, out in ipairs(outputs) do
+      flat[i] = {
+        left = out.left and left.column[out.left], right = not one_sided and out.right and right.column[out.right] or nil,
+      }
+    end
+    return b:add {
+      op = "scan.join", inputs = { tools.by_sides(b, node, "first", { left_stream, right_stream }) }, kind = node.how,
+      flat = flat, widths = widths, label = node.label, salt = tools.salt_of(node),
+    }
+  end
+
+  local function hash(b, node, left, right, outputs)
+    local built = row_join.build_side(node)
+    local probe, build = left, right
+    if built == "left" then probe, build = right, left end
+    local kind, rest = table.unpack(plans[built][node.how])
+    local columns = {}
+    for i, out in ipairs(outputs) do
+      local of = { left = left.column[out.left or false], right = right.column[out.right or false] }
+      if node.how == "semi" or node.how == "anti" then of.right = nil end
+      columns[i] = { probe = built == "left" and of.right or built == "right" and of.left or nil, build = of[built] }
+    end
+    local sink = b:add {
+      op = "join_build", inputs = { build.stream }, keys = build.keys, columns = build.width, rest = rest, label = node.label,
+      spill = node.strategy == "hash" or nil,
+    }
+    local function when(overflowed, stream)
+      return b:add { op = "when", inputs = { stream }, sink = sink, overflowed = overflowed }
+    end
+    local streams = {}
+    if node.strategy ~= "hash" then
+      b:add {
+        op = "count", label = "index of " .. node.label, inputs = {
+          when(false, b:add { op = "scan.join_hash", inputs = { sink }, label = node.label }),
+          when(false, b:add { op = "scan.join_insert", inputs = { sink }, label = node.label }),
+        },
+      }
+      streams[1] = when(false, b:add {
+        op = "hash_join", inputs = { probe.stream, sink }, keys = probe.keys, kind = kind, outputs = columns, label = node.label,
+      })
+      if rest then
+        streams[2] = when(false, b:add {
+          op = "scan.join_rest", inputs = { sink }, outputs = columns, label = node.label,
+        })
+      end
+    end
+    -- The way by disk.
+    local counted = { stream = b:add { op = "join_morsels", inputs = { probe.stream, sink }, label = node.label }, keys = probe.keys }
+    local stored = { stream = b:add { op = "scan.store", inputs = { sink }, index = true }, keys = build.keys }
+    local sorted = tools.by_sides(b, node, "first", {
+      when(true, keyed(b, counted, tools.range(probe.width))), when(true, keyed(b, stored, tools.range(build.width + 1))),
+    }, true)
+    local order = b:add {
+      op = "join_order", reads = { sink }, label = node.label, inputs = {
+        when(true, b:add {
+          op = "scan.join_match", inputs = { sorted, sink }, kind = kind, label = node.label, salt = tools.salt_of(node),
+        }),
+      },
+    }
+    streams[#streams + 1] = when(true, b:add {
+      op = "scan.join_ordered", inputs = { order, sink }, outputs = columns, label = node.label,
+    })
+    return b:add { op = "union", inputs = streams }
+  end
+
+  function lower.join_rows(b, node)
+    local left, right = side(b, node, 1), side(b, node, 2)
+    local outputs = outputs_of(node)
+    local stream
+    if node.how == "cross" then
+      local store = b:add { op = "store", inputs = { right.stream }, label = node.label }
+      stream = b:add { op = "cartesian", inputs = { left.stream, store }, label = node.label }
+    else
+      local needed = node.strategy ~= "merge" and node.needed
+      left = trimmed(b, left, wanted_of(outputs, needed, "left"))
+      right = trimmed(b, right, (node.how == "semi" or node.how == "anti") and {} or wanted_of(outputs, needed, "right"))
+      stream = (node.strategy == "merge" and merge or hash)(b, node, left, right, outputs)
+    end
+    if not node.combine then return stream end
+    return b:callback("lua.map", stream, node.combine, node.label, node.on_error)
+  end
+end
