@@ -206,6 +206,7 @@ build = {
     ["luabatch.completion"] = "lib/lua/luabatch/completion.lua",
     ["luabatch.dataset"] = "lib/lua/luabatch/dataset.lua",
     ["luabatch.display"] = "lib/lua/luabatch/display.lua",
+    ["luabatch.explain"] = "lib/lua/luabatch/explain.lua",
     ["luabatch.grid"] = "lib/lua/luabatch/grid.lua",
     ["luabatch.groups"] = "lib/lua/luabatch/groups.lua",
     ["luabatch.help"] = "lib/lua/luabatch/help.lua",

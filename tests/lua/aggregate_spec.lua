@@ -151,9 +151,9 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
   it("reads only the columns that its functions read", function()
     local seen = lb.csv(path):group_by("kind"):agg({ t = text, m = mean "x", f = lb.sum(function(row) return row.kind end) })
     local rules = require "luabatch.rules"
-    local shown = require("luabatch.plan").tree(rules.prune(rules.optimise(seen._node)))
+    local shown = require("luabatch.explain").tree(rules.prune(rules.optimise(seen._node)))
     assert.matches("reads 4 of 5 columns: id, kind, n, x", shown)
-    assert.matches("t = aggregate %(.*aggregate_spec.lua:%d+%)%(row%)", shown)
+    assert.matches("t = aggregate lua %(.*aggregate_spec.lua:%d+%) %(row%)", shown)
   end)
 
   it("tells where a function fails", function()

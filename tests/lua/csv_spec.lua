@@ -83,8 +83,8 @@ describe("csv (seed " .. support.seed .. ")", function()
     assert.same({ { a = 199999, d = 199999.0 } }, ds:select("a", { d = function(r) return r.a + 0.0 end })
       :filter(function(r) return r.a == 199999 end):collect())
     assert.same({ a = "integer", b = "integer", c = "integer" }, types(ds))
-    local plan, rules = require "luabatch.plan", require "luabatch.rules"
-    local tree = plan.tree(rules.prune(rules.optimise(ds:group_by("a"):agg({ n = lb.sum "c" })._node)))
+    local explain, rules = require "luabatch.explain", require "luabatch.rules"
+    local tree = explain.tree(rules.prune(rules.optimise(ds:group_by("a"):agg({ n = lb.sum "c" })._node)))
     assert.matches("reads 2 of 3 columns: a, c", tree)
   end)
 

@@ -105,7 +105,7 @@ describe("explain", function()
     local display = require "luabatch.display"
     local ds = lb.range(3):map(function(n) return n end):limit(2):limit(1)
     local text = display.plan(ds._node, "all")
-    for _, part in ipairs { "logical plan", "optimised plan", "stages", "limit n=2", "limit n=1", "map (" } do
+    for _, part in ipairs { "logical plan", "optimised plan", "stages", "limit n=2", "limit n=1", "map lua (" } do
       assert.truthy(text:find(part, 1, true), part)
     end
     assert.is_nil(display.plan(ds._node, "optimised"):find("n=2", 1, true))

@@ -121,7 +121,7 @@ describe("rules of rows (seed " .. support.seed .. ")", function()
     assert.equal("top csv", chain(ds:order_by("a", lb.desc "b"):limit(3)))
     assert.equal("select top csv", chain(ds:order_by("a", lb.desc "b"):with_columns({ c = "a / 2" }):drop("b"):limit(3)))
     assert.equal("limit select csv", chain(ds:select("a"):limit(3)))
-    local text = require("luabatch.plan").tree(rules.prune(rules.optimise(ds:with_columns({ c = "a / 2" }):group_by("b"):count()._node)))
+    local text = require("luabatch.explain").tree(rules.prune(rules.optimise(ds:with_columns({ c = "a / 2" }):group_by("b"):count()._node)))
     assert.matches("reads 1 of 4 columns: b", text, 1, true)
   end)
 

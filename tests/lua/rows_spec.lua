@@ -210,8 +210,8 @@ describe("rows (seed " .. support.seed .. ")", function()
   end)
 
   it("explain names the columns that are read", function()
-    local plan = require "luabatch.plan"
-    local tree = plan.tree(ds:order_by("word", lb.desc "n"):select("id", { m = "n + 1" })._node)
+    local explain = require "luabatch.explain"
+    local tree = explain.tree(ds:order_by("word", lb.desc "n"):select("id", { m = "n + 1" })._node)
     assert.matches("select id, m = n %+ 1", tree)
     assert.matches("order_by by word, n desc", tree)
   end)

@@ -399,7 +399,7 @@ function action:plot(kind, ...)
   if text then print(text) end
 end
 
-local modes = { logical = true, optimised = true, stages = true, all = true }
+local modes = { logical = true, optimised = true, optimized = true, stages = true, all = true }
 
 --- Prints how the dataset is computed.
 -- @param mode "logical" (as written), "optimised" (after the rules), "stages" (as the engine runs it) or

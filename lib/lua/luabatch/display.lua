@@ -116,13 +116,14 @@ end
 -- @param mode "logical", "optimised", "stages" or "all"
 -- @return string
 function display.plan(node, mode)
-  local plan, rules = require "luabatch.plan", require "luabatch.rules"
+  local plan, rules, explain = require "luabatch.plan", require "luabatch.rules", require "luabatch.explain"
+  if mode == "optimized" then mode = "optimised" end
   local parts = {}
   local function part(name, title, make)
     if mode == name or mode == "all" then parts[#parts + 1] = title .. "\n" .. make() end
   end
-  part("logical", "logical plan", function() return plan.tree(node) end)
-  part("optimised", "optimised plan", function() return plan.tree(rules.prune(rules.optimise(node))) end)
+  part("logical", "logical plan", function() return explain.tree(node) end)
+  part("optimised", "optimised plan", function() return explain.tree(rules.prune(rules.optimise(node))) end)
   part("stages", "stages", function()
     local description = plan.build(node, function(b, stream)
       return b:add { op = "store", inputs = { stream }, result = true }
