@@ -437,6 +437,19 @@ static lb_status folder_result(struct lb_aggregate *self, struct lb_buf *out, ui
     return status;
 }
 
+static lb_status folder_save_merged(struct lb_aggregate *self, struct lb_buf *out,
+                                    struct lb_error *err)
+{
+    struct folder *f = self->state;
+    uint32_t n_values = 0;
+    if (f->running == RUNNING_NOTHING)
+        return lb_buf_append_byte(out, '-', err);
+    LB_TRY(lb_buf_append_byte(out, f->running == RUNNING_KERNEL ? 'k' : 'v', err));
+    if (f->running == RUNNING_KERNEL)
+        return f->kernel.class->save_merged(&f->kernel, out, err);
+    return folder_result(self, out, &n_values, err);
+}
+
 const struct lb_aggregate_class lb_lua_aggregate_reduce = {
     .name = "lua.reduce",
     .open = reduce_open,
@@ -448,6 +461,7 @@ const struct lb_aggregate_class lb_lua_aggregate_reduce = {
     .load = folder_load,
     .merge = folder_merge,
     .result = folder_result,
+    .save_merged = folder_save_merged,
     .is_ordered = folder_is_ordered,
 };
 
@@ -462,5 +476,6 @@ const struct lb_aggregate_class lb_lua_aggregate_combine_by_key = {
     .load = folder_load,
     .merge = folder_merge,
     .result = folder_result,
+    .save_merged = folder_save_merged,
     .is_ordered = folder_is_ordered,
 };

@@ -116,3 +116,170 @@ describe("salted joins (seed " .. support.seed .. ")", function()
     end
   end)
 end)
+
+describe("salted reductions (seed " .. support.seed .. ")", function()
+  teardown(support.clean)
+
+  local function add(a, b) return a + b end
+  local function join(a, b) return a .. b end -- not commutative
+  local reductions = {
+    sum = function(ds, o) return ds:reduce_by_key(add, o) end,
+    max = function(ds, o) return ds:reduce_by_key(math.max, o) end,
+    ["Lua function"] = function(ds, o)
+      return ds:map_values(function(v) return "v" .. v end):reduce_by_key(function(a, b) return a < b and a or b end, o)
+    end,
+    ["mixed values"] = function(ds, o)
+      return ds:map_values(function(v) return v % 5 == 0 and tostring(v) or v end):reduce_by_key(add, o)
+    end,
+    fold = function(ds, o) return ds:fold_by_key(7, add, o) end,
+    aggregate = function(ds, o)
+      return ds:aggregate_by_key({ n = 0, s = 0 }, function(s, v) return { n = s.n + 1, s = s.s + v } end,
+        function(a, b) return { n = a.n + b.n, s = a.s + b.s } end, o):map_values(function(s) return s.n .. "/" .. s.s end)
+    end,
+    ["combine in order"] = function(ds, o)
+      return ds:combine_by_key(function(v) return "," .. v end, function(s, v) return join(s, "," .. v) end, join, o)
+    end,
+  }
+
+  for name, reduce in pairs(reductions) do
+    it(name .. " gives what it gives without salt", function()
+      for _, n in ipairs { 0, 1, 300, 1500 } do
+        local list = support.list(n, function(i) return { key = i == 1 and "hot" or key(0.5), value = i } end)
+        local expected = support.with({ threads = 1 }, function() return texts(reduce(dataset(list))) end)
+        for _, salt in ipairs(salts) do
+          local got = support.with(setting(), function() return texts(reduce(dataset(list), { salt = salt[2] })) end)
+          assert.are.same(expected, got, ("%s of %d records with salt %s"):format(name, n, salt[1]))
+        end
+      end
+    end)
+  end
+
+  it("agg gives what it gives without salt", function()
+    local lines = { "k,j,v" }
+    for i = 1, 3000 do
+      lines[#lines + 1] = ("%s,%d,%d"):format(math.random(2) == 1 and "hot" or "k" .. math.random(50), math.random(2), i)
+    end
+    local rows = lb.csv(support.file(table.concat(lines, "\n") .. "\n"))
+    local aggregates = {
+      n = lb.count(), total = lb.sum "v", least = lb.min "v", middle = lb.quantile("v", 0.5), kinds = lb.count_distinct "v",
+      list = lb.collect_list "j", average = lb.avg "v", first = lb.first "v", spread = lb.stddev "v",
+      mine = lb.aggregate {
+        init = function() return 0 end, step = function(s, r) return s + r.v end, merge = function(a, b) return a + b end,
+      },
+    }
+    for _, keys in ipairs { { "k" }, { "k", "j" } } do
+      local function show_rows(options)
+        local out = {}
+        for i, row in ipairs(rows:group_by(table.unpack(keys)):agg(aggregates, options):collect()) do
+          out[i] = table.concat({ row.k, tostring(row.j), row.n, row.total, row.least, row.middle, row.kinds,
+            table.concat(row.list), row.average, row.first, row.spread, row.mine }, " ")
+        end
+        return out
+      end
+      local expected = support.with({ threads = 1 }, show_rows)
+      for _, salt in ipairs { "auto", false, 4, function(k) return (type(k) == "table" and k[1] or k) == "hot" and 3 or nil end } do
+        local got = support.with(setting(), function() return show_rows { salt = salt } end)
+        assert.are.same(expected, got, "salt " .. tostring(salt))
+      end
+    end
+  end)
+
+  it("tell the keys that were split, and hot ones", function()
+    local runtime = require "luabatch.runtime"
+    local stages
+    local function run(ds)
+      local before = runtime.settings.on_run
+      runtime.settings.on_run = function(_, info) stages = info.stages end
+      local ok, message = pcall(ds.count, ds)
+      runtime.settings.on_run = before
+      assert(ok, message)
+      local split, hot = {}, {}
+      for _, stage in ipairs(stages) do
+        for _, operator in ipairs(stage.operators) do
+          for _, one in ipairs(operator.facts and operator.facts.split or {}) do split[#split + 1] = one end
+          for _, one in ipairs(operator.facts and operator.facts.hot or {}) do hot[#hot + 1] = one end
+        end
+      end
+      return split, hot
+    end
+    local function only_hot(k) return k == "hot" and 4 or nil end
+    local function numbers(n) return lb.range(n):map(function(i) return i % 4 == 0 and i or "hot", i end) end
+    support.with({ threads = 2 }, function()
+      local split, hot = run(numbers(60000):join(lb.from_pairs { { "hot", 1 }, { 8, 2 } }))
+      assert.equal("hot", split[1].key)
+      assert.equal(45001, split[1].rows)
+      assert.is_true(split[1].pieces > 4)
+      assert.equal("hot", hot[1].key)
+      assert.is_true(hot[1].rows > 40000 and hot[1].rows < 50000, hot[1].rows)
+      split = run(lb.from_pairs { { "hot", 1 }, { 8, 2 } }:join(numbers(900), { salt = only_hot }))
+      assert.same({ { key = "hot", pieces = 4, rows = 676 } }, split)
+      split = run(numbers(60000):join(lb.from_pairs { { "hot", 1 }, { 8, 2 } }, { salt = false }))
+      assert.same({}, split)
+      split = run(numbers(600000):reduce_by_key(function(a, b) return a < b and b or a end, { salt = only_hot }))
+      assert.equal("hot", split[1].key)
+      assert.is_true(split[1].pieces > 1)
+    end)
+  end)
+end)
+
+describe("hot_keys", function()
+  teardown(support.clean)
+
+  it("gives the heaviest keys of pairs, counted exactly", function()
+    local list, counts = {}, {}
+    for i = 1, 2000 do
+      local k = math.random(3) == 1 and "hot" or math.random(2) == 1 and math.random(30) or support.word(2)
+      list[i] = { k, i }
+      counts[k] = (counts[k] or 0) + 1
+    end
+    local expected = {}
+    for k, n in pairs(counts) do expected[#expected + 1] = { -n, k } end
+    expected = support.sorted(expected)
+    for _, settings_of in ipairs(settings) do
+      local got = support.with(settings_of, function() return lb.from_pairs(list):hot_keys(10) end)
+      assert.equal(10, #got)
+      for i = 1, 10 do assert.same({ expected[i][2], -expected[i][1] }, { got[i][1], got[i][2] }) end
+    end
+    assert.same({}, lb.from_pairs(list):hot_keys(0))
+    assert.same({}, lb.from_pairs({}):hot_keys(5))
+  end)
+
+  it("takes columns of rows", function()
+    local rows = lb.csv(support.file("a,b\nx,1\ny,1\nx,2\nx,1\n"))
+    assert.same({ { "x", 3 }, { "y", 1 } }, rows:hot_keys(5, "a"))
+    assert.same({ { { "x", 1 }, 2 }, { { "x", 2 }, 1 } }, rows:hot_keys(2, "a", "b"))
+    assert.has_error(function() rows:hot_keys(2) end)
+    assert.has_error(function() lb.from_pairs({ { 1, 2 } }):hot_keys(2, "a") end)
+  end)
+end)
+
+describe("the option salt", function()
+  local function message(f)
+    local ok, text = pcall(f)
+    assert.is_false(ok)
+    return tostring(text)
+  end
+  local ds = lb.from_pairs { { "a", 1 }, { "a", 2 }, { "b", 3 } }
+
+  it("is checked", function()
+    for _, bad in ipairs { "much", 0, -1, 1.5, true, {} } do
+      for _, call in ipairs {
+        function() return ds:join(ds, { salt = bad }) end,
+        function() return ds:reduce_by_key(math.max, { salt = bad }) end,
+        function() return ds:aggregate_by_key(0, math.max, math.max, { salt = bad }) end,
+      } do
+        assert.truthy(message(call):find("'auto', false, a positive integer or a function of the key expected", 1, true))
+      end
+    end
+    assert.truthy(message(function() return ds:join(ds, { slat = 3 }) end):find("did you mean 'salt'", 1, true))
+  end)
+
+  it("tells what its function gave or raised, and for which key", function()
+    local text = message(function() return ds:join(ds, { salt = function() return "many" end }):collect() end)
+    assert.truthy(text:find("the function gave many", 1, true), text)
+    assert.truthy(text:find("salt of join", 1, true), text)
+    assert.truthy(text:find('key "[ab]"'), text)
+    text = message(function() return ds:join(ds, { salt = function(k) return k.x.y end }):collect() end)
+    assert.truthy(text:find("skew_spec.lua", 1, true), text)
+  end)
+end)

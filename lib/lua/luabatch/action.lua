@@ -95,6 +95,33 @@ function action:top(n, f) return top(self, "top", n, f, true) end
 --- The n least records, the least first.
 function action:take_ordered(n, f) return top(self, "take_ordered", n, f, nil) end
 
+--- The heaviest keys and how many records each has, the heaviest first, then by key; the counts are exact.
+-- @param k how many
+-- @param ... for rows: the columns that are the key; of several the key is a list
+-- @return list of `{key, n}`
+-- @usage for _, hot in ipairs(ds:hot_keys(3)) do print(hot[1], hot[2]) end
+function action:hot_keys(k, ...)
+  k = check.integer("hot_keys", "k", k, 0)
+  local node, names = self._node, nil
+  if node.names then
+    if select("#", ...) == 0 then check.misuse("hot_keys of rows needs the columns that are the key") end
+    node = self:group_by(...):count()._node
+    names = node.names
+    local picks = {}
+    for i in ipairs(names) do picks[i] = i end
+    node = { op = "project", picks = picks, inputs = { node }, columns = #names, label = "hot_keys" }
+  else
+    check.pairs("hot_keys", node)
+    if select("#", ...) > 0 then check.bad("hot_keys", "column", "nothing for pairs", (...)) end
+    node = { op = "count_groups", inputs = { node }, columns = 2, label = "hot_keys" }
+  end
+  local list = top(dataset.new(node), "hot_keys", k, builtin.by_last, nil)
+  if names and #names > 2 then
+    for i, hot in ipairs(list) do list[i] = { table.move(hot, 1, #names - 1, 1, {}), hot[#names] } end
+  end
+  return list
+end
+
 -- The states of a fold, in input order.
 local function states(self, name, create, step, packed)
   local node = dataset.as_value(self._node)

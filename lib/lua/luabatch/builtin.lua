@@ -33,6 +33,13 @@ function builtin.pair(key, ...)
   return key, ...
 end
 
+--- What orders records by their last column, the greatest number first, then by the columns before it.
+function builtin.by_last(...)
+  local n = select("#", ...)
+  local last = select(n, ...)
+  return { -last, ... }
+end
+
 --- All columns but the first.
 function builtin.rest(_, ...) return ... end
 

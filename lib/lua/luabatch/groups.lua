@@ -63,8 +63,10 @@ groups.bound_aggregate = bound_aggregate
 --- One row for each group: its columns, then the aggregates.
 -- @param self groups
 -- @param items list of `{name = column, aggregate = lb.sum "x", label = for messages (default name)}`
+-- @param options `partitions` and `salt`, or nil
 -- @return dataset, list of the names of its first columns, those of the groups
-function groups.rows(self, items, label)
+function groups.rows(self, items, label, options)
+  options = options or {}
   local window = self.window
   local all = window and window.hidden or {}
   local names, list = { table.unpack(self.keys) }, {}
@@ -73,7 +75,8 @@ function groups.rows(self, items, label)
     names[#names + 1] = list[i].name
   end
   local result = row.derive(self.node, "group", {
-    keys = self.keys, aggregates = list, partitions = self.partitions, label = label, names = columns.unique(label, names),
+    keys = self.keys, aggregates = list, partitions = options.partitions, salt = options.salt,
+    label = label, names = columns.unique(label, names),
   })
   if not window then return result, self.keys end
   return require("luabatch.windows").finish(self, result, items)
@@ -81,7 +84,10 @@ end
 
 --- One row for each group: the group's columns, then the aggregates in order of their names.
 -- @param aggregates `{name = lb.sum "amount", ...}`
-function Groups:agg(aggregates)
+-- @param options `partitions`; `salt`, into how many pieces the merging of a group's states is cut, or a function of the key
+--   that says it
+function Groups:agg(aggregates, options)
+  options = check.options("agg", options, { partitions = "integer", salt = "salt" })
   if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
   local names, items = {}, {}
   for name in pairs(aggregates) do names[#names + 1] = name end
@@ -96,7 +102,7 @@ function Groups:agg(aggregates)
     items[i] = { name = name, aggregate = aggregates[name] }
   end
   if #items == 0 then check.misuse("agg: no aggregate is named") end
-  return (groups.rows(self, items, "agg"))
+  return (groups.rows(self, items, "agg", options))
 end
 
 --- One row for each group: the group's columns, and the number of its rows as `count`.

@@ -238,10 +238,10 @@ return function(lower, tools)
   function lower.group(b, node)
     local names = node.inputs[1].names
     local stream, aggregates = bound(b, b:input(node), names, node.aggregates, node.label)
-    local sink = b:add {
+    local sink = tools.salted(b, #node.keys > 0 and node or { label = node.label }, {
       op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,
       partitions = #node.keys == 0 and 1 or node.partitions or tools.PARTITIONS, label = node.label,
-    }
+    })
     return b:add { op = "scan.group", inputs = { sink }, label = node.label }
   end
 

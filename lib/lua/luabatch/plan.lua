@@ -322,13 +322,29 @@ end
 
 -- By key.
 
+-- Adds a sink that aggregates. When it is salted the states of a key are merged in pieces first, by a source whose records a
+-- second such sink takes (src/core/ops/partials.h).
+local function salted(b, node, sink)
+  local salt = salt_of(node)
+  if not salt or salt == 1 then return b:add(sink) end
+  local second = {}
+  for name, value in pairs(sink) do second[name] = value end
+  sink.pieces = true
+  local pieces = b:add {
+    op = "scan." .. sink.op, inputs = { b:add(sink) }, partials = true, salt = salt, label = "pieces of " .. node.label,
+  }
+  second.inputs, second.merges = { pieces }, true
+  return b:add(second)
+end
+
+tools.salted = salted
+
 -- An aggregate sink over stream and the source that reads it.
 local function aggregated(b, node, stream, aggregate)
   aggregate.op, aggregate.inputs = "aggregate", { stream }
   aggregate.partitions = node.partitions or PARTITIONS
   aggregate.label = aggregate.label or node.label
-  local n = b:add(aggregate)
-  return b:add { op = "scan.aggregate", inputs = { n }, label = node.label }
+  return b:add { op = "scan.aggregate", inputs = { salted(b, node, aggregate) }, label = node.label }
 end
 
 function lower.reduce_by_key(b, node)

@@ -58,8 +58,9 @@ function rules.merge_projects(node)
   return with(node, { picks = picks, inputs = input.inputs })
 end
 
---- A choice of all columns in their order is no choice.
+--- A choice of all columns in their order is no choice, unless it makes records of rows.
 function rules.drop_project(node)
+  if node.op == "project" and node.inputs[1].names and not node.names then return node end
   if node.op ~= "project" or node.inputs[1].columns ~= #node.picks then return node end
   for i, column in ipairs(node.picks) do
     if i ~= column then return node end

@@ -54,6 +54,13 @@ static lb_status none_result(struct lb_aggregate *self, struct lb_buf *out, uint
     return LB_OK;
 }
 
+static lb_status none_save_merged(struct lb_aggregate *self, struct lb_buf *out,
+                                  struct lb_error *err)
+{
+    (void)self, (void)out, (void)err;
+    return LB_OK;
+}
+
 const struct lb_aggregate_class lb_aggregate_none = {.name = "none",
                                                      .open = open_nothing,
                                                      .close = close_nothing,
@@ -63,7 +70,8 @@ const struct lb_aggregate_class lb_aggregate_none = {.name = "none",
                                                      .held_bytes = hold_nothing,
                                                      .load = none_take,
                                                      .merge = none_take,
-                                                     .result = none_result};
+                                                     .result = none_result,
+                                                     .save_merged = none_save_merged};
 
 /* ---- count ---- */
 
@@ -120,6 +128,12 @@ static lb_status count_result(struct lb_aggregate *self, struct lb_buf *out, uin
     return lb_codec_put_int(out, *(const int64_t *)self->state, err);
 }
 
+static lb_status count_save_merged(struct lb_aggregate *self, struct lb_buf *out,
+                                   struct lb_error *err)
+{
+    return lb_buf_append(out, self->state, sizeof(int64_t), err);
+}
+
 const struct lb_aggregate_class lb_aggregate_count = {.name = "count",
                                                       .open = count_open,
                                                       .close = count_close,
@@ -129,7 +143,8 @@ const struct lb_aggregate_class lb_aggregate_count = {.name = "count",
                                                       .held_bytes = hold_nothing,
                                                       .load = count_load,
                                                       .merge = count_merge,
-                                                      .result = count_result};
+                                                      .result = count_result,
+                                                      .save_merged = count_save_merged};
 
 /* ---- first: the values of the first record ----
  * FORMAT of a partial: uint32 number of values, then the encoded values. An entry's state is the
@@ -232,6 +247,13 @@ static lb_status first_result(struct lb_aggregate *self, struct lb_buf *out, uin
                          err);
 }
 
+static lb_status first_save_merged(struct lb_aggregate *self, struct lb_buf *out,
+                                   struct lb_error *err)
+{
+    const struct lb_buf *current = &((struct first_state *)self->state)->current;
+    return lb_buf_append(out, current->data, current->size, err);
+}
+
 static bool first_is_ordered(const struct lb_aggregate *self)
 {
     (void)self;
@@ -249,4 +271,5 @@ const struct lb_aggregate_class lb_aggregate_first = {
     .load = first_load,
     .merge = none_take, /* partials come by ascending sequence: the loaded one stays */
     .result = first_result,
+    .save_merged = first_save_merged,
     .is_ordered = first_is_ordered};

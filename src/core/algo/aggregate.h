@@ -1,8 +1,8 @@
 /* Aggregate states: what a group accumulates. The core has kernels (count, sum, min, max, first);
  * the Lua bindings add user functions with the same protocol.
  *
- * CALLS  open; then in workers: (update | save | reset)*; or in a final merge, per group: load,
- *        (merge)*, result; close.
+ * CALLS  open; then in workers: (update | save | reset)*; or in a merge, per group: load, (merge)*,
+ *        then result or, when the merge was not the last one, save_merged; close.
  * STATES A partial state travels as bytes that only the class itself reads (save -> load/merge).
  * ORDER  Results must not depend on how rows were split over workers or flushes: sums of floats are
  *        therefore reproducible (binned; see float_sum.h), `first` is by input order (partials are
@@ -41,6 +41,8 @@ struct lb_aggregate_class {
                        struct lb_error *err);
     lb_status (*result)(struct lb_aggregate *self, struct lb_buf *out, uint32_t *n_values,
                         struct lb_error *err);
+    /* Appends the partial state of the group being merged. */
+    lb_status (*save_merged)(struct lb_aggregate *self, struct lb_buf *out, struct lb_error *err);
     /* Optional: true when partials must cover one morsel each, to be merged in input order
      * (functions that are associative but not commutative, `first`). NULL: false. */
     bool (*is_ordered)(const struct lb_aggregate *self);

@@ -278,6 +278,16 @@ static lb_status sum_result(struct lb_aggregate *self, struct lb_buf *out, uint3
     return lb_codec_put_float(out, lb_float_sum_value(&sum), err);
 }
 
+static lb_status sum_save_merged(struct lb_aggregate *self, struct lb_buf *out,
+                                 struct lb_error *err)
+{
+    const struct sum_state *state = self->state;
+    if (state->has_float)
+        return put_partial(out, STATE_SLOT, &state->current, sizeof state->current, err);
+    int64_t ints = (int64_t)state->current.ints;
+    return put_partial(out, STATE_INT, &ints, sizeof ints, err);
+}
+
 const struct lb_aggregate_class lb_aggregate_sum = {.name = "sum",
                                                     .open = sum_open,
                                                     .close = sum_close,
@@ -287,7 +297,8 @@ const struct lb_aggregate_class lb_aggregate_sum = {.name = "sum",
                                                     .held_bytes = sum_held,
                                                     .load = sum_load,
                                                     .merge = sum_merge,
-                                                    .result = sum_result};
+                                                    .result = sum_result,
+                                                    .save_merged = sum_save_merged};
 
 /* ---- min and max ---- */
 
@@ -415,6 +426,14 @@ static lb_status extreme_result(struct lb_aggregate *self, struct lb_buf *out, u
     return put_number(out, self->state, err);
 }
 
+static lb_status extreme_save_merged(struct lb_aggregate *self, struct lb_buf *out,
+                                     struct lb_error *err)
+{
+    const struct number *current = self->state;
+    int64_t bits = current->is_float ? double_bits(current->d) : current->i;
+    return put_partial(out, current->is_float ? STATE_FLOAT : STATE_INT, &bits, sizeof bits, err);
+}
+
 const struct lb_aggregate_class lb_aggregate_min = {.name = "min",
                                                     .open = extreme_open,
                                                     .close = extreme_close,
@@ -424,7 +443,8 @@ const struct lb_aggregate_class lb_aggregate_min = {.name = "min",
                                                     .held_bytes = extreme_held,
                                                     .load = extreme_load,
                                                     .merge = extreme_merge,
-                                                    .result = extreme_result};
+                                                    .result = extreme_result,
+                                                    .save_merged = extreme_save_merged};
 
 const struct lb_aggregate_class lb_aggregate_max = {.name = "max",
                                                     .open = extreme_open,
@@ -435,4 +455,5 @@ const struct lb_aggregate_class lb_aggregate_max = {.name = "max",
                                                     .held_bytes = extreme_held,
                                                     .load = extreme_load,
                                                     .merge = extreme_merge,
-                                                    .result = extreme_result};
+                                                    .result = extreme_result,
+                                                    .save_merged = extreme_save_merged};

@@ -182,6 +182,7 @@ static lb_status count_result(struct lb_group_state *self, struct lb_builder *ou
 static const struct lb_group_state_class count_class = {.name = "count",
                                                         .state_bytes = sizeof(int64_t),
                                                         .update = count_update,
+                                                        .saves_merged = true,
                                                         .save = count_save,
                                                         .merge = count_merge,
                                                         .result = count_result};
@@ -240,6 +241,7 @@ static const struct lb_group_state_class and_class = {.name = "bool_and",
                                                       .state_bytes = sizeof(uint64_t),
                                                       .n_columns = 1,
                                                       .update = bool_update,
+                                                      .saves_merged = true,
                                                       .save = bool_save,
                                                       .merge = bool_merge,
                                                       .result = and_result};
@@ -247,6 +249,7 @@ static const struct lb_group_state_class or_class = {.name = "bool_or",
                                                      .state_bytes = sizeof(uint64_t),
                                                      .n_columns = 1,
                                                      .update = bool_update,
+                                                     .saves_merged = true,
                                                      .save = bool_save,
                                                      .merge = bool_merge,
                                                      .result = or_result};
@@ -438,6 +441,11 @@ lb_status lb_group_state_save(struct lb_group_state *state, size_t slot, struct 
                               struct lb_error *err)
 {
     return state->class->save(state, slot, out, err);
+}
+
+bool lb_group_state_saves_merged(const struct lb_group_state *state)
+{
+    return state->class->saves_merged;
 }
 
 void lb_group_state_reset(struct lb_group_state *state)

@@ -17,6 +17,8 @@ struct lb_group_state_class {
                         struct lb_error *err);
     lb_status (*save)(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                       struct lb_error *err);
+    bool
+        saves_merged; /* save of slot 0 gives what was merged, too, in any order; else merges can only be had at the end */
     /* Into slot 0. */
     lb_status (*merge)(struct lb_group_state *self, const char **cursor, const char *end,
                        struct lb_error *err);

@@ -259,6 +259,7 @@ const struct lb_group_state_class lb_group_approx_count_distinct = {.name = "app
                                                                     .open = sketch_open,
                                                                     .close = sketch_close,
                                                                     .update = sketch_update,
+                                                                    .saves_merged = true,
                                                                     .save = sketch_save,
                                                                     .merge = sketch_merge,
                                                                     .result = sketch_result,

@@ -459,8 +459,8 @@ static lb_status avg_result(struct lb_group_state *self, struct lb_builder *out,
 #define SUM_CLASS(text, result_)                                                                 \
     {                                                                                            \
         .name = text, .state_bytes = sizeof(struct sum_state), .n_columns = 1, .open = sum_open, \
-        .close = sum_close, .update = sum_update, .save = sum_save, .merge = sum_merge,          \
-        .result = result_, .forget = sum_forget, .extra_bytes = sum_bytes                        \
+        .close = sum_close, .update = sum_update, .saves_merged = true, .save = sum_save,        \
+        .merge = sum_merge, .result = result_, .forget = sum_forget, .extra_bytes = sum_bytes    \
     }
 
 const struct lb_group_state_class lb_group_sum = SUM_CLASS("sum", sum_result);

@@ -389,12 +389,12 @@ static lb_status by_result(struct lb_group_state *self, struct lb_builder *out,
     return lb_group_build_value(out, &value, err);
 }
 
-#define VALUE_CLASS(text, bytes, n, prefix, result_)                            \
-    {                                                                           \
-        .name = text, .state_bytes = bytes, .n_columns = n, .open = value_open, \
-        .close = value_close, .update = prefix##_update, .save = prefix##_save, \
-        .merge = prefix##_merge, .result = result_, .forget = value_forget,     \
-        .extra_bytes = value_bytes                                              \
+#define VALUE_CLASS(text, bytes, n, prefix, result_)                                               \
+    {                                                                                              \
+        .name = text, .state_bytes = bytes, .n_columns = n, .open = value_open,                    \
+        .close = value_close, .update = prefix##_update, .saves_merged = true,                     \
+        .save = prefix##_save, .merge = prefix##_merge, .result = result_, .forget = value_forget, \
+        .extra_bytes = value_bytes                                                                 \
     }
 
 const struct lb_group_state_class lb_group_min =

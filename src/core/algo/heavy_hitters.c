@@ -108,27 +108,44 @@ static void drop_slot(struct lb_heavy_hitters *heavy, uint32_t empty)
     heavy->slots[empty] = 0;
 }
 
+/* The counter of a key, or LB_HEAVY_KEYS. */
+static uint32_t find_key(const struct lb_heavy_hitters *heavy, uint64_t hash, const char *key,
+                         size_t size)
+{
+    uint32_t slot = (uint32_t)hash & (SLOTS - 1);
+    for (; heavy->slots != NULL && heavy->slots[slot] != 0; slot = (slot + 1) & (SLOTS - 1)) {
+        uint32_t i = heavy->slots[slot] - 1u;
+        if (is_key(&heavy->keys[i], hash, key, size))
+            return i;
+    }
+    return LB_HEAVY_KEYS;
+}
+
+bool lb_heavy_is(const struct lb_heavy_hitters *heavy, const char *key, size_t size, uint64_t part)
+{
+    uint32_t i = find_key(heavy, lb_hash_bytes(key, size), key, size);
+    return i < LB_HEAVY_KEYS &&
+           (heavy->keys[i].count - heavy->keys[i].error) * part > heavy->n_rows;
+}
+
 static lb_status count_key(struct lb_heavy_hitters *heavy, uint64_t hash, const char *key,
                            size_t size, uint64_t rows, uint64_t error, struct lb_error *err)
 {
     if (heavy->keys == NULL)
         LB_TRY(make_keys(heavy, err));
-    uint32_t slot = (uint32_t)hash & (SLOTS - 1);
-    for (; heavy->slots[slot] != 0; slot = (slot + 1) & (SLOTS - 1)) {
-        uint32_t i = heavy->slots[slot] - 1u;
-        if (is_key(&heavy->keys[i], hash, key, size)) {
-            heavy->keys[i].count += rows;
-            heavy->keys[i].error += error;
-            sift_down(heavy, i);
-            return LB_OK;
-        }
+    uint32_t i = find_key(heavy, hash, key, size);
+    if (i < LB_HEAVY_KEYS) {
+        heavy->keys[i].count += rows;
+        heavy->keys[i].error += error;
+        sift_down(heavy, i);
+        return LB_OK;
     }
     size_t kept = kept_bytes(size);
     char *copy = lb_alloc(kept + 1);
     if (copy == NULL)
         return lb_error_memory(err, "the counters of heavy keys", kept + 1);
     memcpy(copy, key, kept);
-    uint32_t i = 0;
+    i = 0;
     struct lb_heavy_key *item = &heavy->keys[0];
     if (heavy->n < LB_HEAVY_KEYS) {
         i = heavy->n++;
@@ -141,7 +158,8 @@ static lb_status count_key(struct lb_heavy_hitters *heavy, uint64_t hash, const 
     }
     *item = (struct lb_heavy_key){
         .hash = hash, .count = rows, .error = error, .key_size = (uint32_t)size, .key = copy};
-    for (slot = (uint32_t)hash & (SLOTS - 1); heavy->slots[slot] != 0;)
+    uint32_t slot = (uint32_t)hash & (SLOTS - 1);
+    while (heavy->slots[slot] != 0)
         slot = (slot + 1) & (SLOTS - 1);
     heavy->slots[slot] = (uint8_t)(i + 1);
     sift_up(heavy, i);

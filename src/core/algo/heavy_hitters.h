@@ -45,6 +45,8 @@ lb_status lb_heavy_add(struct lb_heavy_hitters *heavy, const char *key, size_t s
 /* Takes over what `from` has counted. */
 lb_status lb_heavy_merge(struct lb_heavy_hitters *heavy, const struct lb_heavy_hitters *from,
                          struct lb_error *err) LB_MUST_USE;
+/* Whether surely more than a `part`-th of the rows counted had this key. */
+bool lb_heavy_is(const struct lb_heavy_hitters *heavy, const char *key, size_t size, uint64_t part);
 /* Orders keys by count, the greatest first, then by key; nothing may be added afterwards. */
 void lb_heavy_order(struct lb_heavy_hitters *heavy);
 

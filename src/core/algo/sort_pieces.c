@@ -81,6 +81,17 @@ static lb_status open_piece(struct planner *planner, const struct lb_sort_bound 
     return LB_OK;
 }
 
+/* Whether a bound lies behind (> 0) where the open piece begins, there (0), or before it: which happens only where the
+ * sample knows no more than the beginning of a key. */
+static int place(const struct planner *planner, const struct lb_sort_bound *at)
+{
+    const struct lb_sort_bound *low = planner->pieces->items[planner->pieces->n - 1].low;
+    if (!low->by_key)
+        return 1;
+    int order = lb_key_compare(at->key, at->key_size, low->key, low->key_size);
+    return order != 0 ? order : (at->sequence > low->sequence) - (at->sequence < low->sequence);
+}
+
 /* Ends the open piece and opens the next. */
 static lb_status cut(struct planner *planner, const struct lb_sort_bound *at,
                      struct lb_sort_piece **next, struct lb_error *err)
@@ -222,10 +233,15 @@ static lb_status cut_inside(struct planner *planner, struct group *group, struct
 {
     struct lb_sort_pieces *pieces = planner->pieces;
     struct lb_sort_piece *piece = NULL;
-    LB_TRY(
-        new_bound(planner, planner->partition, group->key, group->size, -1, 0, &group->start, err));
     LB_TRY(new_bound(planner, planner->partition, group->key, group->size, TAIL_BYTE, 0,
                      &group->tail_start, err));
+    group->start = group->tail_start;
+    if (!planner->config->headless)
+        LB_TRY(new_bound(planner, planner->partition, group->key, group->size, -1, 0, &group->start,
+                         err));
+    int where = place(planner, group->start);
+    if (where < 0)
+        return LB_OK;
     if (pieces->n_splits == pieces->splits_capacity) {
         void *splits = pieces->splits;
         LB_TRY(grow(&splits, &pieces->splits_capacity, sizeof *pieces->splits, err));
@@ -233,9 +249,10 @@ static lb_status cut_inside(struct planner *planner, struct group *group, struct
     }
     group->split = pieces->n_splits;
     struct lb_sort_split *split = &pieces->splits[pieces->n_splits];
-    *split = (struct lb_sort_split){.group = group->start->key, .group_size = group->size};
-    uint32_t n_before = pieces->n;
-    LB_TRY(cut(planner, group->start, &piece, err));
+    *split = (struct lb_sort_split){.group = group->tail_start->key, .group_size = group->size};
+    if (where > 0)
+        LB_TRY(cut(planner, group->start, &piece, err));
+    uint32_t n_before = pieces->n - 1;
     bool is_done = false;
     if (group->n_tail < group->wanted && group->n_tail < group->n_head)
         LB_TRY(cut_by_reading(planner, group, &is_done, err));
@@ -289,9 +306,10 @@ static lb_status plan_group(struct planner *planner, const struct lb_sort_sample
     if (config->between && planner->is_large && planner->since >= planner->piece_rows) {
         const struct lb_sort_bound *start = NULL;
         struct lb_sort_piece *piece = NULL;
-        LB_TRY(new_bound(planner, planner->partition, items->key, known_size(items), -1, 0, &start,
-                         err));
-        LB_TRY(cut(planner, start, &piece, err));
+        uint32_t size = config->headless ? items->key_size : known_size(items);
+        LB_TRY(new_bound(planner, planner->partition, items->key, size, -1, 0, &start, err));
+        if (place(planner, start) > 0)
+            LB_TRY(cut(planner, start, &piece, err));
     }
     planner->since += n_rows;
     return LB_OK;

@@ -21,9 +21,10 @@
 enum { LB_SORT_AS_FOUND = UINT32_MAX };
 
 struct lb_sort_pieces_config {
-    bool between; /* cut large partitions at the borders of groups */
-    bool inside;  /* groups may be cut */
-    bool turned;  /* so may their heads */
+    bool between;  /* cut large partitions at the borders of groups */
+    bool inside;   /* groups may be cut */
+    bool turned;   /* so may their heads */
+    bool headless; /* groups have a tail only; their keys need not be prefix-free then */
     /* Into how many pieces the group is to be cut: 0 or 1: it is not; LB_SORT_AS_FOUND: by its size. NULL: all by their
      * size. */
     lb_status (*ask)(void *context, const char *group, uint32_t group_size, uint32_t *n_pieces,

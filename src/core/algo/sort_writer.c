@@ -50,9 +50,10 @@ struct lb_sort_writer {
     size_t extra_bytes; /* charged from outside */
     uint64_t row_bytes; /* of all rows so far */
     /* state of the rows held */
-    size_t n;     /* entries */
-    bool pending; /* the last entry has no prefix yet */
-    size_t depth; /* of the prefixes: 1 while all keys begin with first_byte, else 0 */
+    size_t n;       /* entries */
+    bool preferred; /* the last one is to be sampled first */
+    bool pending;   /* the last entry has no prefix yet */
+    size_t depth;   /* of the prefixes: 1 while all keys begin with first_byte, else 0 */
     unsigned char first_byte;
     uint32_t same_key_size; /* UINT32_MAX: they differ */
     bool in_sequence;
@@ -178,6 +179,11 @@ void lb_sort_writer_delete(struct lb_sort_writer *writer)
     lb_free(writer, sizeof *writer);
 }
 
+void lb_sort_writer_prefer(struct lb_sort_writer *writer)
+{
+    writer->preferred = true;
+}
+
 void lb_sort_writer_charge(struct lb_sort_writer *writer, size_t extra_bytes)
 {
     writer->extra_bytes = extra_bytes;
@@ -289,6 +295,9 @@ static inline lb_status settle(struct lb_sort_writer *writer, struct lb_error *e
         if (writer->depth == 1)
             word = (uint64_t)writer->first_byte << 56 | word >> 8;
         uint64_t hash = lb_hash_pair(row->sequence, word);
+        if (writer->preferred)
+            hash >>= 32;
+        writer->preferred = false;
         if (hash <= writer->sample.limit)
             return lb_sort_sample_add(&writer->sample, hash, row,
                                       lb_sort_range_size(&writer->sorter->config, row), err);

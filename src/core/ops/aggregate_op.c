@@ -3,6 +3,7 @@
  * IDEA    Every worker folds its records into a table (algo/group_table.h). Full or finished tables are flushed as rows
  *         (partition, key, partial state) into the external sorter; the source merges rows of equal key. So memory, spilling,
  *         partitions and order are the sorter's, and the number of distinct keys does not matter.
+ * SALT    Sinks with the parameters `pieces` and `merges`, sources with `partials`: see partials.h.
  * ORDER   Rows of one key are merged by sequence = morsel << 40 | flush. An aggregate that is_ordered is flushed at
  *         the end of each morsel, so that its partials are merged in input order.
  * STATES  of the table: growing while it reduces the rows; once a full table holds more than two thirds as
@@ -18,7 +19,8 @@
 #include "core/column/key.h"
 #include "core/ops/metrics.h"
 #include "core/ops/ops.h"
-#include "core/ops/sort.h"
+#include "core/ops/partials.h"
+#include "core/ops/range_scan.h"
 
 #ifdef LB_TINY
 enum { SMALL_TABLE_BYTES = 2 << 10 };
@@ -32,7 +34,8 @@ struct aggregate_shared {
     const struct lb_aggregate_class *class;
     uint32_t n_partitions;
     bool whole;
-    size_t table_bytes; /* most that a worker's table and states may hold */
+    bool pieces, merges; /* see partials.h */
+    size_t table_bytes;  /* most that a worker's table and states may hold */
 };
 
 struct aggregate_local {
@@ -78,6 +81,8 @@ static lb_status aggregate_open(struct lb_op *self, struct lb_error *err)
     int64_t n_partitions = 1;
     LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
     LB_TRY(lb_param_bool(self, "whole", false, &shared->whole, err));
+    LB_TRY(lb_param_bool(self, "pieces", false, &shared->pieces, err));
+    LB_TRY(lb_param_bool(self, "merges", false, &shared->merges, err));
     LB_TRY(find_class(self, &shared->class, err));
     if (n_partitions < 1 || n_partitions > 65535)
         return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
@@ -88,6 +93,8 @@ static lb_status aggregate_open(struct lb_op *self, struct lb_error *err)
     struct lb_sorter_config config = {
         .n_partitions = shared->n_partitions,
         .n_ranges = 1,
+        .split_keys = shared->pieces,
+        .has_pieces = shared->pieces,
         .writer_bytes = worker_bytes / 2,
         .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
         .n_workers = self->run->options.n_threads,
@@ -139,19 +146,11 @@ static lb_status flush_entry(struct lb_op_local *local, const struct lb_group_en
     LB_TRY(shared->class->save(&state->aggregate, entry, &state->partial, err));
     /* A string is in the sort key already. */
     uint32_t encoded_size = entry->kind == LB_KIND_STRING ? 0 : (uint32_t)state->encoded.size;
-    uint32_t key_size = (uint32_t)state->sort_key.size;
-    uint32_t partition =
-        (uint32_t)(lb_hash_bytes(state->sort_key.data, key_size) % shared->n_partitions);
     size_t payload_size = sizeof encoded_size + encoded_size + state->partial.size;
-    struct lb_sort_row *row = NULL;
-    if (payload_size > UINT32_MAX)
-        return lb_error_set(err, LB_ERR_RESOURCE, "%s: a state of more than 4 GiB",
-                            local->op->label);
-    LB_TRY(lb_sort_writer_add(state->writer, partition, sequence, key_size, key_size,
-                              (uint32_t)payload_size, &row, err));
-    char *out = row->bytes;
-    memcpy(out, state->sort_key.data, key_size);
-    out += key_size;
+    char *out = NULL;
+    LB_TRY(lb_partials_add(state->writer, shared->n_partitions, sequence, &state->sort_key,
+                           payload_size, shared->pieces ? &state->heat : NULL, &out, local->op,
+                           err));
     memcpy(out, &encoded_size, sizeof encoded_size);
     out += sizeof encoded_size;
     if (encoded_size > 0)
@@ -210,6 +209,12 @@ static lb_status aggregate_push(struct lb_op_local *local, const struct lb_batch
 {
     struct aggregate_shared *shared = local->op->shared;
     struct aggregate_local *state = local->state;
+    if (shared->merges) {
+        uint64_t sequence = local->worker->morsel << 40 | state->n_flushes;
+        state->n_flushes += batch->n_selected;
+        return lb_partials_take(state->writer, shared->n_partitions, &sequence, batch, local->op,
+                                err);
+    }
     if (is_full(shared, state))
         LB_TRY(flush(local, err));
     LB_TRY(lb_group_table_find(&state->table, batch, shared->whole, state->found, err));
@@ -253,7 +258,7 @@ static lb_status aggregate_finish(struct lb_op *self, struct lb_error *err)
 {
     struct aggregate_shared *shared = self->shared;
     LB_TRY(lb_sorter_prepare(shared->sorter, err));
-    return lb_facts_of_shuffle(self, shared->sorter, &shared->heat, err);
+    return lb_facts_of_shuffle(self, shared->sorter, shared->merges ? NULL : &shared->heat, err);
 }
 
 static void aggregate_close(struct lb_op *self)
@@ -286,10 +291,10 @@ const struct lb_op_class lb_op_aggregate = {
 /* ---- scan.aggregate ---- */
 
 struct merge_shared {
-    struct lb_sorter *sorter; /* borrowed from the sink */
+    struct lb_range_shared range;
     const struct lb_op *sink;
     const struct lb_aggregate_class *class;
-    uint32_t next_range; /* guarded by the stage's lock */
+    bool partials; /* see partials.h */
 };
 
 struct merge_local {
@@ -309,11 +314,13 @@ static lb_status merge_open(struct lb_op *self, struct lb_error *err)
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     shared->sink = self->n_inputs == 1 ? self->inputs[0] : NULL;
-    shared->sorter = shared->sink != NULL ? lb_aggregate_op_sorter(shared->sink) : NULL;
-    if (shared->sorter == NULL)
+    shared->range.sorter = shared->sink != NULL ? lb_aggregate_op_sorter(shared->sink) : NULL;
+    shared->range.cuts = LB_CUT_TAILS;
+    shared->range.headless = true;
+    if (shared->range.sorter == NULL)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no aggregate", self->label);
     shared->class = ((const struct aggregate_shared *)shared->sink->shared)->class;
-    return LB_OK;
+    return lb_param_bool(self, "partials", false, &shared->partials, err);
 }
 
 static lb_status merge_attach(struct lb_op_local *local, struct lb_error *err)
@@ -328,19 +335,24 @@ static lb_status merge_attach(struct lb_op_local *local, struct lb_error *err)
 
 static lb_status merge_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
 {
-    (void)err;
-    struct merge_shared *shared = local->op->shared;
     struct merge_local *state = local->state;
-    *more = shared->next_range < lb_sorter_n_ranges(shared->sorter);
-    if (*more)
-        state->range = shared->next_range++;
-    return LB_OK;
+    return lb_range_take(local, &state->range, more, err);
+}
+
+/* Appends the state of the group that has ended, for another merge. */
+static lb_status put_partial(struct merge_local *state, struct lb_error *err)
+{
+    uint32_t encoded_size = (uint32_t)state->key.size;
+    state->result.size = 0;
+    LB_TRY(lb_buf_append(&state->result, &encoded_size, sizeof encoded_size, err));
+    LB_TRY(lb_buf_append(&state->result, state->key.data, state->key.size, err));
+    LB_TRY(state->aggregate.class->save_merged(&state->aggregate, &state->result, err));
+    return lb_partials_put(&state->builder, &state->group, &state->result, err);
 }
 
 /* Appends (key, result...) of the group that has ended. */
-static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
+static lb_status put_result(struct merge_local *state, struct lb_error *err)
 {
-    struct merge_local *state = local->state;
     struct lb_batch_builder *builder = &state->builder;
     struct lb_builder *column = NULL;
     uint32_t n_values = 0;
@@ -358,11 +370,18 @@ static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(lb_builder_encoded(column, cursor, size, err));
         cursor += size;
     }
-    LB_TRY(lb_batch_builder_end_row(builder, 0, err));
-    if (!lb_batch_builder_is_full(builder))
+    return lb_batch_builder_end_row(builder, 0, err);
+}
+
+static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
+{
+    struct merge_local *state = local->state;
+    const struct merge_shared *shared = local->op->shared;
+    LB_TRY(shared->partials ? put_partial(state, err) : put_result(state, err));
+    if (!lb_batch_builder_is_full(&state->builder))
         return LB_OK;
-    LB_TRY(lb_push(local->next, lb_batch_builder_finish(builder, NULL), err));
-    lb_batch_builder_reset(builder);
+    LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));
+    lb_batch_builder_reset(&state->builder);
     return LB_OK;
 }
 
@@ -376,8 +395,8 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     const char *encoded = payload + sizeof encoded_size;
     const char *partial = encoded + encoded_size;
     size_t partial_size = row->payload_size - sizeof encoded_size - encoded_size;
-    bool is_same = state->in_group && row->key_size == state->group.size &&
-                   memcmp(row->bytes, state->group.data, row->key_size) == 0;
+    bool is_same = state->in_group && row->group_size == state->group.size &&
+                   memcmp(row->bytes, state->group.data, row->group_size) == 0;
     if (is_same) {
         /* 1 and 1.0 are one key: which of them stands for it must not depend on the split into morsels. */
         if (encoded_size > 0 && state->key.size > 0 &&
@@ -392,30 +411,32 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     state->in_group = true;
     state->group.size = 0;
     state->key.size = 0;
-    LB_TRY(lb_buf_append(&state->group, row->bytes, row->key_size, err));
+    LB_TRY(lb_buf_append(&state->group, row->bytes, row->group_size, err));
     LB_TRY(lb_buf_append(&state->key, encoded, encoded_size, err));
     return state->aggregate.class->load(&state->aggregate, partial, partial_size, err);
 }
 
 static lb_status merge_produce(struct lb_op_local *local, struct lb_error *err)
 {
-    struct merge_shared *shared = local->op->shared;
     struct merge_local *state = local->state;
     if (state->cursor != NULL)
         lb_sort_cursor_delete(state->cursor);
     state->cursor = NULL;
     state->in_group = false;
+    uint64_t n_rows = 0; /* of a key that is split */
     lb_batch_builder_reset(&state->builder);
-    LB_TRY(lb_sort_cursor_new(shared->sorter, state->range, &state->cursor, err));
+    LB_TRY(lb_range_cursor(local->op, state->range, &state->cursor, err));
     for (uint32_t i = 1;; i++) {
         const struct lb_sort_row *row = NULL;
         LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
         if (row == NULL)
             break;
+        n_rows += lb_range_counts(local->op, state->range, row);
         LB_TRY(merge_row(local, row, err));
         if (i % 1024 == 0)
             lb_sort_cursor_release(state->cursor);
     }
+    lb_range_add_rows(local->op, state->range, n_rows);
     if (state->in_group)
         LB_TRY(end_group(local, err));
     if (state->builder.n_rows > 0)
@@ -441,7 +462,10 @@ static void merge_detach(struct lb_op_local *local)
 
 static void merge_close(struct lb_op *self)
 {
-    lb_free(self->shared, sizeof(struct merge_shared));
+    struct merge_shared *shared = self->shared;
+    if (shared != NULL)
+        lb_sort_pieces_delete(shared->range.pieces);
+    lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }
 
@@ -453,5 +477,6 @@ const struct lb_op_class lb_op_scan_aggregate = {
     .claim = merge_claim,
     .produce = merge_produce,
     .detach = merge_detach,
+    .finish = lb_range_finish_op,
     .close = merge_close,
 };

@@ -15,8 +15,9 @@
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/ops/group_key.h"
-#include "core/ops/metrics.h"
 #include "core/ops/ops.h"
+#include "core/column/key.h"
+#include "core/ops/partials.h"
 
 #ifdef LB_TINY
 enum { SMALL_BYTES = 3 << 10, SMALL_STATE_BYTES = 1 << 10, KEEP_TABLE_BYTES = 1 << 10 };
@@ -26,6 +27,7 @@ enum { SMALL_BYTES = 4 << 20, SMALL_STATE_BYTES = 1 << 20, KEEP_TABLE_BYTES = 4 
 
 struct group_local {
     struct lb_sort_writer *writer;
+    struct lb_heat_local heat;
     struct lb_group_keys keys;
     struct lb_group_state *states; /* one per aggregate */
     bool stays_small;
@@ -133,9 +135,13 @@ static lb_status group_open(struct lb_op *self, struct lb_error *err)
     struct lb_group_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
+    lb_heat_init(&shared->heat, false);
     int64_t n_partitions = 1;
     LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_param_bool(self, "pieces", false, &shared->pieces, err));
+    LB_TRY(lb_param_bool(self, "merges", false, &shared->merges, err));
     LB_TRY(read_keys(self, err));
+    shared->heat.closed = shared->n_keys > 1;
     LB_TRY(read_aggregates(self, err));
     if (n_partitions < 1 || n_partitions > 65535)
         return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
@@ -151,6 +157,8 @@ static lb_status group_open(struct lb_op *self, struct lb_error *err)
     struct lb_sorter_config config = {
         .n_partitions = shared->n_partitions,
         .n_ranges = 1,
+        .split_keys = shared->pieces,
+        .has_pieces = shared->pieces,
         .writer_bytes = worker_bytes / 3,
         .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
         .n_workers = self->run->options.n_threads,
@@ -169,6 +177,7 @@ static void group_close(struct lb_op *self)
     if (shared->sorter != NULL)
         atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
     lb_sorter_delete(shared->sorter);
+    lb_heat_fini(&shared->heat);
     lb_free(shared->key_columns, shared->n_keys * sizeof *shared->key_columns);
     lb_free(shared->aggregates, shared->n_aggregates * sizeof *shared->aggregates);
     lb_free(shared, sizeof *shared);
@@ -195,6 +204,7 @@ static void group_detach(struct lb_op_local *local)
     lb_group_close_states(local->op->shared, state->states);
     lb_group_keys_fini(&state->keys);
     lb_buf_fini(&state->sort_key);
+    lb_heat_local_fini(&state->heat);
     lb_buf_fini(&state->payload);
     lb_free(state, sizeof *state);
 }
@@ -233,19 +243,11 @@ static lb_status flush_group(struct lb_op_local *local, const struct lb_group_at
         LB_TRY(lb_buf_append_byte(key, 0, err));
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
         LB_TRY(lb_group_state_save(&state->states[i], slot, payload, err));
-    if (payload->size > UINT32_MAX || key->size > UINT32_MAX)
-        return lb_error_set(err, LB_ERR_RESOURCE, "%s: a state of more than 4 GiB",
-                            local->op->label);
-    uint32_t key_size = (uint32_t)key->size;
-    uint32_t partition = 0;
-    if (shared->n_partitions > 1)
-        partition = (uint32_t)(lb_hash_bytes(key->data, key_size) % shared->n_partitions);
-    struct lb_sort_row *row = NULL;
-    LB_TRY(lb_sort_writer_add(state->writer, partition, sequence, key_size, key_size,
-                              (uint32_t)payload->size, &row, err));
-    memcpy(row->bytes, key->data, key_size);
+    char *out = NULL;
+    LB_TRY(lb_partials_add(state->writer, shared->n_partitions, sequence, key, payload->size,
+                           shared->pieces ? &state->heat : NULL, &out, local->op, err));
     if (payload->size > 0)
-        memcpy(row->bytes + key_size, payload->data, payload->size);
+        memcpy(out, payload->data, payload->size);
     return LB_OK;
 }
 
@@ -310,11 +312,38 @@ static lb_status find_slots(struct lb_op_local *local, const struct lb_batch *ba
     return LB_OK;
 }
 
+/* Counts some of the rows towards their keys. */
+static lb_status count_heat(const struct lb_group_shared *shared, struct group_local *state,
+                            const struct lb_batch *batch, struct lb_error *err)
+{
+    for (uint32_t i = 0; shared->n_keys > 0 && i < batch->n_selected; i++) {
+        if (!lb_heat_wants(&state->heat))
+            continue;
+        uint32_t row = lb_batch_row(batch, i);
+        state->sort_key.size = 0;
+        for (uint32_t k = 0; k < shared->n_keys; k++) {
+            uint32_t column = shared->key_columns[k];
+            if (column < batch->n_columns)
+                LB_TRY(lb_key_put_column(&state->sort_key, &batch->columns[column], row,
+                                         shared->n_keys > 1, err));
+        }
+        LB_TRY(lb_heat_count(&state->heat, state->sort_key.data, state->sort_key.size, err));
+    }
+    return LB_OK;
+}
+
 static lb_status group_push(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
     const struct lb_group_shared *shared = local->op->shared;
     struct group_local *state = local->state;
+    if (shared->merges) {
+        uint64_t sequence = local->worker->morsel << 40 | state->rows_in_morsel;
+        state->rows_in_morsel += batch->n_selected;
+        return lb_partials_take(state->writer, shared->n_partitions, &sequence, batch, local->op,
+                                err);
+    }
+    LB_TRY(count_heat(shared, state, batch, err));
     if (is_full(local))
         LB_TRY(flush(local, err));
     LB_TRY(find_slots(local, batch, err));
@@ -336,14 +365,15 @@ static lb_status group_combine(struct lb_op_local *local, struct lb_error *err)
     LB_TRY(flush(local, err));
     struct lb_sort_writer *writer = state->writer;
     state->writer = NULL;
+    LB_TRY(lb_heat_merge(&((struct lb_group_shared *)local->op->shared)->heat, &state->heat, err));
     return lb_sort_writer_finish(writer, err);
 }
 
 static lb_status group_finish(struct lb_op *self, struct lb_error *err)
 {
-    struct lb_sorter *sorter = ((struct lb_group_shared *)self->shared)->sorter;
-    LB_TRY(lb_sorter_prepare(sorter, err));
-    return lb_facts_of_shuffle(self, sorter, NULL, err);
+    struct lb_group_shared *shared = self->shared;
+    LB_TRY(lb_sorter_prepare(shared->sorter, err));
+    return lb_facts_of_shuffle(self, shared->sorter, shared->merges ? NULL : &shared->heat, err);
 }
 
 const struct lb_op_class lb_op_group = {

@@ -4,6 +4,7 @@
 
 #include "core/algo/group_state.h"
 #include "core/algo/sorter.h"
+#include "core/ops/metrics.h"
 #include "core/ops/op.h"
 
 struct lb_group_shared {
@@ -13,9 +14,11 @@ struct lb_group_shared {
     struct lb_value *aggregates; /* their parameters */
     uint32_t n_aggregates;
     uint32_t n_partitions;
-    size_t table_bytes; /* most that a worker's table and states may hold */
+    bool pieces, merges; /* see partials.h */
+    size_t table_bytes;  /* most that a worker's table and states may hold */
     /* resources */
     struct lb_sorter *sorter;
+    struct lb_heat heat; /* with keys */
 };
 
 /* Of an open group sink; NULL when op is none. */

@@ -39,6 +39,11 @@ lb_status lb_heat_count(struct lb_heat_local *local, const char *key, size_t siz
     return lb_heavy_add(&local->seen, key, size, rows, err);
 }
 
+bool lb_heat_is_hot(const struct lb_heat_local *local, const struct lb_buf *key)
+{
+    return lb_heavy_is(&local->seen, key->data, key->size, HOT_PART);
+}
+
 lb_status lb_heat_merge(struct lb_heat *heat, struct lb_heat_local *local, struct lb_error *err)
 {
     pthread_mutex_lock(&heat->lock);
@@ -67,9 +72,8 @@ static lb_status put_count(struct lb_buf *out, const char *name, uint64_t value,
     return lb_codec_put_int(out, (int64_t)value, err);
 }
 
-/* The value of a sort key; several side by side are a list. A key that was cut is told as the bytes that are left. */
-static lb_status put_key(struct lb_buf *out, const char *key, size_t size, bool closed,
-                         struct lb_error *err)
+lb_status lb_facts_put_key(struct lb_buf *out, const char *key, size_t size, bool closed,
+                           struct lb_error *err)
 {
     size_t start = out->size, mark;
     const char *cursor = key, *end = key + size;
@@ -112,7 +116,7 @@ static lb_status put_hot(struct lb_buf *out, struct lb_heat *heat, struct lb_err
         size_t kept = item->key_size < LB_HEAVY_KEY_BYTES ? item->key_size : LB_HEAVY_KEY_BYTES;
         LB_TRY(lb_codec_begin(out, 'm', &mark, err));
         LB_TRY(put_name(out, "key", err));
-        LB_TRY(put_key(out, item->key, kept, heat->closed, err));
+        LB_TRY(lb_facts_put_key(out, item->key, kept, heat->closed, err));
         LB_TRY(put_count(out, "rows", item->count, err));
         lb_codec_end(out, mark, 2);
     }
@@ -161,7 +165,7 @@ lb_status lb_facts_of_pieces(struct lb_op *op, const struct lb_sort_pieces *piec
         struct lb_sort_split *split = &pieces->splits[i];
         LB_TRY(lb_codec_begin(out, 'm', &mark, err));
         LB_TRY(put_name(out, "key", err));
-        LB_TRY(put_key(out, split->group, split->group_size, closed, err));
+        LB_TRY(lb_facts_put_key(out, split->group, split->group_size, closed, err));
         LB_TRY(put_count(out, "pieces", split->n_pieces, err));
         LB_TRY(put_count(out, "rows", atomic_load(&split->n_rows), err));
         lb_codec_end(out, mark, 3);

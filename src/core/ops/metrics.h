@@ -39,11 +39,16 @@ static inline bool lb_heat_wants(struct lb_heat_local *local)
 /* The row wanted has this sort key. */
 lb_status lb_heat_count(struct lb_heat_local *local, const char *key, size_t size,
                         struct lb_error *err) LB_MUST_USE;
+/* Whether this worker's rows had the key so often that `hot` of the facts might name it. */
+bool lb_heat_is_hot(const struct lb_heat_local *local, const struct lb_buf *key);
 /* Hands over what the worker has seen. Thread-safe. */
 lb_status lb_heat_merge(struct lb_heat *heat, struct lb_heat_local *local,
                         struct lb_error *err) LB_MUST_USE;
 void lb_heat_local_fini(struct lb_heat_local *local);
 
+/* Appends the value of a sort key; several side by side are a list. A key that was cut is told as the bytes that are left. */
+lb_status lb_facts_put_key(struct lb_buf *out, const char *key, size_t size, bool closed,
+                           struct lb_error *err) LB_MUST_USE;
 /* Writes op->facts of a sink whose sorter is prepared. heat may be NULL. */
 lb_status lb_facts_of_shuffle(struct lb_op *op, const struct lb_sorter *sorter,
                               struct lb_heat *heat, struct lb_error *err) LB_MUST_USE;

@@ -2,7 +2,6 @@
 #include "core/ops/range_scan.h"
 
 #include "core/base/sys.h"
-#include "core/column/key.h"
 #include "core/ops/metrics.h"
 
 uint32_t lb_sort_row_width(const struct lb_sort_row *row)
@@ -82,7 +81,7 @@ static lb_status ask_pieces(void *context, const char *group, uint32_t group_siz
     if (salting->function == NULL)
         return LB_OK;
     salting->key.size = 0;
-    LB_TRY(lb_key_decode(group, group_size, salting->closed, &salting->key, err));
+    LB_TRY(lb_facts_put_key(&salting->key, group, group_size, salting->closed, err));
     return salting->host->salt_ask(salting->function, salting->key.data, salting->key.size,
                                    n_pieces, err);
 }
@@ -92,10 +91,11 @@ static lb_status make_pieces(struct lb_op_local *local, struct lb_error *err)
     struct lb_range_shared *shared = local->op->shared;
     struct salting salting = {.host = &local->op->run->options.host,
                               .n_pieces = LB_SORT_AS_FOUND,
-                              .closed = shared->cuts >= LB_CUT_TAILS};
+                              .closed = shared->closed};
     struct lb_sort_pieces_config config = {.between = true,
                                            .inside = shared->cuts >= LB_CUT_TAILS,
                                            .turned = shared->cuts == LB_CUT_HEADS,
+                                           .headless = shared->headless,
                                            .ask = ask_pieces,
                                            .context = &salting};
     struct lb_value salt;
@@ -139,6 +139,27 @@ lb_status lb_range_cursor(const struct lb_op *op, uint32_t range, struct lb_sort
                                   : lb_sort_cursor_new(shared->sorter, range, cursor, err);
 }
 
+bool lb_range_counts(const struct lb_op *op, uint32_t range, const struct lb_sort_row *row)
+{
+    const struct lb_range_shared *shared = op->shared;
+    if (shared->pieces == NULL)
+        return false;
+    const struct lb_sort_piece *piece = &shared->pieces->items[range];
+    if (!piece->counts || !(piece->begins || piece->ends))
+        return false;
+    const struct lb_sort_split *split = &shared->pieces->splits[piece->split];
+    return row->group_size == split->group_size &&
+           memcmp(row->bytes, split->group, split->group_size) == 0;
+}
+
+void lb_range_add_rows(const struct lb_op *op, uint32_t range, uint64_t n_rows)
+{
+    const struct lb_range_shared *shared = op->shared;
+    if (n_rows > 0)
+        atomic_fetch_add(&shared->pieces->splits[shared->pieces->items[range].split].n_rows,
+                         n_rows);
+}
+
 lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
 {
     const struct lb_range_shared *shared = local->op->shared;
@@ -163,7 +184,7 @@ lb_status lb_range_finish_op(struct lb_op *self, struct lb_error *err)
     const struct lb_range_shared *shared = self->shared;
     if (shared->pieces == NULL || shared->pieces->n_splits == 0)
         return LB_OK;
-    return lb_facts_of_pieces(self, shared->pieces, shared->cuts >= LB_CUT_TAILS, err);
+    return lb_facts_of_pieces(self, shared->pieces, shared->closed, err);
 }
 
 void lb_range_close_op(struct lb_op *self)

@@ -20,6 +20,8 @@ struct lb_range_shared {
     struct lb_sorter *sorter;      /* borrowed from the sink */
     uint32_t next_range;           /* guarded by the stage's lock */
     enum lb_range_cuts cuts;       /* set by the class's open */
+    bool closed;                   /* the groups' keys are, see column/key.h; set likewise */
+    bool headless;                 /* see algo/sort_pieces.h; set likewise */
     struct lb_sort_pieces *pieces; /* NULL: a morsel is a range; made by the first claim */
     int kind; /* the class's own: which of the names given to lb_range_open_op */
 };
@@ -51,6 +53,10 @@ lb_status lb_range_take(struct lb_op_local *local, uint32_t *range, bool *more,
                         struct lb_error *err) LB_MUST_USE;
 lb_status lb_range_cursor(const struct lb_op *op, uint32_t range, struct lb_sort_cursor **cursor,
                           struct lb_error *err) LB_MUST_USE;
+
+/* Whether a row is of the group that its piece begins or ends within, and to be counted there. */
+bool lb_range_counts(const struct lb_op *op, uint32_t range, const struct lb_sort_row *row);
+void lb_range_add_rows(const struct lb_op *op, uint32_t range, uint64_t n_rows);
 
 /* Opens the cursor of the claimed range. */
 lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;

@@ -4,10 +4,13 @@
 #include "core/ops/group_key.h"
 #include "core/ops/group_op.h"
 #include "core/ops/ops.h"
+#include "core/ops/partials.h"
+#include "core/ops/range_scan.h"
 
 struct scan_shared {
+    struct lb_range_shared range;
     const struct lb_group_shared *group; /* borrowed from the sink */
-    uint32_t next_range;                 /* guarded by the stage's lock */
+    bool partials;                       /* see partials.h */
 };
 
 struct scan_local {
@@ -17,6 +20,8 @@ struct scan_local {
     struct lb_batch_builder builder;
     struct lb_buf key;     /* sort key of the current group */
     struct lb_buf details; /* of its key */
+    struct lb_buf payload; /* scratch, of a partial state */
+    bool merges; /* else states go on as they are: an aggregate cannot save what it has merged */
     bool in_group;
 };
 
@@ -29,7 +34,11 @@ static lb_status scan_open(struct lb_op *self, struct lb_error *err)
         shared->group = lb_group_op_shared(self->inputs[0]);
     if (shared->group == NULL)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no group", self->label);
-    return LB_OK;
+    shared->range.sorter = shared->group->sorter;
+    shared->range.cuts = LB_CUT_TAILS;
+    shared->range.headless = true;
+    shared->range.closed = shared->group->n_keys > 1;
+    return lb_param_bool(self, "partials", false, &shared->partials, err);
 }
 
 static lb_status scan_attach(struct lb_op_local *local, struct lb_error *err)
@@ -39,26 +48,34 @@ static lb_status scan_attach(struct lb_op_local *local, struct lb_error *err)
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
     lb_batch_builder_init(&state->builder);
-    return lb_group_open_states(shared->group, local->worker, &state->states, err);
+    LB_TRY(lb_group_open_states(shared->group, local->worker, &state->states, err));
+    state->merges = true;
+    for (uint32_t i = 0; shared->partials && i < shared->group->n_aggregates; i++)
+        state->merges = state->merges && lb_group_state_saves_merged(&state->states[i]);
+    return LB_OK;
 }
 
 static lb_status scan_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
 {
-    (void)err;
-    struct scan_shared *shared = local->op->shared;
     struct scan_local *state = local->state;
-    uint32_t n_ranges = shared->group->n_keys > 0 ? lb_sorter_n_ranges(shared->group->sorter) : 1;
-    *more = shared->next_range < n_ranges;
-    if (*more)
-        state->range = shared->next_range++;
-    return LB_OK;
+    return lb_range_take(local, &state->range, more, err);
+}
+
+/* Appends the state of the group that has ended, for another merge. */
+static lb_status put_partial(const struct lb_group_shared *group, struct scan_local *state,
+                             struct lb_error *err)
+{
+    state->payload.size = 0;
+    LB_TRY(lb_buf_append(&state->payload, state->details.data, state->details.size, err));
+    for (uint32_t i = 0; i < group->n_aggregates; i++)
+        LB_TRY(lb_group_state_save(&state->states[i], 0, &state->payload, err));
+    return lb_partials_put(&state->builder, &state->key, &state->payload, err);
 }
 
 /* Appends the record of the group that has ended. */
-static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
+static lb_status put_result(const struct lb_group_shared *group, struct scan_local *state,
+                            struct lb_error *err)
 {
-    const struct lb_group_shared *group = ((struct scan_shared *)local->op->shared)->group;
-    struct scan_local *state = local->state;
     struct lb_batch_builder *builder = &state->builder;
     struct lb_builder *column = NULL;
     if (group->n_keys > 0)
@@ -68,12 +85,26 @@ static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(lb_batch_builder_column(builder, group->n_keys + i, &column, err));
         LB_TRY(lb_group_state_result(&state->states[i], column, err));
     }
-    LB_TRY(lb_batch_builder_end_row(builder, builder->n_rows, err));
-    if (!lb_batch_builder_is_full(builder))
+    return lb_batch_builder_end_row(builder, builder->n_rows, err);
+}
+
+static lb_status flush_full(struct lb_op_local *local, struct lb_error *err)
+{
+    struct scan_local *state = local->state;
+    if (!lb_batch_builder_is_full(&state->builder))
         return LB_OK;
-    LB_TRY(lb_push(local->next, lb_batch_builder_finish(builder, NULL), err));
-    lb_batch_builder_reset(builder);
+    LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));
+    lb_batch_builder_reset(&state->builder);
     return LB_OK;
+}
+
+static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct scan_shared *shared = local->op->shared;
+    struct scan_local *state = local->state;
+    LB_TRY(shared->partials ? put_partial(shared->group, state, err)
+                            : put_result(shared->group, state, err));
+    return flush_full(local, err);
 }
 
 static lb_status clear_states(struct lb_op_local *local, struct lb_error *err)
@@ -93,15 +124,15 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     const char *cursor = row->bytes + row->key_size;
     const char *end = cursor + row->payload_size;
     size_t details_size = lb_group_key_details_size(cursor, group->n_keys);
-    if (state->in_group && row->key_size == state->key.size &&
-        memcmp(row->bytes, state->key.data, row->key_size) == 0) {
+    if (state->in_group && row->group_size == state->key.size &&
+        memcmp(row->bytes, state->key.data, row->group_size) == 0) {
         lb_group_key_merge(state->details.data, cursor, group->n_keys);
     } else {
         if (state->in_group)
             LB_TRY(end_group(local, err));
         state->in_group = true;
         state->key.size = state->details.size = 0;
-        LB_TRY(lb_buf_append(&state->key, row->bytes, row->key_size, err));
+        LB_TRY(lb_buf_append(&state->key, row->bytes, row->group_size, err));
         LB_TRY(lb_buf_append(&state->details, cursor, details_size, err));
         LB_TRY(clear_states(local, err));
     }
@@ -109,6 +140,18 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     for (uint32_t i = 0; i < group->n_aggregates; i++)
         LB_TRY(lb_group_state_merge(&state->states[i], &cursor, end, err));
     return LB_OK;
+}
+
+static lb_status pass_row(struct lb_op_local *local, const struct lb_sort_row *row,
+                          struct lb_error *err)
+{
+    struct scan_local *state = local->state;
+    const char *payload = row->bytes + row->key_size;
+    state->key.size = state->payload.size = 0;
+    LB_TRY(lb_buf_append(&state->key, row->bytes, row->group_size, err));
+    LB_TRY(lb_buf_append(&state->payload, payload, row->payload_size, err));
+    LB_TRY(lb_partials_put(&state->builder, &state->key, &state->payload, err));
+    return flush_full(local, err);
 }
 
 static void drop_cursor(struct scan_local *state)
@@ -124,17 +167,20 @@ static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
     struct scan_local *state = local->state;
     drop_cursor(state);
     state->in_group = false;
+    uint64_t n_rows = 0; /* of a key that is split */
     lb_batch_builder_reset(&state->builder);
-    LB_TRY(lb_sort_cursor_new(group->sorter, state->range, &state->cursor, err));
+    LB_TRY(lb_range_cursor(local->op, state->range, &state->cursor, err));
     for (uint32_t i = 1;; i++) {
         const struct lb_sort_row *row = NULL;
         LB_TRY(lb_sort_cursor_next(state->cursor, &row, err));
         if (row == NULL)
             break;
-        LB_TRY(merge_row(local, row, err));
+        n_rows += lb_range_counts(local->op, state->range, row);
+        LB_TRY(state->merges ? merge_row(local, row, err) : pass_row(local, row, err));
         if (i % 1024 == 0)
             lb_sort_cursor_release(state->cursor);
     }
+    lb_range_add_rows(local->op, state->range, n_rows);
     if (!state->in_group && group->n_keys == 0) {
         LB_TRY(clear_states(local, err));
         state->in_group = true;
@@ -156,12 +202,16 @@ static void scan_detach(struct lb_op_local *local)
     lb_batch_builder_fini(&state->builder);
     lb_buf_fini(&state->key);
     lb_buf_fini(&state->details);
+    lb_buf_fini(&state->payload);
     lb_free(state, sizeof *state);
 }
 
 static void scan_close(struct lb_op *self)
 {
-    lb_free(self->shared, sizeof(struct scan_shared));
+    struct scan_shared *shared = self->shared;
+    if (shared != NULL)
+        lb_sort_pieces_delete(shared->range.pieces);
+    lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }
 
@@ -173,5 +223,6 @@ const struct lb_op_class lb_op_scan_group = {
     .claim = scan_claim,
     .produce = scan_produce,
     .detach = scan_detach,
+    .finish = lb_range_finish_op,
     .close = scan_close,
 };

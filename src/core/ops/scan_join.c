@@ -68,6 +68,7 @@ static lb_status join_open(struct lb_op *self, struct lb_error *err)
     struct lb_range_shared *shared = self->shared;
     bool one_sided = shared->kind == JOIN_SEMI || shared->kind == JOIN_ANTI;
     shared->cuts = one_sided ? LB_CUT_TAILS : LB_CUT_HEADS;
+    shared->closed = true;
     return LB_OK;
 }
 
@@ -442,12 +443,11 @@ static lb_status end_produce(struct lb_op_local *local, struct lb_error *err)
 
 static lb_status join_produce(struct lb_op_local *local, struct lb_error *err)
 {
-    const struct lb_range_shared *shared = local->op->shared;
     struct lb_range_local *state = local->state;
     struct join_local *own = state->own;
     const struct lb_sort_piece *piece = state->piece;
     bool is_turned = piece != NULL && piece->turned;
-    bool counts = piece != NULL && piece->counts && (piece->begins || piece->ends);
+    bool counts = true;
     uint64_t n_rows = 0; /* of the key that is split */
     forget_group(own);   /* what a morsel that was cut short left */
     own->left.size = own->key.size = 0;
@@ -463,17 +463,12 @@ static lb_status join_produce(struct lb_op_local *local, struct lb_error *err)
             LB_TRY(join_turned(local, row, err));
         else
             LB_TRY(join_row(local, row, err));
-        if (counts) {
-            const struct lb_sort_split *split = &shared->pieces->splits[piece->split];
-            counts = row->group_size == split->group_size &&
-                     memcmp(row->bytes, split->group, split->group_size) == 0;
-            n_rows += counts;
-        }
+        counts = counts && lb_range_counts(local->op, state->range, row);
+        n_rows += counts;
         if (i % 1024 == 0) /* everything kept is copied */
             lb_sort_cursor_release(state->cursor);
     }
-    if (n_rows > 0)
-        atomic_fetch_add(&shared->pieces->splits[piece->split].n_rows, n_rows);
+    lb_range_add_rows(local->op, state->range, n_rows);
     return end_produce(local, err);
 }
 
