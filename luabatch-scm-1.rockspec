@@ -134,6 +134,7 @@ build = {
         "src/core/ops/metrics.c",
         "src/core/ops/op.c",
         "src/core/ops/params.c",
+        "src/core/ops/partials.c",
         "src/core/ops/pipe.c",
         "src/core/ops/project.c",
         "src/core/ops/range_scan.c",
