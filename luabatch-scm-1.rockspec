@@ -222,6 +222,7 @@ build = {
     ["luabatch.plot_axis"] = "lib/lua/luabatch/plot_axis.lua",
     ["luabatch.plot_svg"] = "lib/lua/luabatch/plot_svg.lua",
     ["luabatch.plot_text"] = "lib/lua/luabatch/plot_text.lua",
+    ["luabatch.progress"] = "lib/lua/luabatch/progress.lua",
     ["luabatch.repl"] = "lib/lua/luabatch/repl.lua",
     ["luabatch.row"] = "lib/lua/luabatch/row.lua",
     ["luabatch.row_join"] = "lib/lua/luabatch/row_join.lua",

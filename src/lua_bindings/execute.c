@@ -5,6 +5,7 @@
 #include "lua_bindings/execute.h"
 
 #include <lauxlib.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,6 +235,67 @@ static int raise_restart(lua_State *L, struct execution *x)
     return lua_error(L);
 }
 
+/* Where a run tells its progress: a function at an index of the stack of the state that called. */
+struct listener {
+    lua_State *L;
+    int function;
+};
+
+static void set_number(lua_State *L, const char *name, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, uint64_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+static int push_progress(lua_State *L)
+{
+    const struct lb_progress *progress = lua_touserdata(L, 2);
+    lua_settop(L, 1);
+    lua_createtable(L, 0, 13);
+    lua_pushstring(L, progress->label);
+    lua_setfield(L, -2, "label");
+    set_integer(L, "stage", progress->stage);
+    set_integer(L, "stages", progress->n_stages);
+    set_number(L, "seconds", progress->seconds);
+    set_number(L, "run_seconds", progress->run_seconds);
+    if (progress->total > 0) {
+        set_integer(L, "done", progress->done);
+        set_integer(L, "total", progress->total);
+        lua_pushboolean(L, progress->is_bytes);
+        lua_setfield(L, -2, "bytes");
+    }
+    set_integer(L, "records", progress->n_records);
+    set_integer(L, "memory_bytes", progress->used_bytes);
+    set_integer(L, "memory_limit_bytes", progress->max_bytes);
+    set_integer(L, "spilled_bytes", progress->spilled_bytes);
+    if (progress->slowest != 0) {
+        set_integer(L, "slowest_thread", progress->slowest);
+        set_number(L, "slowest_seconds", progress->slowest_seconds);
+    }
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+/* Calls the function with a table. What it raises is dropped: a drawing must not end the run. */
+static void tell_progress(void *state, const struct lb_progress *progress)
+{
+    struct listener *listener = state;
+    lua_State *L = listener->L;
+    if (!lua_checkstack(L, 8))
+        return;
+    lua_pushcfunction(L, push_progress);
+    lua_pushvalue(L, listener->function);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)progress);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        lua_pop(L, 1);
+}
+
 int lb_lua_execute(lua_State *L)
 {
     if (lb_lua_worker_of(L) != NULL)
@@ -245,6 +307,11 @@ int lb_lua_execute(lua_State *L)
     if (open_plan(L, x) != LB_OK || lb_lua_host_init(L, &x->host, &x->err) != LB_OK)
         return fail(L, x);
     options.host = x->host;
+    struct listener listener = {.L = L, .function = lua_gettop(L) + 1};
+    if (lua_getfield(L, 2, "progress") == LUA_TFUNCTION) {
+        options.host.progress = tell_progress;
+        options.host.progress_state = &listener;
+    }
     (void)lb_lua_take_skipped(NULL); /* those of a run that failed */
     lb_status status = lb_run_new(&options, &x->run, &x->err);
     if (status == LB_OK)

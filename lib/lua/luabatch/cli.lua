@@ -139,6 +139,7 @@ local function configure(options, program)
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
   settings.signals, settings.check = true, options.check
   settings.busy = program.busy
+  settings.progress = require("luabatch.progress").teller(options.progress or "auto", options.quiet)
   local started = core.clock()
   function settings.on_plan(action, node, description)
     started = core.clock()

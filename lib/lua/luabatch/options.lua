@@ -35,6 +35,10 @@ options.list = {
     name = "output-format", value = "always", shown = "F", choices = { "text", "json", "csv", "lua" }, default = "text",
     help = "text, json, csv or lua",
   },
+  {
+    name = "progress", value = "always", shown = "WHEN", choices = { "auto", "always", "never", "json" }, default = "auto",
+    help = "a line that tells how far it is: auto (on a terminal, after 2 s), always, never, json",
+  },
   { name = "check", help = "load and plan, run nothing" },
   { name = "explain", help = "tell on standard error how each dataset is computed" },
   {
@@ -208,8 +212,10 @@ options.shown = shown
 function options.help()
   local lines = {}
   for _, option in ipairs(options.list) do
-    local text = option.help
-    if option.default and #text + #option.default < 60 then text = ("%s (default: %s)"):format(text, option.default) end
+    local text, default = option.help, option.default
+    if default and #text + #default < 60 and not text:find(default, 1, true) then
+      text = ("%s (default: %s)"):format(text, default)
+    end
     lines[#lines + 1] = ("  %-20s %s"):format(shown(option), text)
   end
   return table.concat(lines, "\n")

@@ -7,7 +7,8 @@ local runtime = {}
 
 --- Settings, from the command line or the environment; nil: the engine's default.
 -- `threads`, `memory` (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node,
--- description)` before and `on_run(action, info)` after each run; `busy(flag)` around the engine's work.
+-- description)` before and `on_run(action, info)` after each run; `busy(flag)` around the engine's work; `progress(action)` gives a
+-- function that is told how far the run is (core.execute), and one that is called at its end.
 runtime.settings = {}
 
 local units = { [""] = 1, B = 1, K = 1024, M = 1024 ^ 2, G = 1024 ^ 3, T = 1024 ^ 4 }
@@ -116,11 +117,14 @@ function runtime.run(action, node, make_sink, read)
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
   }
+  local undraw
+  if settings.progress then options.progress, undraw = settings.progress(action) end
   local busy = settings.busy or function() end
   busy(true)
   local ok, results, info = pcall(core.execute, description, options)
   local again = not ok and widens(results, description, scans, options)
   busy(false)
+  if undraw then undraw() end
   if not ok then
     if type(results) == "table" and results.status == RESTART and results.restart then
       widen(results, scans)

@@ -55,12 +55,16 @@ struct lb_run_private {
     uint64_t next_morsel;
     /* the calling thread's loop */
     uv_loop_t loop;
+    uv_timer_t timer; /* for progress */
+    double started, stage_started;
     uv_async_t done; /* sent by the last worker to leave a stage */
     uv_signal_t signals
         [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
     int n_signals;              /* signals seen so far */
     struct sigaction before[3]; /* what the process did on them, which it shall do again */
 };
+
+enum { PROGRESS_MS = 250 };
 
 static struct lb_budget process_budget;
 
@@ -84,6 +88,13 @@ void lb_run_fail(struct lb_run *run, const struct lb_error *err)
         if (state != NULL)
             run->options.host.worker_interrupt(&p->workers[i], state);
     }
+}
+
+static double now_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static lb_status attach(struct lb_op_local *local, struct lb_error *err)
@@ -290,7 +301,14 @@ static lb_status walk(struct round *round, struct lb_error *err)
         LB_TRY(claim(round, &more, &leg, err));
         if (!more)
             break;
+        struct lb_worker *worker = round->worker;
+        atomic_store_explicit(&worker->since_ns, (uint64_t)(now_seconds() * 1e9),
+                              memory_order_relaxed);
+        uint64_t before = round->chains[leg].locals[0].rows_in;
         lb_status status = run_morsel(round, leg, err);
+        atomic_fetch_add_explicit(&worker->n_records, round->chains[leg].locals[0].rows_in - before,
+                                  memory_order_relaxed);
+        atomic_store_explicit(&worker->since_ns, 0, memory_order_relaxed);
         bool is_held = status != LB_OK && hold_failure(round, status, err);
         end_morsel(round);
         if (is_held)
@@ -358,6 +376,50 @@ static void on_signal(uv_signal_t *handle, int number)
     lb_run_fail(run, &err);
 }
 
+/* Tells the host how far the stage is. */
+static void on_timer(uv_timer_t *handle)
+{
+    struct lb_run *run = handle->data;
+    struct lb_run_private *p = run->private;
+    const struct lb_stage *stage = p->stage;
+    if (stage == NULL)
+        return;
+    double now = now_seconds();
+    struct lb_progress progress = {
+        .stage = run->stage,
+        .n_stages = run->n_stages,
+        .label = stage->sink->label,
+        .seconds = now - p->stage_started,
+        .run_seconds = now - p->started,
+        .used_bytes = atomic_load(&run->budget->used_bytes),
+        .max_bytes = atomic_load(&run->budget->limit_bytes),
+        .spilled_bytes = atomic_load(&run->spilled_bytes),
+    };
+    /* Who claims may wait long for input: then this is not known for now. */
+    if (uv_mutex_trylock(&p->claiming) == 0) {
+        bool is_known = true;
+        for (uint32_t i = 0; i < stage->n_legs && is_known; i++) {
+            const struct lb_op *source = stage->legs[i].ops[0];
+            is_known =
+                source->class->progress != NULL && source->class->progress(source, &progress);
+        }
+        if (!is_known)
+            progress.done = progress.total = 0;
+        uv_mutex_unlock(&p->claiming);
+    }
+    for (uint32_t i = 0; i < run->options.n_threads; i++) {
+        const struct lb_worker *worker = &p->workers[i];
+        progress.n_records += atomic_load_explicit(&worker->n_records, memory_order_relaxed);
+        uint64_t since = atomic_load_explicit(&worker->since_ns, memory_order_relaxed);
+        double seconds = since != 0 ? now - 1e-9 * (double)since : 0;
+        if (seconds > progress.slowest_seconds) {
+            progress.slowest_seconds = seconds;
+            progress.slowest = i + 1;
+        }
+    }
+    run->options.host.progress(run->options.host.progress_state, &progress);
+}
+
 static void on_done(uv_async_t *handle)
 {
     uv_stop(handle->loop);
@@ -407,6 +469,11 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     if (uv_loop_init(&p->loop) != 0)
         goto fail_loop;
     uv_async_init(&p->loop, &p->done, on_done);
+    uv_timer_init(&p->loop, &p->timer);
+    p->timer.data = run;
+    p->started = now_seconds();
+    if (options->host.progress != NULL)
+        uv_timer_start(&p->timer, on_timer, PROGRESS_MS, PROGRESS_MS);
     for (int i = 0; i < 3; i++) {
         uv_signal_init(&p->loop, &p->signals[i]);
         p->signals[i].data = run;
@@ -436,13 +503,6 @@ fail_memory:
     lb_free(p, sizeof *p);
     lb_free(run, sizeof *run);
     return lb_error_memory(err, "a run", sizeof *run);
-}
-
-static double now_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static lb_status open_op(struct lb_run *run, struct lb_op *op, struct lb_error *err)
@@ -477,6 +537,9 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     p->n_running = 0;
     p->waited = 0;
     p->next_morsel = 0;
+    p->stage_started = now_seconds();
+    for (uint32_t i = 0; i < run->options.n_threads; i++)
+        atomic_store(&p->workers[i].n_records, 0);
     atomic_store(&run->failed_morsel, UINT64_MAX);
     uv_cond_broadcast(&p->wake);
     uv_mutex_unlock(&p->lock);
@@ -553,6 +616,7 @@ void lb_run_delete(struct lb_run *run)
     for (uint32_t i = 0; i < p->n_started; i++)
         uv_thread_join(&p->threads[i]);
     uv_close((uv_handle_t *)&p->done, ignore_close);
+    uv_close((uv_handle_t *)&p->timer, ignore_close);
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&p->signals[i], ignore_close);
     uv_run(&p->loop, UV_RUN_DEFAULT);

@@ -12,9 +12,27 @@
 struct lb_worker;
 struct lb_value;
 
+/* How far a run is, told while a stage runs. */
+struct lb_progress {
+    uint32_t stage, n_stages;     /* 1 to n_stages */
+    const char *label;            /* of the stage's sink */
+    double seconds;               /* since the stage began */
+    double run_seconds;           /* since the run began */
+    uint64_t done, total;         /* of the stage's input; total 0: not known */
+    bool is_bytes;                /* these are bytes, otherwise pieces of some size */
+    uint64_t n_records;           /* that sources gave in this stage */
+    size_t used_bytes, max_bytes; /* memory, and its limit */
+    uint64_t spilled_bytes;       /* by the stages before */
+    double slowest_seconds;       /* how long the piece has been worked on that takes longest */
+    uint32_t slowest;             /* the worker that does, from 1; 0: none */
+};
+
 /* What the host of the engine (the Lua bindings) hangs on workers. */
 struct lb_host {
     void *state; /* the host's own */
+    /* Called about four times a second by the thread that runs the stages, while a stage runs. May be NULL. */
+    void (*progress)(void *progress_state, const struct lb_progress *progress);
+    void *progress_state;
     /* Called by a worker's thread when an operator first asks for its host state. */
     lb_status (*worker_start)(struct lb_worker *worker, void **worker_state, struct lb_error *err);
     void (*worker_stop)(struct lb_worker *worker, void *worker_state);
@@ -47,6 +65,7 @@ struct lb_run {
      * up; UINT64_MAX: none. */
     _Atomic uint64_t failed_morsel;
     _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
+    uint32_t stage, n_stages;       /* which one runs, of how many; set by who runs them */
     struct lb_error error;          /* the first failure */
     _Atomic uint64_t n_skipped;     /* bad records that sources left out */
     uint64_t skipped_morsel;        /* the earliest with one, whose first is in first_skipped */
@@ -61,6 +80,9 @@ struct lb_worker {
     bool goes_on;     /* set by a source's claim: the next morsel belongs to the same partition */
     char input[512];  /* name of what the source reads now (a file's path), "" unknown */
     void *host_state; /* NULL until lb_worker_host was called */
+    /* for lb_progress: of this stage */
+    _Atomic uint64_t n_records;
+    _Atomic uint64_t since_ns; /* when the current morsel was claimed; 0: none */
 };
 
 /* Whether the worker's morsel is not to go on. */

@@ -202,6 +202,23 @@ lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more, struct lb_er
     return LB_OK;
 }
 
+bool lb_file_scan_progress(const struct lb_op *self, struct lb_progress *progress)
+{
+    const struct lb_file_scan *scan = self->shared;
+    progress->is_bytes = true;
+    for (size_t i = 0; i < scan->files.n_files; i++) {
+        const struct lb_file *file = &scan->files.files[i];
+        if (!file->is_regular)
+            return false;
+        progress->total += file->size_bytes;
+        if (i < scan->file)
+            progress->done += file->size_bytes;
+        else if (i == scan->file && file->compression == LB_PLAIN)
+            progress->done += scan->offset < file->size_bytes ? scan->offset : file->size_bytes;
+    }
+    return true;
+}
+
 /* ---- where a record stands ---- */
 
 static uint64_t count_lines_before(const struct lb_file *file, uint64_t offset)

@@ -86,6 +86,7 @@ void lb_file_piece_init(struct lb_file_piece *piece, const struct lb_file_scan *
 void lb_file_piece_fini(struct lb_file_piece *piece);
 lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more,
                              struct lb_error *err) LB_MUST_USE;
+bool lb_file_scan_progress(const struct lb_op *self, struct lb_progress *progress);
 lb_status lb_file_piece_produce(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 
 /* The first newline of [data, data + size), or with ends_at_blanks the first blank; NULL: none. */

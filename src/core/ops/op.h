@@ -8,6 +8,7 @@
  *   attach  W  before the worker's first morsel. Makes local->state.
  *   claim   W  sources only, under the stage's lock: takes the next morsel; *more = false at the end.
  *              May read (a stream's next chunk). What was claimed is kept in local->state.
+ *   progress S  sources only, under the stage's lock, while it runs: how much of its input was claimed.
  *   begin   W  transforms and sinks, before the first push of a morsel: worker->morsel says which.
  *   produce W  sources only: pushes all batches of the claimed morsel to local->next.
  *   push    W  transforms and sinks: one batch, borrowed until it returns. Transforms push on.
@@ -71,6 +72,8 @@ struct lb_op_class {
     lb_status (*open)(struct lb_op *self, struct lb_error *err);
     lb_status (*attach)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*claim)(struct lb_op_local *local, bool *more, struct lb_error *err);
+    /* Adds to progress->done and total, and sets is_bytes. False: not known. */
+    bool (*progress)(const struct lb_op *self, struct lb_progress *progress);
     lb_status (*begin)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*produce)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*push)(struct lb_op_local *local, const struct lb_batch *batch,

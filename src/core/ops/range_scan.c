@@ -169,6 +169,15 @@ lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error 
     return LB_OK;
 }
 
+bool lb_range_progress(const struct lb_op *self, struct lb_progress *progress)
+{
+    const struct lb_range_shared *shared = self->shared;
+    progress->done += shared->next_range;
+    progress->total +=
+        shared->pieces != NULL ? shared->pieces->n : lb_sorter_n_ranges(shared->sorter);
+    return true;
+}
+
 void lb_range_detach(struct lb_op_local *local)
 {
     struct lb_range_local *state = local->state;

@@ -45,6 +45,7 @@ lb_status lb_range_finish_op(struct lb_op *self, struct lb_error *err) LB_MUST_U
 void lb_range_close_op(struct lb_op *self);
 lb_status lb_range_attach(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error *err) LB_MUST_USE;
+bool lb_range_progress(const struct lb_op *self, struct lb_progress *progress);
 void lb_range_detach(struct lb_op_local *local);
 
 /* For sources with a local state of their own: the next range or piece, and a cursor over one. op->shared

@@ -386,6 +386,7 @@ const struct lb_op_class lb_op_scan_csv = {
     .open = csv_open,
     .attach = csv_attach,
     .claim = csv_claim,
+    .progress = lb_file_scan_progress,
     .produce = lb_file_piece_produce,
     .detach = csv_detach,
     .close = csv_close,

@@ -193,6 +193,7 @@ const struct lb_op_class lb_op_scan_text = {
     .open = text_open,
     .attach = text_attach,
     .claim = lb_file_scan_claim,
+    .progress = lb_file_scan_progress,
     .produce = lb_file_piece_produce,
     .detach = text_detach,
     .close = text_close,

@@ -61,6 +61,14 @@ static lb_status range_attach(struct lb_op_local *local, struct lb_error *err)
                : lb_error_memory(err, local->op->label, sizeof(struct range_local));
 }
 
+static bool range_progress(const struct lb_op *self, struct lb_progress *progress)
+{
+    const struct range_shared *shared = self->shared;
+    progress->done += shared->next;
+    progress->total += shared->count;
+    return true;
+}
+
 static lb_status range_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
 {
     (void)err;
@@ -109,6 +117,7 @@ const struct lb_op_class lb_op_scan_range = {
     .open = range_open,
     .attach = range_attach,
     .claim = range_claim,
+    .progress = range_progress,
     .produce = range_produce,
     .detach = range_detach,
     .close = range_close,

@@ -434,6 +434,8 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
     lb_status status = LB_OK;
     for (uint32_t s = 0; s < plan->n_stages && status == LB_OK; s++) {
         struct stage *stage = &plan->stages[s];
+        run->stage = s + 1;
+        run->n_stages = plan->n_stages;
         status = lb_run_stage(run, &stage->run, err);
         if (status == LB_OK && plan->nodes[stage->node].is_result)
             status = keep_result(plan, stage->node, stage->run.sink, err);

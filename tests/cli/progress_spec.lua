@@ -1,0 +1,56 @@
+-- The progress of a run on standard error.
+local support = require "tests.cli.support"
+
+local ipairs, pairs, tonumber = ipairs, pairs, tonumber
+
+describe("progress", function()
+  after_each(support.clean)
+
+  -- Runs until it is stopped: long enough on any machine.
+  local slow = "lb.range(1e6):map(function(n) local t = {} for i = 1, 300 do t[i] = n end return #t end):count()"
+
+  it("is told as lines of JSON", function()
+    local _, out, err = support.shell(("timeout -s INT 1.5 %s --progress json -e %s"):format(support.quote(support.program),
+      support.quote(slow)))
+    assert.truthy(out == "" or out == "1000000\n")
+    local n, before = 0, -1
+    for line in err:gmatch("[^\n]+") do
+      if line:sub(1, 1) == "{" then
+        n = n + 1
+        assert.truthy(line:find('"action":"count"', 1, true))
+        assert.truthy(line:find('"total":1000000', 1, true))
+        local done = tonumber(line:match('"done":(%d+)'))
+        assert.is_true(done >= before and done <= 1000000)
+        before = done
+        for _, name in ipairs { "stage", "stages", "records", "memory_bytes", "memory_limit_bytes", "spilled_bytes", "run_seconds" } do
+          assert.truthy(line:find(('"%s":%%d'):format(name)), name)
+        end
+      end
+    end
+    assert.is_true(n >= 1)
+  end)
+
+  it("is not in a pipe, nor when it is unwanted", function()
+    for seconds, option in pairs { [2.6] = "", [1] = "--progress never" } do
+      local _, _, err = support.shell(("timeout -s INT %g %s %s -e %s"):format(seconds, support.quote(support.program), option,
+        support.quote(slow)))
+      assert.truthy(err == "luabatch: interrupted\n" or err == "", err)
+    end
+  end)
+
+  it("is a line that is drawn when asked for", function()
+    local _, _, err = support.shell(("timeout -s INT 1.5 %s --progress always -e %s"):format(support.quote(support.program),
+      support.quote(slow)))
+    assert.truthy(err:find("^stage 1/1 count  [█░]+ +%d+ %%"), err)
+    assert.is_nil(err:find("\27"))
+  end)
+
+  it("is drawn on a terminal after two seconds, and taken away", function()
+    local steps = support.file("expect stage 1/1\nexpect %\nsend \\x03\nexpect interrupted\nend\n")
+    local status, out, err = support.shell(("exec python3 tests/cli/terminal.py 120 %s %s -e %s"):format(steps,
+      support.quote(support.absolute(support.program)), support.quote((slow:gsub("1e6", "1e9")))))
+    assert.equal(0, status, err)
+    assert.truthy(out:find("status 130", 1, true))
+    assert.is_true(tonumber(out:match("^(%d+)")) >= 1900)
+  end)
+end)
