@@ -31,6 +31,8 @@
  *   scan.groups    inputs = {sort}                  -> (key, list of values); a value of several columns is a list
  *   scan.aggregate inputs = {aggregate}             -> (key, result...)
  *   scan.group     inputs = {group}                 -> the key columns, then one column per aggregate
+ *   scan.window    inputs = {window}; functions, order, rows?, range?, range_column?, desc?: see algo/window.h; columns
+ *                  count among those that the sink keeps     -> these, then one column per function
  *   scan.set       inputs = {sort with sides}; kind: "subtract" | "intersection": records of side 0 by whether
  *                  their group has side 1; intersection gives each key once
  *   scan.join      inputs = {sort with sides}; kind: "inner" | "left" | "right" | "full"   -> (key, left, right), or
@@ -66,6 +68,9 @@
  *                  aggregate's own parameters
  *   group          keys?: list of columns (none: one group, also of no rows); aggregates?: list of {fn, column?, column2?, p?,
  *                  population?, label?}: see algo/group_state.h; partitions
+ *   window         partition?: list of columns; order?: list of {column, desc?}; columns: list of those that are kept;
+ *                  partitions; top?: n: only rows among the first n of their partition are wanted, with ties?: true those equal
+ *                  in order to the last of them too
  *   store          limit?: integer                  result: the store
  *   count                                           result: the number of records
  *   top            n; descending?: bool; column 0 is the key and is dropped, or keys as for sort; result: a store in order
