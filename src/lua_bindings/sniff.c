@@ -1,4 +1,4 @@
-/* Names and types of CSV files for the Lua library.
+/* Names and types of the columns of CSV and JSON files for the Lua library.
  *
  * MEMORY The state hangs on a userdata: Lua may raise at any point. */
 #include "lua_bindings/sniff.h"
@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "core/io/csv_sniff.h"
+#include "core/io/json_sniff.h"
 #include "lua_bindings/errors.h"
 
 #define SNIFF_TYPE "luabatch.sniff"
 
 struct sniff {
     struct lb_csv_sniff csv;
+    struct lb_json_sniff json;
     struct lb_file_list files;
 };
 
@@ -20,6 +22,7 @@ static int l_sniff_close(lua_State *L)
 {
     struct sniff *sniff = luaL_checkudata(L, 1, SNIFF_TYPE);
     lb_csv_sniff_fini(&sniff->csv);
+    lb_json_sniff_fini(&sniff->json);
     lb_file_list_fini(&sniff->files);
     return 0;
 }
@@ -123,6 +126,34 @@ int lb_lua_csv_sniff(lua_State *L)
         lua_pushstring(L, name);
         lua_rawseti(L, -3, (lua_Integer)i + 1);
         lua_pushstring(L, lb_csv_type_name(csv->types[i]));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+        name += strlen(name) + 1;
+    }
+    lua_setfield(L, -3, "types");
+    lua_setfield(L, -2, "names");
+    return 1;
+}
+
+int lb_lua_json_sniff(lua_State *L)
+{
+    struct lb_error err;
+    lua_settop(L, 2);
+    struct sniff *sniff = push_sniff(L);
+    sniff->json.may_be_empty = lua_toboolean(L, 2);
+    lb_status status = add_paths(L, sniff, &err);
+    if (status == LB_OK)
+        status = lb_json_sniff_files(&sniff->json, &sniff->files, &err);
+    if (status != LB_OK)
+        return lb_lua_raise(L, &err);
+    const struct lb_json_sniff *json = &sniff->json;
+    lua_createtable(L, 0, 2);
+    lua_createtable(L, (int)json->n_columns, 0);
+    lua_createtable(L, (int)json->n_columns, 0);
+    const char *name = json->names.data;
+    for (uint32_t i = 0; i < json->n_columns; i++) {
+        lua_pushstring(L, name);
+        lua_rawseti(L, -3, (lua_Integer)i + 1);
+        lua_pushstring(L, lb_json_type_name((enum lb_json_type)json->types.data[i]));
         lua_rawseti(L, -2, (lua_Integer)i + 1);
         name += strlen(name) + 1;
     }

@@ -6,5 +6,7 @@
 
 /* core.csv_sniff(paths, { sep =, quote =, header =, check_header =, null = }) -> { names = {...}, types = {...} } */
 int lb_lua_csv_sniff(lua_State *L);
+/* core.json_sniff(paths, may_be_empty) -> { names = {...}, types = {...} } */
+int lb_lua_json_sniff(lua_State *L);
 
 #endif

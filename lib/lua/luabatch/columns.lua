@@ -15,6 +15,13 @@ function columns.index(names)
   return index
 end
 
+--- Names as a set.
+function columns.set(names)
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
+
 --- The number of a column; a wrong name is an error at the user's call.
 function columns.find(verb, names, name)
   if type(name) ~= "string" then check.bad(verb, "column", "string", name) end
@@ -39,9 +46,9 @@ function columns.list(verb, names, ...)
   return list
 end
 
---- Checks that names can be the columns of rows: strings, each once, not too many.
-function columns.unique(verb, names)
-  if #names > 250 then check.misuse("%s: %d columns (250 are possible)", verb, #names) end
+--- Checks that names can be the columns of rows: strings, each once, not too many (`most`: more than 250 are possible).
+function columns.unique(verb, names, most)
+  if #names > (most or 250) then check.misuse("%s: %d columns (250 are possible)", verb, #names) end
   local seen = {}
   for _, name in ipairs(names) do
     if type(name) ~= "string" then check.bad(verb, "column", "string", name) end
@@ -106,6 +113,7 @@ function columns.types(node)
 end
 
 function types.csv(node) return node.source.types end
+types.json = types.csv
 
 function types.unpack(node) return node.types or {} end
 
@@ -241,7 +249,13 @@ function columns.is_idle(node, item, later)
   return require("luabatch.row_rules").is_safe(item, node.inputs[1])
 end
 
+-- Where further columns may come, all are read: only so does the source see them.
+local function is_star(node, later)
+  return later == true and node.star and require("luabatch.late").is_open(node)
+end
+
 function reads.select(node, later)
+  if is_star(node, later) then return { true } end
   local set = {}
   for _, item in ipairs(node.items) do
     if later == true or later[item.name] or not columns.is_idle(node, item, later) then
@@ -288,6 +302,7 @@ function reads.window(node, later)
 end
 
 function reads.join_rows(node, later)
+  if is_star(node, later) then return { true, true } end
   local sets = {}
   for i, key in ipairs { node.left, node.right } do
     sets[i] = type(key) == "function" and of_function(key) or set_of(key)

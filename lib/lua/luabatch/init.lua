@@ -33,7 +33,7 @@ end
 local homes = {
   text = "source", files = "source", range = "source", from = "source", from_pairs = "source",
   read = "source", stdin = "source", job = "job",
-  tumble = "windows", slide = "windows", session = "windows", csv = "row_source", tsv = "row_source", desc = "row",
+  tumble = "windows", slide = "windows", session = "windows", csv = "row_source", tsv = "row_source", json = "row_source", desc = "row",
 }
 for _, name in ipairs {
   "count", "sum", "avg", "min", "max", "first", "last", "any_value", "min_by", "max_by", "count_distinct",

@@ -72,6 +72,29 @@ return function(lower, tools)
     })
   end
 
+  function lower.json(b, node)
+    local source = node.source
+    local _, picks = wanted(node)
+    local names, types, inferred, watch = {}, {}, {}, {}
+    for i, name in ipairs(node.names) do
+      if picks[i] ~= BEYOND then
+        local n = #names + 1
+        names[n], types[n], inferred[n] = name, source.types[name], source.inferred[name] or false
+      end
+    end
+    -- A function may read what the sample did not show.
+    for name in pairs(source.open and type(node.needed) == "table" and node.needed or {}) do
+      if not source.types[name] then watch[#watch + 1] = name end
+    end
+    table.sort(watch)
+    local stream = b:add {
+      op = "scan.json", paths = node.paths, columns = names, types = types, inferred = inferred, known = source.names,
+      watch = watch, watch_all = source.open and not node.needed, on_bad = source.on_bad, label = node.label,
+    }
+    b.scans[stream] = { source = source, names = names }
+    return #names == #node.names and stream or project(b, stream, picks)
+  end
+
   function lower.unpack(b, node)
     return b:add { op = "unpack", inputs = { b:input(node) }, names = node.names, label = node.label }
   end

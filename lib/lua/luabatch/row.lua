@@ -49,11 +49,13 @@ local function computed(verb, names, name, how)
   return { name = name, sql = how, used = used }
 end
 
-local function select_items(node, verb, items)
+-- star: what comes to the columns later (late.lua) is selected, too.
+local function select_items(node, verb, items, star)
   local names = {}
   for i, item in ipairs(items) do names[i] = item.name end
   columns.unique(verb, names)
-  return derive(node, "select", { items = items, names = names, label = verb })
+  star = star and columns.set(node.names)
+  return derive(node, "select", { items = items, names = names, label = verb, star = star })
 end
 
 local function kept_items(node)
@@ -81,9 +83,10 @@ function row:select(...)
   for i, argument in ipairs(arguments) do
     if type(argument) == "string" and plain then plain[i] = argument else plain = nil end
   end
-  local node, items = rows(self, "select", plain), {}
+  local node, items, star = rows(self, "select", plain), {}, false
   for _, argument in ipairs(arguments) do
     if argument == "*" then
+      star = true
       for _, item in ipairs(kept_items(node)) do items[#items + 1] = item end
     elseif type(argument) == "string" then
       columns.find("select", node.names, argument)
@@ -97,7 +100,7 @@ function row:select(...)
     end
   end
   if #items == 0 then check.misuse("select: no column is named") end
-  return select_items(node, "select", items)
+  return select_items(node, "select", items, star)
 end
 
 --- The rows for which an SQL condition is true.
@@ -119,7 +122,7 @@ function row:with_columns(computations)
   for _, name in ipairs(sorted_keys("with_columns", computations)) do
     items[index[name] or #items + 1] = computed("with_columns", node.names, name, computations[name])
   end
-  return select_items(node, "with_columns", items)
+  return select_items(node, "with_columns", items, true)
 end
 
 --- Other names for columns.
@@ -132,7 +135,7 @@ function row:rename(names)
     columns.find("rename", node.names, old)
     items[index[old]].name = check.string("rename", old, names[old])
   end
-  return select_items(node, "rename", items)
+  return select_items(node, "rename", items, true)
 end
 
 --- All columns but those named.
@@ -143,7 +146,7 @@ function row:drop(...)
     if not gone[item.name] then items[#items + 1] = item end
   end
   if #items == 0 then check.misuse("drop: no column would be left") end
-  return select_items(node, "drop", items)
+  return select_items(node, "drop", items, true)
 end
 
 --- Values in place of nil.
@@ -158,7 +161,7 @@ function row:fill_nil(values)
     local sql = ("coalesce(%s, %s)"):format(columns.quote(name), columns.literal("fill_nil", values[name]))
     items[index[name]] = computed("fill_nil", node.names, name, sql)
   end
-  return select_items(node, "fill_nil", items)
+  return select_items(node, "fill_nil", items, true)
 end
 
 --- The rows in which none of these columns is nil (without names: no column).
@@ -293,7 +296,7 @@ function row.join(self, other, options, label)
   if options ~= nil and type(options) ~= "table" then check.bad(label, "options", "table", options) end
   local left, right = rows(self, label), rows(other, label)
   local fields = require("luabatch.row_join").node(label, left, right, options or {})
-  fields.op = "join_rows"
+  fields.op, fields.star = "join_rows", fields.names and { columns.set(left.names), columns.set(right.names) } or nil
   return dataset.new(fields)
 end
 

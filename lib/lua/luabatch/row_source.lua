@@ -1,4 +1,4 @@
---- Sources of rows: delimited text.
+--- Sources of rows: delimited text and JSON.
 -- @module luabatch
 local core = require "luabatch.core"
 local check = require "luabatch.check"
@@ -9,14 +9,15 @@ local source = require "luabatch.source"
 local row_source = {}
 
 local kinds = { "boolean", "integer", "float", "string" }
+local json_kinds = { "boolean", "integer", "float", "string", "any" }
 
 -- Types that the user declared, which replace those of the sample.
-local function declared(verb, known, types)
+local function declared(verb, known, types, allowed)
   local inferred = {}
   for name in pairs(known.types) do inferred[name] = true end
   for name, kind in pairs(types or {}) do
     columns.find(verb, known.names, name)
-    check.options(verb .. ": types", { [name] = kind }, { [name] = kinds })
+    check.options(verb .. ": types", { [name] = kind }, { [name] = allowed })
     known.types[name], inferred[name] = kind, false
   end
   known.inferred = inferred
@@ -38,13 +39,14 @@ local function null_list(verb, null)
   return null
 end
 
--- Names and types of a file's columns. Standard input, which cannot be read twice, has those that the user declared.
-local function sniff(paths, format, options)
+-- Names and types of a file's columns, as `read` finds them. Standard input, which cannot be read twice, has those that the
+-- user declared.
+local function sniff(paths, options, read)
   local names, types = options.columns, options.types or {}
   local is_declared = names ~= nil and #paths == 1 and paths[1] == "-"
   for _, name in ipairs(names or {}) do is_declared = is_declared and types[name] ~= nil end
   if is_declared then return { names = names, types = {} } end
-  return core.csv_sniff(paths, format)
+  return read()
 end
 
 local function delimited(verb, path, options, sep)
@@ -59,7 +61,7 @@ local function delimited(verb, path, options, sep)
   }
   if format.sep == "" then check.misuse("bad option 'sep' of %s (it must not be empty)", verb) end
   if #format.quote > 1 then check.misuse("bad option 'quote' of %s (one byte, or \"\" for none, expected)", verb) end
-  local sniffed = sniff(paths, format, options)
+  local sniffed = sniff(paths, options, function() return core.csv_sniff(paths, format) end)
   local file_names = sniffed.names
   local names = file_names
   if options.columns then
@@ -72,8 +74,8 @@ local function delimited(verb, path, options, sep)
       file_names = names
     end
   end
-  columns.unique(verb, file_names)
-  local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, options.types)
+  columns.unique(verb, file_names, math.huge)
+  local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, options.types, kinds)
   known.format, known.on_bad, known.verb = format, options.on_bad or "fail", verb
   return dataset.new { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }
 end
@@ -92,6 +94,33 @@ end
 --- Rows of tab-separated files; options as for `csv`.
 function row_source.tsv(path, options)
   return delimited("tsv", path, options, "\t")
+end
+
+--- Rows of JSON: objects, one a line, or all in one array.
+-- @param path a file, a directory, a glob, or a list of those; as for `text`
+-- @param options `columns` (those wanted, in this order; the others are passed over), `types` (`{name = "integer"}`; "boolean",
+--   "integer", "float", "string", "any"), `on_bad`, as for `csv`
+-- @return dataset of rows. Columns and types that are not declared are found from a sample; a name that comes later becomes a
+--   column, too, and a type is widened when a later value does not fit
+-- @usage lb.json("events.json"):group_by("kind"):count():show()
+function row_source.json(path, options)
+  local verb = "json"
+  local paths = source.path_list(verb, path)
+  options = check.options(verb, options, { columns = "table", types = "table", on_bad = { "fail", "skip" } })
+  local names = options.columns and columns.unique(verb, options.columns)
+  local sniffed = sniff(paths, options, function() return core.json_sniff(paths, names ~= nil) end)
+  local types = by_name(sniffed.names, sniffed.types)
+  -- What is declared need not be in the sample.
+  for _, name in ipairs(names or {}) do
+    if not types[name] then
+      sniffed.names[#sniffed.names + 1] = name
+      types[name] = "any"
+    end
+  end
+  local known = declared(verb, { names = sniffed.names, types = types }, options.types, json_kinds)
+  known.on_bad, known.verb, known.open, known.late = options.on_bad or "fail", verb, names == nil, 0
+  names = names or columns.unique(verb, sniffed.names)
+  return dataset.new { op = "json", paths = paths, source = known, names = names, columns = #names, label = verb }
 end
 
 return row_source

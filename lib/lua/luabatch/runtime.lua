@@ -73,6 +73,7 @@ local function widen(failure, scans)
   for i, kind in pairs(restart.columns) do
     scan.source.types[scan.names[i]] = kind
   end
+  require("luabatch.late").add(scan.source, restart.added or {})
 end
 
 -- Whether an error may come from the types that a sample of the input showed: comparing integers with 'x' fails, though some record
@@ -81,7 +82,7 @@ end
 local function widens(failure, description, scans, options)
   if type(failure) ~= "table" or (failure.status ~= 1 and failure.status ~= 4) then return false end
   for number, node in ipairs(description.nodes) do
-    local scan, guessed = scans[number], false
+    local scan, guessed = scans[number], node.watch_all or #(node.watch or {}) > 0
     for _, inferred in ipairs(node.inferred or {}) do guessed = guessed or inferred end
     for _, path in ipairs(node.paths or {}) do guessed = guessed and path ~= "-" end
     if scan and guessed then
@@ -108,6 +109,7 @@ end
 -- @return result of the sink (`n`, `store`), info
 function runtime.run(action, node, make_sink, read)
   local plan = require "luabatch.plan"
+  require("luabatch.late").sync(node)
   local description, sink, caches, scans = plan.build(node, make_sink, read)
   local settings = runtime.settings
   if settings.on_plan then settings.on_plan(action, node, description) end

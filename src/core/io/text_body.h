@@ -255,6 +255,17 @@ TARGET static size_t count_newlines(const char *data, size_t size)
 
 #include "core/io/csv_body.h"
 
+static inline void put_kinds(const char *p, uint64_t marks, uint64_t starts,
+                             const uint32_t *positions, size_t n, const char *data, char *kinds)
+{
+    (void)p, (void)marks, (void)starts;
+    for (size_t i = 0; i < n; i++)
+        kinds[i] = lb_json_kinds[(unsigned char)data[positions[i]]];
+}
+
+#define JSON_INDEX json_index
+#include "core/io/json_body.h"
+
 const struct lb_text_kernels KERNELS = {
     .lines = find_lines,
     .words = find_words,
@@ -265,4 +276,5 @@ const struct lb_text_kernels KERNELS = {
     .csv_index = csv_index,
     .csv_last_end = csv_last_end,
     .count_bytes = count_bytes,
+    .json_index = json_index,
 };

@@ -4,6 +4,7 @@
 #define LB_IO_TEXT_KERNELS_H
 
 #include "core/io/csv.h"
+#include "core/io/json.h"
 #include "core/io/text.h"
 
 /* ORDER simd: ascending, so that a machine which has one has those before it (of its family). */
@@ -22,7 +23,11 @@ struct lb_text_kernels {
                       struct lb_csv_index *index);
     size_t (*csv_last_end)(const char *data, size_t size, int quote, bool *is_inside);
     size_t (*count_bytes)(const char *data, size_t size, char byte);
+    void (*json_index)(const char *data, size_t size, bool in_lines, struct lb_json_index *index);
 };
+
+/* The kind of the mark that is this byte. */
+extern const char lb_json_kinds[256];
 
 extern const struct lb_text_kernels lb_text_swar;
 #ifdef __x86_64__

@@ -158,6 +158,7 @@ static lb_status claim_chunk(struct lb_file_scan *scan, struct lb_file_piece *pi
     piece->block_offset = scan->offset;
     piece->block_line = scan->line;
     LB_TRY(read_chunk(scan, piece, &at_end, err));
+    piece->is_last = at_end;
     scan->offset += piece->used;
     scan->line += lb_text_count_newlines(piece->block, piece->used);
     if (at_end) {

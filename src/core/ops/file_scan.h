@@ -22,6 +22,7 @@ struct lb_file_scan;
 
 /* What a class keeps from one chunk of a stream to the next; zero at a file's start. */
 struct lb_cut_state {
+    bool has_begun;  /* something was seen */
     bool is_inside;  /* a string or quoted field */
     bool is_escaped; /* the next byte is */
     uint32_t depth;
@@ -68,6 +69,7 @@ struct lb_file_piece {
     size_t file_number;    /* in scan->files */
     bool is_chunk;         /* data is in block already */
     bool is_first;         /* block_offset begins at the file's first byte */
+    bool is_last;          /* chunk: the stream ends with it */
     uint64_t start, end;   /* the split; a chunk's end is UINT64_MAX */
     size_t split;          /* its number */
     char *block;           /* block_bytes + LB_TEXT_PADDING */

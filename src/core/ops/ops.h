@@ -4,7 +4,7 @@
 
 #include "core/ops/op.h"
 
-extern const struct lb_op_class lb_op_scan_text, lb_op_scan_csv, lb_op_scan_files,
+extern const struct lb_op_class lb_op_scan_text, lb_op_scan_csv, lb_op_scan_json, lb_op_scan_files,
     lb_op_scan_native, lb_op_scan_range, lb_op_scan_list, lb_op_scan_store, lb_op_scan_sorted,
     lb_op_scan_groups, lb_op_scan_set, lb_op_scan_join, lb_op_scan_cogroup, lb_op_scan_aggregate;
 extern const struct lb_op_class lb_op_words, lb_op_fields, lb_op_field, lb_op_grep, lb_op_lower,

@@ -23,6 +23,9 @@
  *                  inferred?: list of booleans: may be widened by LB_RESTART; labels?: list of names for messages;
  *                  sep? (","), quote? ("\"", "" for none), header?: true (the first record of a file is one);
  *                  check_header?: true (it must be file_names); null?: list of strings ({""}); on_bad?: "fail" | "skip"
+ *   scan.json      paths; columns: list of names; types: list, for each: as for scan.csv, or "any"; inferred?: as for scan.csv;
+ *                  known?: list of the names that are not read; watch?: list of names that ask for a restart with them as
+ *                  columns, or watch_all?: true: all that are not known; on_bad?: as for scan.csv
  *   scan.range     first, last, step: integers (last included)
  *   scan.list      rows: list of lists, each the columns of one record
  *   scan.store     inputs = {store sink}, or handle = integer (lb_plan_add_handle); index?: true appends the
@@ -101,7 +104,7 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run,
 
 /* After LB_RESTART: the number (1-based) of the source that read what its parameters do not allow for, and an encoded map
  * that says how these must change: { columns = list of {i, type} } for scan.csv, i a number in its `columns`, type
- * the name of a wider type. Borrowed from the plan. False: none. */
+ * the name of a wider type; for scan.json also added = list of {name, type}: further columns. Borrowed from the plan. False: none. */
 bool lb_plan_restart(const struct lb_plan *plan, uint32_t *node, const char **data, size_t *size);
 
 /* Results of nodes with result = true, after a good run. */

@@ -1,0 +1,144 @@
+/* Bad records: see bad_records.h. */
+#include "core/ops/bad_records.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/base/sys.h"
+
+enum { REASON_BYTES = 512 };
+
+struct lb_bad_sink {
+    bool skips;
+};
+
+/* ---- lists ---- */
+
+void lb_bad_list_init(struct lb_bad_list *list)
+{
+    *list = (struct lb_bad_list){0};
+    lb_arena_init(&list->texts, 4096);
+}
+
+void lb_bad_list_fini(struct lb_bad_list *list)
+{
+    if (list->items != NULL)
+        lb_free(list->items, list->capacity * sizeof *list->items);
+    lb_arena_fini(&list->texts);
+}
+
+void lb_bad_list_reset(struct lb_bad_list *list)
+{
+    if (list->n > 0)
+        lb_arena_reset(&list->texts);
+    list->n = 0;
+}
+
+lb_status lb_bad_list_add(struct lb_bad_list *list, uint32_t start, uint32_t end, const char *kind,
+                          struct lb_error *err, const char *format, ...)
+{
+    char text[REASON_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (list->n == list->capacity) {
+        uint32_t wanted = list->capacity > 0 ? 2 * list->capacity : 16;
+        struct lb_bad_record *items =
+            lb_realloc(list->items, list->capacity * sizeof *items, wanted * sizeof *items);
+        if (items == NULL)
+            return lb_error_memory(err, "bad records", wanted * sizeof *items);
+        list->items = items;
+        list->capacity = wanted;
+    }
+    char *reason = lb_arena_alloc(&list->texts, strlen(text) + 1);
+    if (reason == NULL)
+        return lb_error_memory(err, "bad records", strlen(text) + 1);
+    memcpy(reason, text, strlen(text) + 1);
+    list->items[list->n++] =
+        (struct lb_bad_record){.start = start, .end = end, .kind = kind, .reason = reason};
+    return LB_OK;
+}
+
+/* ---- policies ---- */
+
+lb_status lb_bad_sink_new(struct lb_op *op, struct lb_bad_sink **out, struct lb_error *err)
+{
+    struct lb_value policy = {.tag = 's', .data = "fail", .size = 4};
+    (void)lb_value_field(&op->params, "on_bad", &policy);
+    bool skips = policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "skip", 4) == 0;
+    bool fails = policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "fail", 4) == 0;
+    if (!skips && !fails)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter 'on_bad' is wrong",
+                            op->class->name);
+    struct lb_bad_sink *sink = *out = lb_alloc_zero(sizeof *sink);
+    if (sink == NULL)
+        return lb_error_memory(err, op->label, sizeof *sink);
+    sink->skips = skips;
+    return LB_OK;
+}
+
+void lb_bad_sink_delete(struct lb_bad_sink *sink)
+{
+    if (sink != NULL)
+        lb_free(sink, sizeof *sink);
+}
+
+bool lb_bad_sink_fails(const struct lb_bad_sink *sink)
+{
+    return !sink->skips;
+}
+
+lb_status lb_bad_message(const struct lb_op_local *local, const char *data,
+                         const struct lb_bad_record *record, struct lb_error *err)
+{
+    const struct lb_file_piece *piece = local->state;
+    struct lb_buf text = {0};
+    lb_status status =
+        lb_file_piece_describe(piece, data + record->start, data + record->end, &text, err);
+    if (status == LB_OK)
+        status =
+            lb_error_set(err, LB_ERR_DATA, "%s\n  %.*s", record->reason, (int)text.size, text.data);
+    lb_buf_fini(&text);
+    return status;
+}
+
+lb_status lb_bad_once_only(const struct lb_op_local *local, const char *data,
+                           const struct lb_bad_record *record, struct lb_error *err)
+{
+    const struct lb_file_piece *piece = local->state;
+    lb_status status = lb_bad_message(local, data, record, err);
+    if (status != LB_ERR_DATA)
+        return status;
+    struct lb_error *cause = lb_alloc_zero(sizeof *cause);
+    if (cause == NULL)
+        return lb_error_memory(err, "an error message", sizeof *cause);
+    *cause = *err;
+    status = lb_error_set(
+        err, LB_ERR_DATA, "%s\n  %s cannot be read twice: declare its columns and types",
+        cause->message, strcmp(piece->file->path, "-") == 0 ? "standard input" : "this input");
+    lb_free(cause, sizeof *cause);
+    return status;
+}
+
+lb_status lb_bad_report(struct lb_bad_sink *sink, const struct lb_op_local *local, const char *data,
+                        struct lb_bad_list *list, struct lb_error *err)
+{
+    if (list->n == 0)
+        return LB_OK;
+    const struct lb_bad_record *first = &list->items[0];
+    for (uint32_t i = 1; i < list->n; i++)
+        if (list->items[i].start < first->start)
+            first = &list->items[i];
+    if (!sink->skips)
+        return lb_bad_message(local, data, first, err);
+    if (lb_run_skip(local->worker, list->n)) {
+        struct lb_error *message = lb_alloc_zero(sizeof *message);
+        if (message == NULL)
+            return lb_error_memory(err, "an error message", sizeof *message);
+        if (lb_bad_message(local, data, first, message) == LB_ERR_DATA)
+            lb_run_keep_skipped(local->worker, message);
+        lb_free(message, sizeof *message);
+    }
+    return LB_OK;
+}
