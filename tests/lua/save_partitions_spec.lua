@@ -11,6 +11,17 @@ local function tree(path)
   return files
 end
 
+-- The rows of a folder's parts under one header; small parts, as in debug builds, are several.
+local function joined(files, folder)
+  local names = {}
+  for name in pairs(files) do
+    if name:sub(1, #folder + 1) == folder .. "/" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do names[i] = i > 1 and files[name]:gsub("^[^\n]*\n", "") or files[name] end
+  return table.concat(names)
+end
+
 local function directory() return support.path() .. "/" end
 
 local function save(rows, options, format)
@@ -106,7 +117,7 @@ describe("partition_by (seed " .. support.seed .. ")", function()
       end)
       local files, n = tree(out), 0
       for k, content in pairs(wanted) do
-        assert.equal(content, files["k=" .. k .. "/part-00000.csv"])
+        assert.equal(content, joined(files, "k=" .. k))
         n = n + 1
       end
       assert.equal(40, n)

@@ -25,6 +25,29 @@ describe("saving", function()
     assert.equal('a\t1\nb\t2.5\nc\ttrue\nd\t[1,{"x":"y"}]\n', support.read(path))
   end)
 
+  it("numbers written as text come back as they were", function()
+    local values = { -0.0, 0.0, 1.0, 1e15, 1e16, 2.0 ^ 53, 2.0 ^ 63, 5e-324, 2.2250738585072014e-308, 0.1, 1 / 3,
+      1.7976931348623157e308, 1 / 0, -1 / 0, 0 / 0 }
+    for _ = 1, 500 do
+      local x = string.unpack("<d", string.pack("<i8", math.random(0)))
+      if x == x then values[#values + 1] = x end
+    end
+    local ds = lb.from(values):map(function(x) return { x = x } end):select("x")
+    local path = support.path ".csv"
+    ds:save_csv(path)
+    local got = lb.csv(path, { types = { x = "float" } }):collect()
+    for i, x in ipairs(values) do
+      assert.equal(string.pack("<d", x == x and x or 0), string.pack("<d", got[i].x == got[i].x and got[i].x or 0), tostring(x))
+    end
+    -- A type that a sample shows keeps floats and integers apart, too.
+    ds = lb.from({ { i = 1, f = 1.0 }, { i = math.mininteger, f = -0.0 }, { i = math.maxinteger, f = 1e300 } }):select("i", "f")
+    ds:save_csv(path, { mode = "overwrite" })
+    for i, row in ipairs(lb.csv(path):collect()) do
+      assert.same({ "integer", "float" }, { math.type(row.i), math.type(row.f) }, i)
+    end
+    assert.equal("-0.0", tostring(lb.csv(path):collect()[2].f))
+  end)
+
   it("modes: error, overwrite, append, ignore", function()
     local path = support.path ".txt"
     lb.range(2):save_text(path)

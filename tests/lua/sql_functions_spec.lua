@@ -1,4 +1,5 @@
 -- Functions of SQL expressions: patterns, digests, numbers, strings, tables, times; random values against Lua, os.date and sqlite3.
+local tonumber = tonumber
 local lb = require "luabatch"
 local core = require "luabatch.core"
 local sql = require "luabatch.sql"
@@ -170,9 +171,10 @@ describe("functions (seed " .. support.seed .. ")", function()
     }
     assert.matches("integer overflow in lcm", message("lcm(a, a - 1)", math.maxinteger), 1, true)
     assert.matches("integer overflow in gcd", message("gcd(a, a)", math.mininteger), 1, true)
-    for _, name in ipairs { "sin", "cos", "tan", "asin", "acos", "atan", "exp", "sqrt" } do
+    for _, name in ipairs { "sin", "cos", "tan", "asin", "acos", "exp", "sqrt" } do
       local x = math.random()
       assert.equal(math[name](x), value(name .. "(a)", x), name)
+      assert.equal(math.atan(x), value("atan2(a, 1)", x))
     end
   end)
 
@@ -265,6 +267,47 @@ describe("functions (seed " .. support.seed .. ")", function()
     end
     local parsed = values("epoch(strptime(a, '%Y-%m-%d %H:%M:%S')) = c", rows)
     for i, row in ipairs(rows) do assert.is_true(parsed[i][1], row[1]) end
+  end)
+
+  it("of casts and arithmetic hold at their limits", function()
+    all_equal {
+      ["cast('9223372036854775807' as int)"] = math.maxinteger, ["cast(-9223372036854775808 as float)"] = -2.0 ^ 63,
+      ["cast(-0.9 as int)"] = 0, ["cast(true as int)"] = 1, ["cast('  1e3 ' as float)"] = 1000.0, ["cast(1e15 as string)"] = "1e+15",
+      ["cast(0.1 as string)"] = "0.1", ["cast(1 as boolean)"] = true, ["'F'::bool"] = false, ["7 / 7"] = 1.0, ["-7 // 2.0"] = -4.0,
+      ["-7 % -4"] = -3, ["9223372036854775807 % -1"] = 0, ["try_cast(1.5 as int)"] = 1, ["-9223372036854775808"] = math.mininteger,
+    }
+    for _, text in ipairs { "cast('1.5' as int)", "cast('9223372036854775808' as int)", "cast('' as int)", "cast('0x10' as int)",
+      "cast(1e19 as int)", "cast('1e999' as float)", "cast('yes' as boolean)", "cast(split('a', ',') as string)",
+      "cast('2024-02-30' as date)" } do
+      assert.matches("cannot be cast", (message(text):gsub("expected, got", "cannot be cast")), 1, true)
+      assert.is_nil(constant(text:gsub("^cast", "try_cast")), text)
+    end
+    for _, text in ipairs { "1 / 0", "1 // 0", "1 % 0", "1.5 / 0", "1.5 // 0.0", "1.5 % 0", "0 / 0", "mod(1, 0)" } do
+      assert.is_nil(constant(text), text)
+    end
+    for _, text in ipairs { "a + 1", "a * 2", "a - -1", "-(-a - 1)", "abs(-a - 1)", "(-a - 1) // -1", "round(a, -1)" } do
+      assert.matches("integer overflow", message(text, math.maxinteger), 1, true)
+    end
+    local rows, script = {}, {}
+    for i = 1, 100 do
+      local x = (math.random() - 0.5) * 2.0 ^ math.random(-5, 60)
+      rows[i] = { x, math.random(-1000, 1000), math.random(-3, 3) }
+      script[i] = ("select cast(%.17g as integer), cast(%d as text), %d + %d * %d, %d / %d.0;"):format(
+        x, rows[i][2], rows[i][2], rows[i][2], rows[i][3], rows[i][2], rows[i][3])
+    end
+    local lines = sqlite(table.concat(script, "\n"))
+    if not lines then return pending "sqlite3 is not installed" end
+    local whole, text, sum = values("cast(a as integer)", rows), values("cast(b as string)", rows), values("b + b * c", rows)
+    local quotient = values("b / c", rows)
+    for i, line in ipairs(lines) do
+      local w, t, s, q = line:match "^(.-)|(.-)|(.-)|(.-)$"
+      assert.same({ w, t, s }, { tostring(whole[i][1]), text[i][1], tostring(sum[i][1]) }, script[i])
+      if q == "" then
+        assert.is_nil(quotient[i][1])
+      else
+        assert.is_true(math.abs(tonumber(q) - quotient[i][1]) <= 1e-9 * math.abs(quotient[i][1]), script[i])
+      end
+    end
   end)
 
   it("have a nearest name", function()

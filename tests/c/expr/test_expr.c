@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/base/sys.h"
 #include "core/column/builder.h"
 #include "core/expr/expr.h"
 
@@ -318,12 +319,105 @@ static void test_filter(void **state)
     lb_builder_fini(&country);
 }
 
+/* regexp_count of a column, with a pattern that is a literal (column 0) or computed (column 1). */
+static void make_regexp(struct program *p, bool is_literal)
+{
+    start(p);
+    step(p, "column", 1, 0, 0);
+    if (is_literal)
+        text_literal(p, "(a+)(b)?");
+    else
+        step(p, "column", 2, 0, 0);
+    step(p, "regexp_count", 1, 2, 0);
+}
+
+static void *(*real_realloc)(void *pointer, size_t old_size, size_t new_size);
+static int countdown; /* the allocation that fails; 0: none */
+
+static void *failing_realloc(void *pointer, size_t old_size, size_t new_size)
+{
+    if (new_size > 0 && countdown > 0 && --countdown == 0)
+        return NULL;
+    return real_realloc(pointer, old_size, new_size);
+}
+
+/* Evaluates once with an allocation that fails, and again with the next, until none does. */
+static void test_regexp_memory(void **state)
+{
+    struct lb_builder text, pattern;
+    (void)state;
+    lb_builder_init(&text);
+    lb_builder_init(&pattern);
+    OK(lb_builder_string(&text, "aab ab caa", 10, &error));
+    OK(lb_builder_string(&pattern, "a[ab]", 5, &error));
+    struct lb_column columns[2] = {lb_builder_finish(&text), lb_builder_finish(&pattern)};
+    struct lb_batch batch = {.n_rows = 1, .n_columns = 2, .n_selected = 1, .columns = columns};
+    real_realloc = lb_sys.realloc;
+    for (int literal = 0; literal < 2; literal++) {
+        bool is_over = false;
+        for (int n = 1; !is_over; n++) {
+            struct program p;
+            struct lb_expr *expr = NULL;
+            struct lb_expr_state *run = NULL;
+            struct lb_column result;
+            make_regexp(&p, literal == 1);
+            lb_sys.realloc = failing_realloc;
+            countdown = n;
+            lb_status status = finish(&p, &expr);
+            if (status == LB_OK)
+                status = lb_expr_state_new(expr, &run, &error);
+            if (status == LB_OK)
+                status = lb_expr_eval(run, &batch, &result, &error);
+            is_over = countdown > 0;
+            lb_sys.realloc = real_realloc;
+            countdown = 0;
+            if (is_over) {
+                assert_int_equal(status, LB_OK);
+                assert_int_equal(result.ints[0], 3);
+            } else if (status != LB_OK) { /* machine code may do without */
+                assert_int_equal(status, LB_ERR_RESOURCE);
+            }
+            lb_expr_state_delete(run);
+            lb_expr_delete(expr);
+            lb_buf_fini(&p.buf);
+        }
+    }
+    lb_builder_fini(&text);
+    lb_builder_fini(&pattern);
+}
+
+static void test_regexp_stop(void **state)
+{
+    _Atomic int stop = 0;
+    struct lb_builder text;
+    struct program p;
+    struct lb_expr *expr;
+    struct lb_expr_state *run;
+    struct lb_column result;
+    (void)state;
+    lb_builder_init(&text);
+    OK(lb_builder_string(&text, "ab", 2, &error));
+    struct lb_column column = lb_builder_finish(&text);
+    struct lb_batch batch = {.n_rows = 1, .n_columns = 1, .n_selected = 1, .columns = &column};
+    make_regexp(&p, true);
+    OK(finish(&p, &expr));
+    OK(lb_expr_state_new(expr, &run, &error));
+    lb_expr_state_watch(run, &stop);
+    OK(lb_expr_eval(run, &batch, &result, &error));
+    stop = 1;
+    assert_int_equal(lb_expr_eval(run, &batch, &result, &error), LB_ERR_CANCELLED);
+    lb_expr_state_delete(run);
+    lb_expr_delete(expr);
+    lb_buf_fini(&p.buf);
+    lb_builder_fini(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_malformed),
-        cmocka_unit_test(test_filter),
+        cmocka_unit_test(test_kernels),     cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_filter),      cmocka_unit_test(test_regexp_memory),
+        cmocka_unit_test(test_regexp_stop),
     };
     const char *given = getenv("LB_SEED");
     seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
