@@ -148,7 +148,7 @@ static lb_status count_update(struct lb_group_state *self, const struct lb_group
     if (column == NULL ||
         (column->type != LB_NULL && column->type != LB_ANY && column->valid == NULL)) {
         for (uint32_t i = 0; i < n; i++) {
-            LB_GROUP_CALL(counts, rows->slots, i, n);
+            lb_group_call(self, rows->slots, i, n);
             counts[rows->slots[i]]++;
         }
         return LB_OK;

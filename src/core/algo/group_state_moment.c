@@ -276,14 +276,31 @@ static inline void call_sums(const struct lb_group_state *self, const uint32_t *
                              uint32_t n)
 {
     enum { NEAR = LB_GROUP_AHEAD / 2 };
-    uint32_t far = slots[i + LB_GROUP_AHEAD < n ? i + LB_GROUP_AHEAD : n - 1];
-    __builtin_prefetch(moments_at(self, far), 1);
+    lb_group_call(self, slots, i, n);
     const struct moments *near = moments_at(self, slots[i + NEAR < n ? i + NEAR : n - 1]);
     if (near->slot == 0)
         return;
     const char *sums = (const char *)shorts_of(self, near);
     for (size_t at = 0; at < n_sums(self) * sizeof(struct lb_short_sum); at += 64)
         __builtin_prefetch(sums + at, 1);
+}
+
+/* Columns without nils; inlined with constants, so that a sum of integers is a few additions. */
+static inline lb_status update_plain(struct lb_group_state *self, const struct lb_group_rows *rows,
+                                     const struct lb_column *xs, const struct lb_column *ys,
+                                     bool x_is_int, bool y_is_int, bool has_y, struct lb_error *err)
+{
+    uint32_t n = rows->batch->n_selected;
+    struct lb_value x, y = {.tag = 'i'};
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t row = lb_batch_row(rows->batch, i);
+        call_sums(self, rows->slots, i, n);
+        x = number_at(xs, row, x_is_int);
+        if (has_y)
+            y = number_at(ys, row, y_is_int);
+        LB_TRY(add_row(self, moments_at(self, rows->slots[i]), &x, &y, has_y, err));
+    }
+    return LB_OK;
 }
 
 static lb_status moment_update(struct lb_group_state *self, const struct lb_group_rows *rows,
@@ -297,15 +314,14 @@ static lb_status moment_update(struct lb_group_state *self, const struct lb_grou
     if (has_y)
         ys = &batch->columns[self->column2];
     if (is_plain(xs) && (!has_y || is_plain(ys))) {
-        for (uint32_t i = 0; i < n; i++) {
-            uint32_t row = lb_batch_row(batch, i);
-            call_sums(self, rows->slots, i, n);
-            x = number_at(xs, row, xs->type == LB_INT64);
-            if (has_y)
-                y = number_at(ys, row, ys->type == LB_INT64);
-            LB_TRY(add_row(self, moments_at(self, rows->slots[i]), &x, &y, has_y, err));
-        }
-        return LB_OK;
+        bool x_is_int = xs->type == LB_INT64;
+        if (!has_y)
+            return x_is_int ? update_plain(self, rows, xs, xs, true, true, false, err)
+                            : update_plain(self, rows, xs, xs, false, true, false, err);
+        bool y_is_int = ys->type == LB_INT64;
+        return x_is_int && y_is_int
+                   ? update_plain(self, rows, xs, ys, true, true, true, err)
+                   : update_plain(self, rows, xs, ys, x_is_int, y_is_int, true, err);
     }
     for (uint32_t i = 0; i < n; i++) {
         uint32_t row = lb_batch_row(batch, i);

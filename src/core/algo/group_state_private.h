@@ -115,11 +115,18 @@ lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value,
 lb_status lb_group_build_value(struct lb_builder *out, const struct lb_value *value,
                                struct lb_error *err) LB_MUST_USE;
 
-/* Calls the state of a later row into the cache: groups come at random. */
 enum { LB_GROUP_AHEAD = 24 };
-#define LB_GROUP_CALL(states, slots, i, n) \
-    __builtin_prefetch(                    \
-        &(states)[(slots)[(i) + LB_GROUP_AHEAD < (n) ? (i) + LB_GROUP_AHEAD : (n)-1]], 1)
+
+/* Calls the state of a later row into the cache: groups come at random. */
+static inline void lb_group_call(const struct lb_group_state *self, const uint32_t *slots,
+                                 uint32_t i, uint32_t n)
+{
+    size_t slot = slots[i + LB_GROUP_AHEAD < n ? i + LB_GROUP_AHEAD : n - 1];
+    const char *state = self->states + slot * self->class->state_bytes;
+    __builtin_prefetch(state, 1);
+    if (self->class->state_bytes > 64)
+        __builtin_prefetch(state + 64, 1);
+}
 
 #define LB_GROUP_LOAD(self, cursor, end, what, err)     \
     do {                                                \

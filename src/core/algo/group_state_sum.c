@@ -232,14 +232,14 @@ static lb_status sum_update(struct lb_group_state *self, const struct lb_group_r
     uint32_t n = batch->n_selected;
     if (column->type == LB_INT64 && column->valid == NULL) {
         for (uint32_t i = 0; i < n; i++) {
-            LB_GROUP_CALL(states, slots, i, n);
+            lb_group_call(self, slots, i, n);
             LB_TRY(add_int(self, &states[slots[i]], column->ints[lb_batch_row(batch, i)], err));
         }
         return LB_OK;
     }
     if (column->type == LB_FLOAT64 && column->valid == NULL) {
         for (uint32_t i = 0; i < n; i++) {
-            LB_GROUP_CALL(states, slots, i, n);
+            lb_group_call(self, slots, i, n);
             LB_TRY(add_float(self, &states[slots[i]], column->floats[lb_batch_row(batch, i)], err));
         }
         return LB_OK;

@@ -233,6 +233,7 @@ static lb_status extreme_update(struct lb_group_state *self, const struct lb_gro
         uint32_t row = lb_batch_row(batch, i);
         struct value_state *state = state_at(self, rows->slots[i]);
         struct kept *kept = &state->key;
+        lb_group_call(self, rows->slots, i, batch->n_selected);
         if (ints && kept->tag == 'i') {
             int64_t value = column->ints[row];
             if (sign > 0 ? value > kept->i : value < kept->i)

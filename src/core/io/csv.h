@@ -13,6 +13,8 @@
 #ifndef LB_IO_CSV_H
 #define LB_IO_CSV_H
 
+#include <string.h>
+
 #include "core/base/arena.h"
 #include "core/io/text.h"
 
@@ -83,5 +85,59 @@ bool lb_csv_boolean(const char *text, size_t size, bool *value);
 /* Reads LB_TEXT_PADDING bytes behind text at most, whatever its size. */
 bool lb_csv_integer(const char *text, size_t size, int64_t *value);
 bool lb_csv_float(const char *text, size_t size, double *value);
+
+/* The number that 1..8 digits at p make; false: not all are digits. Reads 8 bytes. */
+static inline bool lb_csv_digits(const char *p, size_t size, uint64_t *value)
+{
+    uint64_t word;
+    memcpy(&word, p, 8);
+    word ^= 0x3030303030303030ULL;
+    word <<= 8 * (8 - size); /* zeros in front */
+    if ((((word + 0x0606060606060606ULL) | word) & 0xf0f0f0f0f0f0f0f0ULL) != 0)
+        return false;
+    word = word * 10 + (word >> 8);
+    *value = (((word & 0x000000ff000000ffULL) * 0x000f424000000064ULL) +
+              (((word >> 16) & 0x000000ff000000ffULL) * 0x0000271000000001ULL)) >>
+             32;
+    return true;
+}
+
+/* lb_csv_integer and lb_csv_float for what most fields are, integers of up to 8 digits and up to 7 digits, a point, up to 8
+ * digits; false: ask these. Reads LB_TEXT_PADDING bytes behind text at most. */
+static inline bool lb_csv_short_integer(const char *text, size_t size, int64_t *value)
+{
+    bool negative = text[0] == '-';
+    const char *digits = text + negative;
+    size_t n = size - negative;
+    uint64_t number;
+    if (n - 1 >= 8 || (digits[0] == '0' && (n > 1 || negative)) ||
+        !lb_csv_digits(digits, n, &number))
+        return false;
+    *value = negative ? -(int64_t)number : (int64_t)number;
+    return true;
+}
+
+static inline bool lb_csv_short_float(const char *text, size_t size, double *value)
+{
+    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8};
+    bool negative = text[0] == '-';
+    const char *digits = text + negative;
+    size_t n = size - negative;
+    uint64_t word, whole, fraction;
+    memcpy(&word, digits, 8);
+    word ^= 0x2e2e2e2e2e2e2e2eULL; /* points become zero bytes; the lowest of these is found */
+    uint64_t points = (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+    size_t n_whole = points != 0 ? (size_t)__builtin_ctzll(points) / 8 : 0;
+    size_t n_fraction = n - n_whole - 1;
+    if (n_whole == 0 || n_fraction - 1 >= 8 || (digits[0] == '0' && n_whole > 1) ||
+        !lb_csv_digits(digits, n_whole, &whole) ||
+        !lb_csv_digits(digits + n_whole + 1, n_fraction, &fraction))
+        return false;
+    /* A quotient of two exact doubles: one division rounds it right. */
+    double scale = powers[n_fraction];
+    double result = (double)(whole * (uint64_t)scale + fraction) / scale;
+    *value = negative ? -result : result;
+    return true;
+}
 
 #endif

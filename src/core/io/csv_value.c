@@ -34,22 +34,6 @@ bool lb_csv_boolean(const char *text, size_t size, bool *value)
     return true;
 }
 
-/* The number that 1..8 digits at p make; false: not all are digits. Reads 8 bytes. */
-static inline bool eight_digits(const char *p, size_t size, uint64_t *value)
-{
-    uint64_t word;
-    memcpy(&word, p, 8);
-    word ^= 0x3030303030303030ULL;
-    word <<= 8 * (8 - size); /* zeros in front */
-    if ((((word + 0x0606060606060606ULL) | word) & 0xf0f0f0f0f0f0f0f0ULL) != 0)
-        return false;
-    word = word * 10 + (word >> 8);
-    *value = (((word & 0x000000ff000000ffULL) * 0x000f424000000064ULL) +
-              (((word >> 16) & 0x000000ff000000ffULL) * 0x0000271000000001ULL)) >>
-             32;
-    return true;
-}
-
 bool lb_csv_integer(const char *text, size_t size, int64_t *value)
 {
     const char *digits = text;
@@ -61,10 +45,10 @@ bool lb_csv_integer(const char *text, size_t size, int64_t *value)
         return false;
     uint64_t high = 0, low = 0;
     if (n <= 8) {
-        if (!eight_digits(digits, n, &low))
+        if (!lb_csv_digits(digits, n, &low))
             return false;
     } else if (n <= 16) {
-        if (!eight_digits(digits, n - 8, &high) || !eight_digits(digits + n - 8, 8, &low))
+        if (!lb_csv_digits(digits, n - 8, &high) || !lb_csv_digits(digits + n - 8, 8, &low))
             return false;
         low += high * 100000000;
     } else {

@@ -372,10 +372,8 @@ lb_status lb_csv_rows_cut(struct lb_csv_rows *rows, const char *data, size_t siz
 
 /* ---- converting ---- */
 
-static bool is_null(const struct lb_csv_schema *schema, struct text text)
+static bool is_in_nulls(const struct lb_csv_schema *schema, struct text text)
 {
-    if ((schema->null_sizes >> (text.size < 63 ? text.size : 63) & 1) == 0)
-        return false;
     if (text.size == 0)
         return true;
     const char *cursor = schema->nulls.data;
@@ -386,6 +384,12 @@ static bool is_null(const struct lb_csv_schema *schema, struct text text)
             return true;
     }
     return false;
+}
+
+static inline bool is_null(const struct lb_csv_schema *schema, struct text text)
+{
+    return (schema->null_sizes >> (text.size < 63 ? text.size : 63) & 1) != 0 &&
+           is_in_nulls(schema, text);
 }
 
 /* A value that does not fit column c. */
@@ -461,8 +465,18 @@ static inline bool convert_boolean(const char *text, size_t size, uint8_t *value
 }
 
 CONVERT_COLUMN(convert_booleans, uint8_t, convert_boolean)
-CONVERT_COLUMN(convert_integers, int64_t, lb_csv_integer)
-CONVERT_COLUMN(convert_floats, double, lb_csv_float)
+static inline bool convert_integer(const char *text, size_t size, int64_t *value)
+{
+    return lb_csv_short_integer(text, size, value) || lb_csv_integer(text, size, value);
+}
+
+static inline bool convert_float(const char *text, size_t size, double *value)
+{
+    return lb_csv_short_float(text, size, value) || lb_csv_float(text, size, value);
+}
+
+CONVERT_COLUMN(convert_integers, int64_t, convert_integer)
+CONVERT_COLUMN(convert_floats, double, convert_float)
 
 static lb_status convert_strings(struct lb_csv_rows *rows, uint32_t c, struct lb_view *out,
                                  uint64_t *valid, uint32_t *n_nulls, struct lb_error *err)

@@ -197,6 +197,37 @@ static void numbers_are_exact(void **unused)
     }
 }
 
+/* The short ways take a part of what the long ones take, and then make the same of it. */
+static void short_numbers_are_the_same(void **unused)
+{
+    (void)unused;
+    int n_integers = 0, n_floats = 0;
+    random_start("short_numbers_are_the_same");
+    for (int round = 0; round < 200000; round++) {
+        static const char letters[] = "0123456789012345678900..--e,x";
+        char text[64];
+        size_t size = 1 + random_below(19);
+        memset(text, random_below(2) ? '7' : '.', sizeof text);
+        for (size_t i = 0; i < size; i++)
+            text[i] = random_below(9) == 0 || i + 1 == size / 2
+                          ? letters[random_below(sizeof letters - 1)]
+                          : (char)('0' + random_below(10));
+        int64_t integer = 0, other_integer = 0;
+        if (lb_csv_short_integer(text, size, &integer)) {
+            assert_true(lb_csv_integer(text, size, &other_integer));
+            assert_int_equal(integer, other_integer);
+            n_integers++;
+        }
+        double number = 0, other_number = 0;
+        if (lb_csv_short_float(text, size, &number)) {
+            assert_true(lb_csv_float(text, size, &other_number));
+            assert_memory_equal(&number, &other_number, sizeof number);
+            n_floats++;
+        }
+    }
+    assert_true(n_integers > 1000 && n_floats > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -204,6 +235,7 @@ int main(void)
         cmocka_unit_test(fields),
         cmocka_unit_test(types),
         cmocka_unit_test(numbers_are_exact),
+        cmocka_unit_test(short_numbers_are_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
