@@ -12,6 +12,7 @@ local explain = {}
 local shown = {
   "n", "first", "last", "step", "mode", "sep", "pattern", "fraction", "seed", "descending", "partitions",
   "sort_values", "command", "sql", "how", "strategy", "column", "size", "every", "offset", "gap", "top",
+  "salt",
 }
 
 -- Fields that are functions, beside fn.
@@ -125,7 +126,7 @@ local function describe_node(node)
   if node.picks then parts[#parts + 1] = table.concat(node.picks, ",") end
   for _, name in ipairs(shown) do
     local value = node[name]
-    if value ~= nil then
+    if value ~= nil and type(value) ~= "function" then
       parts[#parts + 1] = ("%s=%s"):format(name, type(value) == "string" and ("%q"):format(value) or tostring(value))
     end
   end

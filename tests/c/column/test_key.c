@@ -32,6 +32,22 @@ static void check_pair(const struct lb_buf *a, const struct lb_buf *b, bool clos
     lb_buf_fini(&y);
 }
 
+/* A key decoded and made again is the same key. */
+static void check_decode(const struct lb_buf *value, bool closed)
+{
+    struct lb_buf key = key_of(value, closed), decoded = {0};
+    MUST(lb_key_decode(key.data, key.size, closed, &decoded, &failure));
+    struct lb_buf again = key_of(&decoded, closed);
+    assert_int_equal(key.size, again.size);
+    assert_memory_equal(key.data, again.data, key.size);
+    if (closed) /* a key that was cut is refused */
+        assert_int_equal(lb_key_decode(key.data, key.size - 1, closed, &decoded, &failure),
+                         LB_ERR_DATA);
+    lb_buf_fini(&key);
+    lb_buf_fini(&again);
+    lb_buf_fini(&decoded);
+}
+
 enum { POOL = 300 };
 
 static void check_pool(void (*put)(struct lb_buf *))
@@ -40,6 +56,8 @@ static void check_pool(void (*put)(struct lb_buf *))
 
     for (int i = 0; i < POOL; i++)
         put(&pool[i]);
+    for (int i = 0; i < POOL; i++)
+        check_decode(&pool[i], i % 2 == 0);
     for (int i = 0; i < POOL; i++)
         for (int k = 0; k < POOL; k++)
             check_pair(&pool[i], &pool[k], (i + k) % 2 != 0);
