@@ -61,6 +61,7 @@ describe("rules of rows (seed " .. support.seed .. ")", function()
       assert.equal(wanted, sql_types.fold(text, { "a", "b", "s" }), text)
     end
     assert.equal("csv", chain(lb.csv(path):where "1 + 1 = 2"))
+    assert.equal("a > 1", rules.optimise(lb.csv(path):where("a > 1 and 1 < 2")._node).sql)
   end)
 
   it("know what cannot fail", function()

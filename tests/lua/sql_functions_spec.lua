@@ -145,7 +145,7 @@ describe("functions (seed " .. support.seed .. ")", function()
       ["sha256('abc')"] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
       ["sha2('abc', 0)"] = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
       ["length(sha2('abc', 384))"] = 96, ["substr(sha2('abc', 512), 1, 16)"] = "ddaf35a193617aba",
-      ["hex('aZ')"] = "615a", ["hex(255)"] = "ff", ["unhex('615A')"] = "aZ", ["base64('')"] = "", ["base64('a')"] = "YQ==",
+      ["hex('aZ~')"] = "615A7E", ["hex(255)"] = "FF", ["unhex('615A')"] = "aZ", ["base64('')"] = "", ["base64('a')"] = "YQ==",
       ["base64('ab')"] = "YWI=", ["base64('abc')"] = "YWJj", ["from_base64('YWI=')"] = "ab",
     }
     for _, text in ipairs { "sha2('a', 100)", "unhex('abc')", "unhex('zz')", "from_base64('YWI')", "from_base64('Y*I=')" } do
@@ -229,6 +229,7 @@ describe("functions (seed " .. support.seed .. ")", function()
       ["extract(DOW from '2024-02-29')"] = 4, ["date_part('doy', '2024-02-29')"] = 60,
       ["strftime('2024-02-09T15:04:05.25+01:00', '%a %A %b %B %e %I %p %f %y %j %G-W%V-%u %z %%')"] =
         "Fri Friday Feb February  9 03 PM 250000 24 040 2024-W06-5 +0100 %",
+      ["strftime('2024-02-09', '%-d.%-m.%y %-H')"] = "9.2.24 0",
       ["strptime('09/Feb/2024:15:04:05 +0100', '%d/%b/%Y:%H:%M:%S %z')"] = "2024-02-09T15:04:05+01:00",
       ["strptime('2/9/24 3:04 PM', '%m/%d/%y %I:%M %p')"] = "2024-02-09T15:04:00", ["strptime('20240209', '%Y%m%d')"] = "2024-02-09",
       ["strptime('12:00:01.125', '%T.%f')"] = "1970-01-01T12:00:01.125",

@@ -97,6 +97,7 @@ function row_rules.fold_constants(node)
   if node.folded then return node end
   if node.op == "where" then
     local text = sql_types().fold(node.sql, node.names)
+    if text ~= node.sql then text = sql_types().conjunction(sql_types().conjuncts(text, node.names)) end
     if text == "true" then return node.inputs[1] end
     return text ~= node.sql and with(node, { sql = text, folded = true }) or node
   elseif node.op == "select" then

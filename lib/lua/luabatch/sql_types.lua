@@ -187,8 +187,13 @@ function sql_types.conjuncts(source, names)
   return list
 end
 
---- Conditions as one.
+--- Conditions as one; those that are always true are left out.
 function sql_types.conjunction(list)
+  local left = {}
+  for _, part in ipairs(list) do
+    if part.text ~= "true" then left[#left + 1] = part end
+  end
+  list = left[1] and left or { list[1] }
   if #list == 1 then return list[1].text end
   local texts = {}
   for i, part in ipairs(list) do

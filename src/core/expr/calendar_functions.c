@@ -363,9 +363,14 @@ static lb_status call_strftime(struct expr_call *call, const struct lb_value *ar
             LB_TRY(lb_buf_append_byte(call->scratch, format->data[i], err));
             continue;
         }
-        if (++i == format->size || !put_field(&m, format->data[i], text))
+        bool is_bare = i + 1 < format->size && format->data[i + 1] == '-'; /* %-d: without zeros */
+        i += 1 + is_bare;
+        if (i >= format->size || !put_field(&m, format->data[i], text))
             return unknown_conversion(call, format, err);
-        LB_TRY(lb_buf_append(call->scratch, text, strlen(text), err));
+        const char *from = text;
+        while (is_bare && (*from == '0' || *from == ' ') && from[1] != '\0')
+            from++;
+        LB_TRY(lb_buf_append(call->scratch, from, strlen(from), err));
     }
     expr_return_scratch(call);
     return LB_OK;

@@ -5,9 +5,9 @@
 
 #include "core/expr/expr_private.h"
 
-static lb_status append_hex(struct lb_buf *out, const void *data, size_t size, struct lb_error *err)
+static lb_status append_hex(struct lb_buf *out, const char *digits, const void *data, size_t size,
+                            struct lb_error *err)
 {
-    static const char digits[] = "0123456789abcdef";
     const unsigned char *bytes = data;
 
     LB_TRY(lb_buf_reserve(out, 2 * size, err));
@@ -21,7 +21,7 @@ static lb_status append_hex(struct lb_buf *out, const void *data, size_t size, s
 static lb_status return_hex(struct expr_call *call, const void *data, size_t size,
                             struct lb_error *err)
 {
-    LB_TRY(append_hex(call->scratch, data, size, err));
+    LB_TRY(append_hex(call->scratch, "0123456789abcdef", data, size, err));
     expr_return_scratch(call);
     return LB_OK;
 }
@@ -90,18 +90,20 @@ static lb_status call_sha2(struct expr_call *call, const struct lb_value *args, 
     return return_hex(call, digest, (size_t)bits / 8, err);
 }
 
-/* Of a string its bytes, of an integer its value. */
+/* Of a string its bytes, of an integer its value; in capitals, as in other systems, where digests are not. */
 static lb_status call_hex(struct expr_call *call, const struct lb_value *args, uint32_t n,
                           struct lb_error *err)
 {
     (void)n;
     if (args[0].tag == 'i') {
-        LB_TRY(lb_buf_printf(call->scratch, err, "%llx", (unsigned long long)args[0].i));
+        LB_TRY(lb_buf_printf(call->scratch, err, "%llX", (unsigned long long)args[0].i));
         expr_return_scratch(call);
         return LB_OK;
     }
     LB_TRY(expr_want_string(call, &args[0], err));
-    return return_hex(call, args[0].data, args[0].size, err);
+    LB_TRY(append_hex(call->scratch, "0123456789ABCDEF", args[0].data, args[0].size, err));
+    expr_return_scratch(call);
+    return LB_OK;
 }
 
 static int hex_digit(char c)
