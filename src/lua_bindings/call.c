@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/io/format.h"
+#include "lua_bindings/values.h"
 #include "lua_bindings/worker_private.h"
 
 enum { MAX_TRACE_LINES = 20, MAX_RECORD_BYTES = 1000, MAX_KEY_BYTES = 300 };
@@ -77,6 +78,22 @@ static int l_tostring(lua_State *L)
     return 1;
 }
 
+/* A table as Lua would write it, when it is one of plain values. */
+static bool read_table(lua_State *L, char *text, size_t size)
+{
+    struct lb_buf encoded = {0}, written = {0};
+    bool good =
+        lua_type(L, 1) == LUA_TTABLE && lua_checkstack(L, LUA_MINSTACK) &&
+        lb_lua_encode(L, 1, "error", &encoded, NULL) == LB_OK &&
+        lb_format_encoded(LB_FORMAT_LUA, encoded.data, encoded.size, &written, NULL) == LB_OK;
+    if (good)
+        snprintf(text, size, "%.*s", (int)(written.size < size ? written.size : size),
+                 written.data);
+    lb_buf_fini(&encoded);
+    lb_buf_fini(&written);
+    return good;
+}
+
 /* The message of an error value of any type; __tostring may fail in its turn. */
 static void read_message(lua_State *L, char *text, size_t size)
 {
@@ -88,7 +105,8 @@ static void read_message(lua_State *L, char *text, size_t size)
     if (has_tostring)
         lua_pop(L, 1);
     if (!has_tostring && !lua_isnil(L, 1) && !lua_isnumber(L, 1) && !lua_isboolean(L, 1)) {
-        snprintf(text, size, "(error object is a %s value)", luaL_typename(L, 1));
+        if (!read_table(L, text, size))
+            snprintf(text, size, "(error object is a %s value)", luaL_typename(L, 1));
         return;
     }
     lua_pushcfunction(L, l_tostring);
@@ -116,6 +134,28 @@ static int l_message_handler(lua_State *L)
     return 1;
 }
 
+/* Where the record comes from; after a shuffle, when that is not known, the record itself. */
+static lb_status locate(const struct lb_lua_place *place, struct lb_buf *out)
+{
+    const struct lb_batch *batch = place->batch;
+    struct lb_buf value = {0};
+    LB_TRY(lb_batch_locate(batch, place->row, out, NULL));
+    if (out->size > 0)
+        return LB_OK;
+    lb_status status = lb_buf_printf(out, NULL, "record ");
+    for (uint32_t i = 0; status == LB_OK && i < batch->n_columns && out->size < MAX_RECORD_BYTES;
+         i++) {
+        value.size = 0;
+        status = lb_codec_put_column(&value, &batch->columns[i], place->row, NULL);
+        if (status == LB_OK && i > 0)
+            status = lb_buf_append(out, ", ", 2, NULL);
+        if (status == LB_OK)
+            status = lb_format_encoded(LB_FORMAT_LUA, value.data, value.size, out, NULL);
+    }
+    lb_buf_fini(&value);
+    return status;
+}
+
 /* Appends record or key; a failure of that (no memory) only makes the message shorter. */
 static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
 {
@@ -134,7 +174,7 @@ static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
             (void)status;
         }
     } else if (place->batch != NULL) {
-        if (lb_batch_locate(place->batch, place->row, &detail, NULL) == LB_OK && detail.size > 0) {
+        if (locate(place, &detail) == LB_OK && detail.size > 0) {
             bool is_cut = detail.size > MAX_RECORD_BYTES;
             int size = is_cut ? MAX_RECORD_BYTES : (int)detail.size;
             lb_status status =

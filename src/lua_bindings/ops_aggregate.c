@@ -19,6 +19,7 @@
 
 #include "core/algo/aggregate.h"
 #include "core/base/sys.h"
+#include "core/column/key.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/states.h"
 #include "lua_bindings/task.h"
@@ -54,6 +55,7 @@ struct folder {
     const char *incoming;  /* for the body: another partial */
     size_t incoming_size;
     struct lb_buf scratch;
+    struct lb_buf key; /* of the group, encoded, for messages */
 };
 
 /* Opening and closing */
@@ -121,6 +123,7 @@ static void folder_close(struct lb_aggregate *self)
     lb_free(f->kernel_select, LB_BATCH_ROWS * sizeof *f->kernel_select);
     lb_buf_fini(&f->partial);
     lb_buf_fini(&f->scratch);
+    lb_buf_fini(&f->key);
     lb_free(f, sizeof *f);
 }
 
@@ -291,6 +294,7 @@ static lb_status update_mixed(struct folder *f, struct lb_error *err)
         LB_TRY(ready_lua(f, err));
         f->end = end;
         f->task.place.batch = f->batch;
+        f->task.place.key = NULL;
         LB_TRY(lb_lua_task_run(&f->task, l_fold_rows, f, err));
     }
     return LB_OK;
@@ -412,6 +416,11 @@ static lb_status folder_merge(struct lb_aggregate *self, const char *partial, si
     f->incoming = partial;
     f->incoming_size = size;
     f->task.place.batch = NULL;
+    f->key.size = 0;
+    if (self->group != NULL)
+        LB_TRY(lb_key_decode(self->group->data, self->group->size, false, &f->key, err));
+    f->task.place.key = f->key.size > 0 ? f->key.data : NULL;
+    f->task.place.key_size = f->key.size;
     return lb_lua_task_run(&f->task, l_merge, f, err);
 }
 

@@ -3,7 +3,7 @@ local lb = require "luabatch"
 local core = require "luabatch.core"
 local support = require "tests.lua.support"
 -- busted gives specs an environment of its own, which cannot travel: functions capture what they use.
-local math, table = math, table
+local math, table, error, setmetatable, print = math, table, error, setmetatable, print
 
 describe("verbs by key (seed " .. support.seed .. ")", function()
   local data = support.pairs(3000, 50)
@@ -154,5 +154,44 @@ describe("verbs by key (seed " .. support.seed .. ")", function()
   it("takes the number of partitions", function()
     local got = ds:reduce_by_key(function(a, b) return a + b end, { partitions = 1 }):keys():collect()
     assert.same(support.sorted(got), got)
+  end)
+end)
+
+describe("errors after a shuffle", function()
+  local function message(f)
+    local ok, text = pcall(f)
+    assert.is_false(ok)
+    return tostring(text)
+  end
+  local numbers = lb.range(100):map(function(i) return "k" .. i % 3, i end)
+
+  it("show the record, whose place in the input is not known any more", function()
+    local text = message(function()
+      return numbers:reduce_by_key(function(a, b) return a + b end):sort_by(function(_, v) return v .. nil end):collect()
+    end)
+    assert.truthy(text:find('\n  in sort_by\n  record "k%d", %d+\n'), text)
+  end)
+
+  it("name the key where states are merged", function()
+    local text = message(function()
+      return lb.range(200000):map(function(i) return i % 3 == 0 and "x" or "y", { i } end):reduce_by_key(function(_, b)
+        if b.merged then error("two states") end
+        return { merged = true }
+      end):collect()
+    end)
+    assert.truthy(text:find("two states\n  in reduce_by_key\n  key \"[xy]\"\n"), text)
+  end)
+
+  it("show a table that was raised", function()
+    local text = message(function()
+      return numbers:map(function(_, v) if v == 70 then error { code = 7, why = "bad" } end return v end):collect()
+    end)
+    assert.truthy(text:find('{code=7,why="bad"}\n  in map\n  record "k1", 70\n', 1, true), text)
+    text = message(function()
+      return numbers:map(function() error(setmetatable({}, { __tostring = function() return "by itself" end })) end):collect()
+    end)
+    assert.truthy(text:find("by itself\n  in map", 1, true), text)
+    text = message(function() return numbers:map(function() error { f = print } end):collect() end)
+    assert.truthy(text:find("(error object is a table value)", 1, true), text)
   end)
 end)

@@ -53,6 +53,8 @@ struct lb_aggregate {
     struct lb_value params;   /* the plan's parameters of the aggregate: a map, or nil */
     struct lb_worker *worker; /* whose thread this runs in (exec/run.h); kernels do not look at it
                                  */
+    const struct lb_buf
+        *group; /* in a merge: sort key of the group (column/key.h, open), for messages; or NULL */
     void *state;
 };
 

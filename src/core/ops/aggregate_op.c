@@ -330,7 +330,9 @@ static lb_status merge_attach(struct lb_op_local *local, struct lb_error *err)
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
     lb_batch_builder_init(&state->builder);
-    return open_aggregate(&state->aggregate, shared->sink, shared->class, local->worker, err);
+    LB_TRY(open_aggregate(&state->aggregate, shared->sink, shared->class, local->worker, err));
+    state->aggregate.group = &state->group;
+    return LB_OK;
 }
 
 static lb_status merge_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
