@@ -97,6 +97,7 @@ build = {
         "src/core/expr/table_functions.c",
         "src/core/expr/text_functions.c",
         "src/core/expr/time_functions.c",
+        "src/core/expr/time_text_functions.c",
         "src/core/io/csv.c",
         "src/core/io/csv_sniff.c",
         "src/core/io/csv_value.c",

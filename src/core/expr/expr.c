@@ -12,8 +12,8 @@ const struct expr_class *expr_class_find(const char *name, size_t size)
 {
     static const struct expr_class *const tables[] = {
         expr_core_classes,   expr_number_classes, expr_real_classes,     expr_string_classes,
-        expr_text_classes,   expr_time_classes,   expr_calendar_classes, expr_regexp_classes,
-        expr_digest_classes, expr_table_classes};
+        expr_text_classes,   expr_time_classes,   expr_calendar_classes, expr_time_text_classes,
+        expr_regexp_classes, expr_digest_classes, expr_table_classes};
 
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const struct expr_class *class = tables[i]; class->name != NULL; class ++)

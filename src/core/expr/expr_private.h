@@ -59,7 +59,7 @@ const struct expr_class *expr_class_find(const char *name, size_t size); /* NULL
 /* Tables of classes, ended by a name of NULL. */
 extern const struct expr_class expr_core_classes[], expr_digest_classes[], expr_number_classes[],
     expr_real_classes[], expr_regexp_classes[], expr_string_classes[], expr_table_classes[],
-    expr_text_classes[], expr_time_classes[], expr_calendar_classes[];
+    expr_text_classes[], expr_time_classes[], expr_calendar_classes[], expr_time_text_classes[];
 
 /* ---- helpers of functions ---- */
 

@@ -169,6 +169,39 @@ int64_t moment_seconds(const struct moment *m)
            fields[MINUTE] * 60 + fields[SECOND] - m->offset;
 }
 
+const char *const moment_month_names[] = {"January",   "February", "March",    "April",
+                                          "May",       "June",     "July",     "August",
+                                          "September", "October",  "November", "December"};
+const char *const moment_day_names[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                        "Thursday", "Friday", "Saturday"};
+
+int64_t moment_day_number(const struct moment *m)
+{
+    return moment_days(m->fields[YEAR], m->fields[MONTH], m->fields[DAY]);
+}
+
+/* Sunday is 0; 1970-01-01 was a Thursday. */
+int64_t moment_weekday(const struct moment *m)
+{
+    return ((moment_day_number(m) + 4) % 7 + 7) % 7;
+}
+
+int64_t moment_day_of_year(const struct moment *m)
+{
+    return moment_day_number(m) - moment_days(m->fields[YEAR], 1, 1) + 1;
+}
+
+/* A week belongs to the year of its Thursday. */
+void moment_iso_week(const struct moment *m, int64_t *year, int64_t *week)
+{
+    int64_t thursday = moment_day_number(m) - (moment_weekday(m) + 6) % 7 + 3;
+    int64_t fields[3];
+
+    moment_date(thursday, fields);
+    *year = fields[YEAR];
+    *week = (thursday - moment_days(fields[YEAR], 1, 1)) / 7 + 1;
+}
+
 lb_status moment_append(const struct moment *m, struct lb_buf *out, struct lb_error *err)
 {
     const int64_t *fields = m->fields;

@@ -28,6 +28,13 @@ void moment_date(int64_t days, int64_t fields[3]);
 int64_t moment_month_days(int64_t year, int64_t month);
 bool moment_is_date(int64_t year, int64_t month, int64_t day);
 
+extern const char *const moment_month_names[12], *const moment_day_names[7];
+/* Days since 1970-01-01; the day of the week, Sunday is 0; the day of the year, from 1; the ISO year and week. */
+int64_t moment_day_number(const struct moment *m);
+int64_t moment_weekday(const struct moment *m);
+int64_t moment_day_of_year(const struct moment *m);
+void moment_iso_week(const struct moment *m, int64_t *year, int64_t *week);
+
 bool moment_parse(const char *cursor, const char *end, struct moment *m);
 /* UTC; without zone, has_time and the like. */
 void moment_of_seconds(int64_t whole, struct moment *m);
