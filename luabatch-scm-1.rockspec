@@ -102,6 +102,7 @@ build = {
         "src/core/io/csv_sniff.c",
         "src/core/io/csv_value.c",
         "src/core/io/format.c",
+        "src/core/io/format_csv.c",
         "src/core/io/format_value.c",
         "src/core/io/json.c",
         "src/core/io/json_sniff.c",

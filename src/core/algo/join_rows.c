@@ -139,6 +139,8 @@ void lb_join_column_fini(struct lb_join_column *column, size_t n_rows)
     lb_free(column->valid, bitmap_bytes(n_rows));
     if (column->strings.held_bytes > 0)
         lb_arena_fini(&column->strings);
+    lb_free(column->bytes, column->n_bytes);
+    column->bytes = NULL;
     column->data = NULL;
     column->valid = NULL;
 }

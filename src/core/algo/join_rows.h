@@ -12,7 +12,9 @@ struct lb_join_column {
     enum lb_type type;
     void *data;              /* n_rows values; nil rows are zero; NULL for LB_NULL */
     uint64_t *valid;         /* NULL: no row is nil (unless LB_NULL) */
-    struct lb_arena strings; /* what views point to */
+    struct lb_arena strings; /* what views of a piece point to */
+    char *bytes;             /* what those of the whole table point to */
+    size_t n_bytes;
 };
 
 /* Rows of one morsel, in order. */

@@ -17,6 +17,7 @@
 
 #include <stdlib.h>
 
+#include "core/algo/advise.h"
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
@@ -173,6 +174,38 @@ static void copy_valid(struct lb_join_column *to, size_t first, const struct lb_
         to->valid[(first + i) >> 6] |= (uint64_t)lb_join_is_valid(from, i) << ((first + i) & 63);
 }
 
+/* Room for all bytes that the column's views point to. */
+static lb_status bytes_room(struct lb_join_table *table, uint32_t c, struct lb_error *err)
+{
+    struct lb_join_column *out = &table->columns[c];
+    for (size_t i = 0; i < table->n_pieces; i++) {
+        const struct lb_join_column *from = &table->pieces[i]->columns[c];
+        const struct lb_view *views = from->data;
+        for (uint32_t r = 0; from->type >= LB_STRING && r < table->pieces[i]->n_rows; r++)
+            out->n_bytes += views[r].size > LB_VIEW_INLINE ? views[r].size : 0;
+    }
+    if (out->n_bytes == 0)
+        return LB_OK;
+    out->bytes = lb_alloc(out->n_bytes);
+    if (out->bytes == NULL)
+        return lb_error_memory(err, "the table of a join", out->n_bytes);
+    lb_advise_huge(out->bytes, out->n_bytes);
+    return LB_OK;
+}
+
+/* The bytes of n views are moved to `to`, side by side; the result is their end. */
+static char *move_bytes(struct lb_view *views, uint32_t n, char *to)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (views[i].size <= LB_VIEW_INLINE)
+            continue;
+        memcpy(to, views[i].data, views[i].size);
+        views[i].data = to;
+        to += views[i].size;
+    }
+    return to;
+}
+
 /* Makes column c of the table; the pieces' data of it go as they are copied. */
 static lb_status join_column(struct lb_join_table *table, uint32_t c, struct lb_error *err)
 {
@@ -190,6 +223,7 @@ static lb_status join_column(struct lb_join_table *table, uint32_t c, struct lb_
     out->data = lb_alloc(table->n_rows * width);
     if (out->data == NULL)
         return lb_error_memory(err, "the table of a join", table->n_rows * width);
+    lb_advise_huge(out->data, table->n_rows * width);
     out->type = type;
     if (has_nils) {
         out->valid = lb_alloc_zero(((size_t)table->n_rows + 63) / 64 * 8);
@@ -197,22 +231,28 @@ static lb_status join_column(struct lb_join_table *table, uint32_t c, struct lb_
             return lb_error_memory(err, "the table of a join", table->n_rows / 8);
     }
     for (size_t i = 0; i < table->n_pieces; i++) {
+        struct lb_join_column *from = &table->pieces[i]->columns[c];
+        if (from->type != type && from->type != LB_NULL)
+            LB_TRY(make_any(table->pieces[i], from, err));
+    }
+    if (type >= LB_STRING)
+        LB_TRY(bytes_room(table, c, err));
+    char *bytes = out->bytes;
+    for (size_t i = 0; i < table->n_pieces; i++) {
         struct lb_join_rows *piece = table->pieces[i];
         struct lb_join_column *from = &piece->columns[c];
-        if (from->type != type && from->type != LB_NULL)
-            LB_TRY(make_any(piece, from, err));
+        char *to = (char *)out->data + first * width;
         if (from->type == LB_NULL)
-            memset((char *)out->data + first * width, 0, piece->n_rows * width);
+            memset(to, 0, piece->n_rows * width);
         else
-            memcpy((char *)out->data + first * width, from->data, piece->n_rows * width);
+            memcpy(to, from->data, piece->n_rows * width);
+        if (type >= LB_STRING)
+            bytes = move_bytes((struct lb_view *)(void *)to, piece->n_rows, bytes);
         if (has_nils)
             copy_valid(out, first, from, piece->n_rows);
         first += piece->n_rows;
-        struct lb_arena strings = from->strings; /* the values still point into it */
-        from->strings = (struct lb_arena){0};
         lb_join_column_fini(from, piece->n_rows);
         from->type = LB_NULL;
-        from->strings = strings;
     }
     return LB_OK;
 }
@@ -297,15 +337,18 @@ static lb_status index_room(struct lb_join_table *table, struct lb_error *err)
         (table->next != NULL || n == 0) && table->part_rows != NULL && table->part_slots != NULL;
     if (good && table->kind == LB_JOIN_DENSE && table->range > 0) {
         table->heads = lb_alloc_zero(table->range * sizeof *table->heads);
+        lb_advise_huge(table->heads, table->range * sizeof *table->heads);
         good = table->heads != NULL;
     }
     if (good && table->kind != LB_JOIN_DENSE) {
         table->slots = lb_alloc_zero(table->n_slots * sizeof *table->slots);
+        lb_advise_huge(table->slots, table->n_slots * sizeof *table->slots);
         good = table->slots != NULL;
     }
     if (good && table->kind == LB_JOIN_BYTES && n > 0) {
         table->hashes = lb_alloc(n * sizeof *table->hashes);
         table->key_views = lb_alloc(n * sizeof *table->key_views);
+        lb_advise_huge(table->key_views, n * sizeof *table->key_views);
         table->key_bytes = lb_alloc_zero(lb_join_table_n_blocks(table) * sizeof *table->key_bytes);
         good = table->hashes != NULL && table->key_views != NULL && table->key_bytes != NULL;
     }

@@ -34,8 +34,8 @@ struct lb_join_table {
     struct lb_budget *budget;
     /* rows */
     uint32_t n_rows;
-    struct lb_join_column *columns; /* their arenas are empty: the strings stay with `pieces` */
-    struct lb_join_rows **pieces;   /* emptied of all but strings */
+    struct lb_join_column *columns;
+    struct lb_join_rows **pieces; /* emptied as the columns are made */
     size_t n_pieces;
     /* index */
     enum lb_join_index kind;

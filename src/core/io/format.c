@@ -162,6 +162,9 @@ lb_status lb_format_batch(enum lb_format format, const struct lb_batch *batch, s
         if (batch->n_columns == 2 && is_full(&batch->columns[1], LB_INT64))
             return text_string_ints(batch, out, err);
     }
+    lb_status status = LB_OK;
+    if (format == LB_FORMAT_CSV && lb_format_csv_batch(batch, out, &status, err))
+        return status;
     for (uint32_t i = 0; i < batch->n_selected; i++)
         LB_TRY(put_row(format, batch, lb_batch_row(batch, i), out, err));
     return LB_OK;

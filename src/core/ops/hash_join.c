@@ -114,6 +114,16 @@ static void probe_detach(struct lb_op_local *local)
             out_[to != NULL ? to[i] : i] = source[i] != NONE ? from_[source[i]] : zero_; \
     } while (0)
 
+/* Long strings lie anywhere in the table; whoever reads the column next finds them on their way. */
+static void fetch_strings(const struct lb_view *views, const uint32_t *to, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        const struct lb_view *view = &views[to != NULL ? to[i] : i];
+        if (view->size > LB_VIEW_INLINE)
+            __builtin_prefetch(view->data);
+    }
+}
+
 /* n_rows: of the result. Rows that get no value become zero, for steps may compute what is not selected. */
 static struct lb_column gather(const struct lb_column *column, const uint32_t *source,
                                const uint32_t *to, uint32_t n, uint32_t n_rows,
@@ -134,6 +144,8 @@ static struct lb_column gather(const struct lb_column *column, const uint32_t *s
         break;
     default:
         GATHER(struct lb_view);
+        if (column->type == LB_STRING)
+            fetch_strings((const struct lb_view *)(const void *)out->data, to, n);
         break;
     }
     result.data = out->data;
