@@ -31,6 +31,19 @@ local function by_name(names, types)
   return map
 end
 
+-- What is done with bad records: "fail", "skip" or { to = path }.
+local function policy(verb, on_bad)
+  if type(on_bad) == "table" then
+    local to = check.options(verb .. ": on_bad", on_bad, { to = "string" }).to
+    if not to or to == "" or to == "-" or to:sub(-1) == "/" then
+      check.misuse("bad option 'on_bad' of %s ({ to = path } needs the path of a file)", verb)
+    end
+    return { to = to }
+  end
+  check.options(verb, { on_bad = on_bad }, { on_bad = { "fail", "skip" } })
+  return on_bad
+end
+
 local function null_list(verb, null)
   if type(null) == "string" then null = { null } end
   for i, text in ipairs(null) do
@@ -53,8 +66,9 @@ local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
     header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = "table",
-    on_bad = { "fail", "skip" },
+    on_bad = true,
   })
+  options.on_bad = policy(verb, options.on_bad)
   local format = {
     sep = options.sep or sep, quote = options.quote or '"', header = options.header ~= false,
     null = null_list(verb, options.null or { "" }),
@@ -84,7 +98,7 @@ end
 -- @param path a file, a directory, a glob, or a list of those; as for `text`
 -- @param options `header` (false: the first line is a row; columns are then column1, column2, ... or those of `columns`), `sep`, `quote`,
 --   `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null` (list of
---   texts that stand for nil, default `{""}`), `on_bad` ("fail" or "skip")
+--   texts that stand for nil, default `{""}`), `on_bad` ("fail", "skip" or `{to = path}`)
 -- @return dataset of rows. A type that is not declared is found from a sample and widened when a later value does not fit
 -- @usage lb.csv("sales.csv"):where("amount > 100"):show()
 function row_source.csv(path, options)
@@ -106,7 +120,8 @@ end
 function row_source.json(path, options)
   local verb = "json"
   local paths = source.path_list(verb, path)
-  options = check.options(verb, options, { columns = "table", types = "table", on_bad = { "fail", "skip" } })
+  options = check.options(verb, options, { columns = "table", types = "table", on_bad = true })
+  options.on_bad = policy(verb, options.on_bad)
   local names = options.columns and columns.unique(verb, options.columns)
   local sniffed = sniff(paths, options, function() return core.json_sniff(paths, names ~= nil) end)
   local types = by_name(sniffed.names, sniffed.types)

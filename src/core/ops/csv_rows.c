@@ -105,7 +105,6 @@ lb_status lb_csv_schema_init(const struct lb_op *op, struct lb_csv_schema *schem
                              struct lb_error *err)
 {
     struct lb_value item;
-    char *on_bad = NULL;
     LB_TRY(param_dialect(op, schema, err));
     LB_TRY(param_list(op, "file_names", 's', false, &schema->file_names, err));
     schema->n_fields = schema->file_names.count;
@@ -122,11 +121,7 @@ lb_status lb_csv_schema_init(const struct lb_op *op, struct lb_csv_schema *schem
     }
     LB_TRY(lb_param_bool(op, "header", true, &schema->has_header, err));
     LB_TRY(lb_param_bool(op, "check_header", true, &schema->checks_header, err));
-    LB_TRY(lb_param_string(op, "on_bad", &on_bad, err));
-    schema->skips_bad = on_bad != NULL && strcmp(on_bad, "skip") == 0;
-    bool is_known = on_bad == NULL || schema->skips_bad || strcmp(on_bad, "fail") == 0;
-    lb_strfree(on_bad);
-    return is_known ? LB_OK : wrong(op, "on_bad", err);
+    return LB_OK;
 }
 
 void lb_csv_schema_fini(struct lb_csv_schema *schema)
@@ -176,6 +171,7 @@ lb_status lb_csv_rows_init(struct lb_csv_rows *rows, const struct lb_csv_schema 
     rows->starts = lb_alloc(LB_BATCH_ROWS * sizeof(uint32_t));
     rows->firsts = lb_alloc(LB_BATCH_ROWS * sizeof(uint32_t));
     rows->select = lb_alloc(LB_BATCH_ROWS * sizeof(uint32_t));
+    lb_bad_list_init(&rows->bad);
     rows->is_bad = lb_alloc_zero(VALID_WORDS * sizeof(uint64_t));
     rows->wider = lb_alloc_zero(n * sizeof *rows->wider);
     rows->columns = lb_alloc_zero(n * sizeof *rows->columns);
@@ -226,6 +222,7 @@ void lb_csv_rows_fini(struct lb_csv_rows *rows)
         if (parts[i].data != NULL)
             lb_free(parts[i].data, parts[i].size);
     lb_arena_fini(&rows->strings);
+    lb_bad_list_fini(&rows->bad);
 }
 
 /* ---- fields ---- */
@@ -294,15 +291,9 @@ lb_status lb_csv_check_header(struct lb_csv_rows *rows, const char *data, size_t
 
 /* ---- cutting ---- */
 
-static void note_bad(struct lb_csv_rows *rows, uint32_t start, uint32_t end)
-{
-    rows->bad.start = start;
-    rows->bad.end = end;
-}
-
-/* Whether the record is a row; else, the first time, the reason is noted. */
-static bool check_record(struct lb_csv_rows *rows, uint32_t start, uint32_t first, uint32_t n,
-                         bool has_quotes)
+/* *is_row: whether the record is one; else it is bad. */
+static lb_status check_record(struct lb_csv_rows *rows, uint32_t start, uint32_t first, uint32_t n,
+                              bool has_quotes, bool *is_row, struct lb_error *err)
 {
     const struct lb_csv_schema *schema = rows->schema;
     bool is_sound = true;
@@ -310,19 +301,18 @@ static bool check_record(struct lb_csv_rows *rows, uint32_t start, uint32_t firs
         struct text text = field_at(rows, start, first, i, n);
         is_sound = lb_csv_field_is_sound(&schema->dialect, text.data, text.size);
     }
-    if (is_sound && n == schema->n_fields)
-        return true;
-    if (rows->n_bad++ == 0) {
-        note_bad(rows, start, rows->index.positions[first + n - 1]);
-        if (!is_sound)
-            snprintf(rows->bad.reason, sizeof rows->bad.reason,
-                     "a quote stands neither around a whole field nor doubled in one "
-                     "(quote = \"\" takes quotes as text)");
-        else
-            snprintf(rows->bad.reason, sizeof rows->bad.reason, "%u field%s, not %u", n,
-                     n == 1 ? "" : "s", schema->n_fields);
-    }
-    return false;
+    *is_row = is_sound && n == schema->n_fields;
+    if (*is_row)
+        return LB_OK;
+    uint32_t end = rows->index.positions[first + n - 1];
+    if (end > start && rows->data[end - 1] == '\r')
+        end--;
+    if (!is_sound)
+        return lb_bad_list_add(&rows->bad, start, end, "quote", err,
+                               "a quote stands neither around a whole field nor doubled in one "
+                               "(quote = \"\" takes quotes as text)");
+    return lb_bad_list_add(&rows->bad, start, end, "fields", err, "%u field%s, not %u", n,
+                           n == 1 ? "" : "s", schema->n_fields);
 }
 
 static bool is_blank(const char *start, const char *newline)
@@ -337,7 +327,7 @@ lb_status lb_csv_rows_cut(struct lb_csv_rows *rows, const char *data, size_t siz
     struct lb_csv_index *index = &rows->index;
     rows->data = data;
     rows->n_rows = 0;
-    rows->n_bad = 0;
+    lb_bad_list_reset(&rows->bad);
     rows->is_misfit = false;
     *used = 0;
     for (;;) {
@@ -356,13 +346,13 @@ lb_status lb_csv_rows_cut(struct lb_csv_rows *rows, const char *data, size_t siz
         bool is_row = end - first == schema->n_fields && !has_quotes;
         if (__builtin_expect(!is_row, 0) &&
             (schema->n_fields == 1 || !is_blank(data + start, data + newline)))
-            is_row = check_record(rows, start, first, end - first, has_quotes);
+            LB_TRY(check_record(rows, start, first, end - first, has_quotes, &is_row, err));
         rows->starts[n_rows] = start;
         rows->firsts[n_rows] = first;
         n_rows += is_row;
         start = newline + 1;
         first = end;
-        if (rows->n_bad > 0 && !schema->skips_bad)
+        if (rows->bad.n > 0 && schema->fails_on_bad)
             break;
     }
     rows->n_rows = n_rows;
@@ -392,33 +382,37 @@ static inline bool is_null(const struct lb_csv_schema *schema, struct text text)
            is_in_nulls(schema, text);
 }
 
-/* A value that does not fit column c. */
-static void note_misfit(struct lb_csv_rows *rows, uint32_t c, uint32_t row, struct text text)
+/* A value that does not fit column c: a bad record, or the column needs a wider type. */
+static lb_status note_misfit(struct lb_csv_rows *rows, uint32_t c, uint32_t row, struct text text,
+                             struct lb_error *err)
 {
     const struct lb_csv_column *column = &rows->schema->columns[c];
+    uint64_t bit = (uint64_t)1 << (row & 63);
+    bool is_first = column->is_inferred && !rows->is_misfit;
     if (column->is_inferred) {
         enum lb_csv_type type =
             lb_csv_type_join(column->type, lb_csv_type_of(text.data, text.size));
         if (type <= column->type) /* an integer that is no exact float */
             type = LB_CSV_STRING;
-        if (!rows->is_misfit)
+        if (is_first)
             memset(rows->wider, 0, n_made_columns(rows->schema) * sizeof *rows->wider);
         rows->is_misfit = true;
         if (type > rows->wider[c])
             rows->wider[c] = type;
     }
-    rows->is_bad[row >> 6] |= (uint64_t)1 << (row & 63);
-    if (rows->n_bad > 0 && rows->bad.start <= rows->starts[row]) {
-        rows->n_bad++;
-        return;
+    if ((rows->is_bad[row >> 6] & bit) == 0 || is_first) {
+        bool is_long = text.size > SHOWN_BYTES;
+        LB_TRY(
+            lb_bad_list_add(&rows->bad, rows->starts[row], lb_csv_rows_end(rows, row), "type", err,
+                            "column %.*s: '%.*s%s' is no %s",
+                            column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size,
+                            column->name, is_long ? SHOWN_BYTES : (int)text.size, text.data,
+                            is_long ? "..." : "", lb_csv_type_name(column->type)));
+        if (is_first)
+            rows->misfit = rows->bad.items[rows->bad.n - 1];
     }
-    rows->n_bad++;
-    note_bad(rows, rows->starts[row], lb_csv_rows_end(rows, row));
-    bool is_long = text.size > SHOWN_BYTES;
-    snprintf(rows->bad.reason, sizeof rows->bad.reason, "column %.*s: '%.*s%s' is no %s",
-             column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size, column->name,
-             is_long ? SHOWN_BYTES : (int)text.size, text.data, is_long ? "..." : "",
-             lb_csv_type_name(column->type));
+    rows->is_bad[row >> 6] |= bit;
+    return LB_OK;
 }
 
 static inline void clear_valid(uint64_t *valid, uint32_t row)
@@ -450,7 +444,7 @@ static inline void clear_valid(uint64_t *valid, uint32_t row)
             if (is_quoted && CONVERT(text.data, text.size, &out[row]))                         \
                 continue;                                                                      \
             out[row] = 0;                                                                      \
-            note_misfit(rows, c, row, text);                                                   \
+            LB_TRY(note_misfit(rows, c, row, text, err));                                      \
         }                                                                                      \
         return LB_OK;                                                                          \
     }
@@ -506,7 +500,7 @@ static lb_status convert_strings(struct lb_csv_rows *rows, uint32_t c, struct lb
 lb_status lb_csv_rows_convert(struct lb_csv_rows *rows, struct lb_error *err)
 {
     const struct lb_csv_schema *schema = rows->schema;
-    uint64_t n_bad_before = rows->n_bad; /* records that are no rows at all */
+    uint32_t n_before = rows->bad.n; /* records that are no rows at all */
     lb_arena_reset(&rows->strings);
     memset(rows->is_bad, 0, VALID_WORDS * sizeof *rows->is_bad);
     for (uint32_t c = 0; c < schema->n_columns; c++) {
@@ -533,14 +527,12 @@ lb_status lb_csv_rows_convert(struct lb_csv_rows *rows, struct lb_error *err)
         column->valid = n_nulls > 0 ? valid : NULL;
     }
     rows->n_good = rows->n_rows;
-    if (rows->n_bad == n_bad_before)
+    if (rows->bad.n == n_before)
         return LB_OK;
     uint32_t n_good = 0;
     for (uint32_t row = 0; row < rows->n_rows; row++)
         if ((rows->is_bad[row >> 6] >> (row & 63) & 1) == 0)
             rows->select[n_good++] = row;
-    /* A row may have had several misfits. */
-    rows->n_bad = n_bad_before + (rows->n_rows - n_good);
     rows->n_good = n_good;
     return LB_OK;
 }

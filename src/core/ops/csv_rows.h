@@ -7,7 +7,7 @@
 
 #include "core/column/codec.h"
 #include "core/io/csv.h"
-#include "core/ops/op.h"
+#include "core/ops/bad_records.h"
 
 struct lb_csv_column {
     uint32_t field; /* 0-based number in the file */
@@ -28,13 +28,7 @@ struct lb_csv_schema {
     uint64_t null_sizes;   /* bit i: a null has i bytes; bit 63: 63 or more */
     bool has_header;
     bool checks_header;
-    bool skips_bad;
-};
-
-/* A record that cannot be a row. */
-struct lb_csv_bad {
-    uint32_t start, end; /* bytes in data */
-    char reason[256];
+    bool fails_on_bad; /* cut stops behind a bad record */
 };
 
 struct lb_csv_rows {
@@ -49,12 +43,12 @@ struct lb_csv_rows {
     struct lb_column *columns;
     uint64_t **valids; /* per column: which values are not nil */
     struct lb_arena strings;
-    uint64_t *is_bad;      /* a bit a row: a declared column does not fit */
-    uint64_t n_bad;        /* records left out by cut and convert */
-    struct lb_csv_bad bad; /* the first of them, if any */
+    uint64_t *is_bad;       /* a bit a row: a declared column does not fit */
+    struct lb_bad_list bad; /* records left out by cut and convert */
     /* what inferred columns would have to be: set by convert when it found a misfit */
     bool is_misfit;
-    enum lb_csv_type *wider; /* per column */
+    enum lb_csv_type *wider;     /* per column */
+    struct lb_bad_record misfit; /* the first that was found */
 };
 
 lb_status lb_csv_schema_init(const struct lb_op *op, struct lb_csv_schema *schema,
@@ -66,10 +60,10 @@ lb_status lb_csv_rows_init(struct lb_csv_rows *rows, const struct lb_csv_schema 
 void lb_csv_rows_fini(struct lb_csv_rows *rows);
 /* Finds the records that begin before `limit` and are whole in [data, data + size); takes as many as
  * fit a batch. *used: bytes of the records seen; 0: none is whole. Lines without a byte are left out unless the file has
- * one column. Stops behind a bad record when these are not skipped. */
+ * one column. Stops behind a bad record when that fails the run. */
 lb_status lb_csv_rows_cut(struct lb_csv_rows *rows, const char *data, size_t size, size_t limit,
                           size_t *used, struct lb_error *err) LB_MUST_USE;
-/* Makes rows->columns of the rows. Of bad records the first is in rows->bad. */
+/* Makes rows->columns of the rows. Bad records are added to rows->bad. */
 lb_status lb_csv_rows_convert(struct lb_csv_rows *rows, struct lb_error *err) LB_MUST_USE;
 /* The end of a row's record, without its newline. */
 uint32_t lb_csv_rows_end(const struct lb_csv_rows *rows, uint32_t row);

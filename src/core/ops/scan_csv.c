@@ -18,6 +18,7 @@ struct csv_shared {
     struct lb_file_scan scan;
     struct lb_csv_schema schema;
     struct lb_csv_quotes quotes;
+    struct lb_bad_sink *bad;
     pthread_mutex_t lock;
     enum lb_csv_type *wider; /* per column, 0: as it is */
     uint64_t restart_morsel; /* of which wider speaks */
@@ -55,6 +56,8 @@ static lb_status csv_open(struct lb_op *self, struct lb_error *err)
     shared->restart_morsel = UINT64_MAX;
     lb_csv_quotes_init(&shared->quotes);
     LB_TRY(lb_csv_schema_init(self, &shared->schema, err));
+    LB_TRY(lb_bad_sink_new(self, &shared->bad, err));
+    shared->schema.fails_on_bad = lb_bad_sink_fails(shared->bad);
     LB_TRY(lb_file_scan_open(self, &csv_class, err));
     size_t bytes = (shared->schema.n_columns + 1) * sizeof *shared->wider;
     shared->wider = lb_alloc_zero(bytes);
@@ -69,11 +72,17 @@ static void csv_close(struct lb_op *self)
     lb_file_scan_close(&shared->scan);
     if (shared->wider != NULL)
         lb_free(shared->wider, (shared->schema.n_columns + 1) * sizeof *shared->wider);
+    lb_bad_sink_delete(shared->bad);
     lb_csv_schema_fini(&shared->schema);
     lb_csv_quotes_fini(&shared->quotes);
     pthread_mutex_destroy(&shared->lock);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;
+}
+
+static lb_status csv_finish(struct lb_op *self, struct lb_error *err)
+{
+    return lb_bad_sink_finish(((struct csv_shared *)self->shared)->bad, self, err);
 }
 
 static lb_status csv_attach(struct lb_op_local *local, struct lb_error *err)
@@ -113,8 +122,6 @@ static size_t csv_last_end(struct lb_file_scan *scan, const char *data, size_t s
     return lb_csv_last_end(&shared->schema.dialect, data, size, &state->is_inside);
 }
 
-/* ---- bad records ---- */
-
 static lb_status csv_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
                             struct lb_error *err)
 {
@@ -123,37 +130,6 @@ static lb_status csv_locate(const struct lb_batch *batch, uint32_t row, struct l
     const struct lb_csv_rows *rows = &state->rows;
     return lb_file_piece_describe(&state->piece, rows->data + rows->starts[row],
                                   rows->data + lb_csv_rows_end(rows, row), out, err);
-}
-
-/* Fills err with a bad record's message. */
-static lb_status bad_record(const struct csv_local *state, const char *reason, const char *start,
-                            const char *end, struct lb_error *err)
-{
-    struct lb_buf text = {0};
-    lb_status status = lb_file_piece_describe(&state->piece, start, end, &text, err);
-    if (status == LB_OK)
-        status = lb_error_set(err, LB_ERR_DATA, "%s\n  %.*s", reason, (int)text.size, text.data);
-    lb_buf_fini(&text);
-    return status;
-}
-
-/* Bad records fail the run or are counted. */
-static lb_status handle_bad(struct lb_op_local *local, uint64_t n, const char *reason,
-                            const char *start, const char *end, struct lb_error *err)
-{
-    struct csv_shared *shared = local->op->shared;
-    const struct csv_local *state = local->state;
-    if (!shared->schema.skips_bad)
-        return bad_record(state, reason, start, end, err);
-    if (lb_run_skip(local->worker, n)) {
-        struct lb_error *first = lb_alloc_zero(sizeof *first);
-        if (first == NULL)
-            return lb_error_memory(err, "an error message", sizeof *first);
-        if (bad_record(state, reason, start, end, first) == LB_ERR_DATA)
-            lb_run_keep_skipped(local->worker, first);
-        lb_free(first, sizeof *first);
-    }
-    return LB_OK;
 }
 
 /* ---- widening ---- */
@@ -189,20 +165,8 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
     struct csv_shared *shared = local->op->shared;
     struct csv_local *state = local->state;
     const struct lb_csv_rows *rows = &state->rows;
-    if (!state->piece.file->is_regular) {
-        (void)bad_record(state, rows->bad.reason, rows->data + rows->bad.start,
-                         rows->data + rows->bad.end, err);
-        struct lb_error *cause = lb_alloc_zero(sizeof *cause);
-        if (cause == NULL)
-            return lb_error_memory(err, "an error message", sizeof *cause);
-        *cause = *err;
-        lb_status status = lb_error_set(
-            err, LB_ERR_DATA, "%s\n  %s cannot be read twice: declare the types of its columns",
-            cause->message,
-            strcmp(state->piece.file->path, "-") == 0 ? "standard input" : "this input");
-        lb_free(cause, sizeof *cause);
-        return status;
-    }
+    if (!state->piece.file->is_regular)
+        return lb_bad_once_only(local, rows->data, &rows->misfit, err);
     pthread_mutex_lock(&shared->lock);
     lb_status status = LB_OK;
     if (local->worker->morsel < shared->restart_morsel) {
@@ -214,7 +178,7 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
     pthread_mutex_unlock(&shared->lock);
     LB_TRY(status);
     return lb_error_set(err, LB_RESTART, "%s: %s; it needs a wider type", state->piece.file->path,
-                        rows->bad.reason);
+                        rows->misfit.reason);
 }
 
 /* ---- producing ---- */
@@ -228,9 +192,7 @@ static lb_status push_rows(struct lb_op_local *local, struct lb_error *err)
     LB_TRY(lb_csv_rows_convert(rows, err));
     if (rows->is_misfit)
         return restart(local, err);
-    if (rows->n_bad > 0)
-        LB_TRY(handle_bad(local, rows->n_bad, rows->bad.reason, rows->data + rows->bad.start,
-                          rows->data + rows->bad.end, err));
+    LB_TRY(lb_bad_report(shared->bad, local, rows->data, &rows->bad, err));
     struct lb_batch batch = {.n_rows = rows->n_rows,
                              .n_columns = schema->n_columns > 0 ? schema->n_columns : 1,
                              .n_selected = rows->n_good,
@@ -310,9 +272,12 @@ static lb_status csv_push(struct lb_op_local *local, const char **cursor, bool a
         LB_TRY(lb_csv_rows_cut(rows, *cursor, size + lacks_newline,
                                limit < size ? (size_t)limit : size, &used, err));
         if (used == 0 && at_end) {
-            LB_TRY(handle_bad(local, 1,
-                              "a quoted field is not closed (quote = \"\" takes quotes as text)",
-                              *cursor, end, err));
+            lb_bad_list_reset(&rows->bad);
+            LB_TRY(lb_bad_list_add(
+                &rows->bad, 0, (uint32_t)size, "quote", err,
+                "a quoted field is not closed (quote = \"\" takes quotes as text)"));
+            LB_TRY(lb_bad_report(((struct csv_shared *)local->op->shared)->bad, local, *cursor,
+                                 &rows->bad, err));
             *cursor = end;
         }
         if (used == 0)
@@ -389,5 +354,6 @@ const struct lb_op_class lb_op_scan_csv = {
     .progress = lb_file_scan_progress,
     .produce = lb_file_piece_produce,
     .detach = csv_detach,
+    .finish = csv_finish,
     .close = csv_close,
 };

@@ -73,6 +73,11 @@ static void json_close(struct lb_op *self)
     self->shared = NULL;
 }
 
+static lb_status json_finish(struct lb_op *self, struct lb_error *err)
+{
+    return lb_bad_sink_finish(((struct json_shared *)self->shared)->bad, self, err);
+}
+
 static lb_status json_attach(struct lb_op_local *local, struct lb_error *err)
 {
     struct json_shared *shared = local->op->shared;
@@ -345,5 +350,6 @@ const struct lb_op_class lb_op_scan_json = {
     .claim = json_claim,
     .produce = lb_file_piece_produce,
     .detach = json_detach,
+    .finish = json_finish,
     .close = json_close,
 };

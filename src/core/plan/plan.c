@@ -444,7 +444,8 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
     }
     for (uint32_t s = 0; s < plan->n_stages; s++)
         lb_op_close(plan->stages[s].run.sink);
-    return status;
+    lb_status settled = lb_run_settle(run, status == LB_OK, err);
+    return status != LB_OK ? status : settled;
 }
 
 bool lb_plan_restart(const struct lb_plan *plan, uint32_t *node, const char **data, size_t *size)

@@ -22,7 +22,8 @@
  *                  output order; types: list, for each of `columns`: "boolean" | "integer" | "float" | "string";
  *                  inferred?: list of booleans: may be widened by LB_RESTART; labels?: list of names for messages;
  *                  sep? (","), quote? ("\"", "" for none), header?: true (the first record of a file is one);
- *                  check_header?: true (it must be file_names); null?: list of strings ({""}); on_bad?: "fail" | "skip"
+ *                  check_header?: true (it must be file_names); null?: list of strings ({""});
+ *                  on_bad?: "fail" | "skip" | { to = path }
  *   scan.json      paths; columns: list of names; types: list, for each: as for scan.csv, or "any"; inferred?: as for scan.csv;
  *                  known?: list of the names that are not read; watch?: list of names that ask for a restart with them as
  *                  columns, or watch_all?: true: all that are not known; on_bad?: as for scan.csv
