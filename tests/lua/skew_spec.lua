@@ -43,6 +43,14 @@ local salts = {
   { "function", function(k) if k == "hot" then return 5 end end },
   { "function of all", function(k) return type(k) == "string" and #k or 2 end },
 }
+
+-- Some of them, others each time.
+local function some_salts()
+  local picked = {}
+  for _ = 1, 3 do picked[#picked + 1] = salts[math.random(#salts)] end
+  return picked
+end
+
 local settings = { { threads = 1 }, { threads = 2 }, { threads = 3, memory = 2 * 1024 ^ 2 }, { threads = 4 } }
 
 local function setting() return settings[math.random(#settings)] end
@@ -65,7 +73,7 @@ describe("salted joins (seed " .. support.seed .. ")", function()
         local expected = support.with({ threads = 1 }, function()
           return texts(dataset(left)[verb](dataset(left), dataset(right), { salt = false, partitions = partitions }))
         end)
-        for _, salt in ipairs(salts) do
+        for _, salt in ipairs(some_salts()) do
           local got = support.with(setting(), function()
             return texts(dataset(left)[verb](dataset(left), dataset(right), { salt = salt[2], partitions = partitions }))
           end)
@@ -97,7 +105,7 @@ describe("salted joins (seed " .. support.seed .. ")", function()
       :union(lb.from_pairs { { "hot", "a" }, { "hot", "b" } }) end
     local sums = {}
     for i, salt in ipairs { false, "auto", 4 } do
-      for _, threads in ipairs { 1, 3 } do
+      for _, threads in ipairs { math.random(3) } do
         local path = support.path("/")
         support.with({ threads = threads }, function()
           left():left_join(right(), { salt = salt, partitions = 5 }):save_csv(path)
@@ -146,7 +154,7 @@ describe("salted reductions (seed " .. support.seed .. ")", function()
       for _, n in ipairs { 0, 1, 300, 1500 } do
         local list = support.list(n, function(i) return { key = i == 1 and "hot" or key(0.5), value = i } end)
         local expected = support.with({ threads = 1 }, function() return texts(reduce(dataset(list))) end)
-        for _, salt in ipairs(salts) do
+        for _, salt in ipairs(some_salts()) do
           local got = support.with(setting(), function() return texts(reduce(dataset(list), { salt = salt[2] })) end)
           assert.are.same(expected, got, ("%s of %d records with salt %s"):format(name, n, salt[1]))
         end
