@@ -158,8 +158,8 @@ local operators = {
     { { "plain", "words", "lit" }, "translate($1, $2, $3)", { duckdb = "translate($1, $2, $3)" } },
     { { "words", "string", "string" }, "concat_ws($1, $2, $3)", { duckdb = "concat_ws($1, $2, $3)" } },
     { { "string", "words", "small" }, "split_part($1, $2, $3)", { duckdb = "split_part($1, $2, $3)" } },
-    -- Digits are small letters here, as those of md5; sqlite gives '' for NULL.
-    { { "string" }, "hex($1)", { sqlite = "case when $1 is not null then lower(hex($1)) end", duckdb = "lower(hex($1))" } },
+    -- sqlite gives '' for NULL.
+    { { "string" }, "hex($1)", { sqlite = "case when $1 is not null then hex($1) end", duckdb = "hex($1)" } },
     { { "string" }, "md5($1)", { duckdb = "md5($1)" } },
     { { "string" }, "sha256($1)", { duckdb = "sha256($1)" } },
     { { "string" }, "base64($1)", { duckdb = "base64(encode($1))" } },

@@ -16,7 +16,7 @@ local large = { math.maxinteger, math.mininteger, 2 ^ 53 | 0, (2 ^ 53 | 0) + 1, 
 local wild = { 1e300, -1e300, 5e-324, 0.1, -0.0, 0.0, 1e15, 123456.789, -2.5 }
 
 -- Makers of a column's values. The kinds named `key...` have few values, which are alike in all tables, so that joins
--- and groups meet. luabatch: `types` of a CSV file.
+-- and groups meet.
 local makers = {
   { kind = "integer", bound = 50, make = function() return random(-50, 50) end },
   { kind = "integer", bound = 8, make = function() return random(0, 8) end },
@@ -59,14 +59,15 @@ local function shuffled(list)
 end
 tables.shuffled = shuffled
 
--- Which sources can hold a table: `lb.from` knows only columns with a value, CSV has neither NaN nor mixed columns.
+-- Which sources can hold a table: `lb.from` knows only columns with a value, CSV has neither NaN nor mixed columns, JSON no NaN.
 local function possible(t)
-  local result = { csv = true, from = true }
+  local result = { csv = true, from = true, json = true }
   for c, column in ipairs(t.columns) do
     local has_value = false
     for _, row in ipairs(t.rows) do has_value = has_value or row[c] ~= nil end
     result.from = result.from and has_value
     result.csv = result.csv and not column.from
+    result.json = result.json and (not column.from or column.kind == "mixed")
   end
   return result
 end
@@ -77,7 +78,7 @@ function tables.is_possible(t) return possible(t)[t.source] end
 -- Chooses how luabatch reads a table. A column for which there is no way is left out.
 local function set_source(t)
   local can = possible(t)
-  if not can.from and not can.csv then
+  if not can.from and not can.csv and not can.json then
     for c = #t.columns, 1, -1 do
       if t.columns[c].from then
         table.remove(t.columns, c)
@@ -89,10 +90,10 @@ local function set_source(t)
     can.csv = true
   end
   t.newline, t.always_quoted = pick { "\n", "\r\n" }, random(2) == 1
-  t.source = can.from and (not can.csv or random(2) == 1) and "from" or "csv"
+  repeat t.source = pick { "from", "csv", "json" } until can[t.source]
 end
 
---- A table: `{ columns =, rows =, source = "from" | "csv" }`; a row is a list, with nil where a value is missing.
+--- A table: `{ columns =, rows =, source = "from" | "csv" | "json" }`; a row is a list, with nil where a value is missing.
 -- The first column is `id`, from 1 in input order; the second, `k`, is a key, of kind number `key_kind` of four.
 function tables.make(dialect, key_kind, sizes)
   local columns = {
@@ -145,12 +146,45 @@ function tables.csv(t)
   return table.concat(lines, t.newline) .. (#t.rows % 2 == 1 and t.newline or "")
 end
 
+-- JSON.
+
+local escapes = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+local function json_value(value)
+  if value == nil then return "null" end
+  if type(value) == "string" then return '"' .. value:gsub('["\\\n\r\t]', escapes) .. '"' end
+  return csv_field(value)
+end
+
+--- The text of a file of JSON lines. A missing value is null, or not there.
+function tables.json(t)
+  local lines = {}
+  for i, row in ipairs(t.rows) do
+    local fields = {}
+    for c, column in ipairs(t.columns) do
+      if row[c] ~= nil or (i + c) % 2 == 0 then
+        fields[#fields + 1] = json_value(column.name) .. (i % 2 == 0 and ": " or ":") .. json_value(row[c])
+      end
+    end
+    lines[i] = "{" .. table.concat(fields, i % 3 == 0 and ", " or ",") .. "}"
+  end
+  return table.concat(lines, "\n") .. (#t.rows % 2 == 1 and "\n" or "")
+end
+
 --- A Lua expression that makes luabatch's dataset of it; the file is written to `path`.
 function tables.lua(t, path)
   if t.source == "csv" then
     local types = {}
     for i, column in ipairs(t.columns) do types[i] = ("[%q] = %q"):format(column.name, column.kind) end
     return ("lb.csv(%q, { types = { %s } })"):format(path, table.concat(types, ", "))
+  end
+  if t.source == "json" then
+    local types, wanted = {}, {}
+    for i, column in ipairs(t.columns) do
+      types[i] = ("[%q] = %q"):format(column.name, column.kind == "mixed" and "any" or column.kind)
+      wanted[i] = ("%q"):format(column.name)
+    end
+    return ("lb.json(%q, { columns = { %s }, types = { %s } })"):format(path, table.concat(wanted, ", "), table.concat(types, ", "))
   end
   local rows = {}
   for i, row in ipairs(t.rows) do
