@@ -62,6 +62,7 @@ build = {
         "src/core/algo/sort_sample.c",
         "src/core/algo/sort_writer.c",
         "src/core/algo/sorter.c",
+        "src/core/algo/value_set.c",
         "src/core/algo/window.c",
         "src/core/algo/window_extreme.c",
         "src/core/algo/window_rank.c",
