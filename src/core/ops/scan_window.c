@@ -454,8 +454,17 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
                    memcmp(row->bytes + row->group_size, last->bytes + row->group_size,
                           row->key_size - row->group_size) == 0;
     const char *cursor = row->bytes + row->key_size;
-    for (uint32_t i = 0; i < sink->n_kept; i++)
-        LB_TRY(add_value(&state->block->columns[i], &cursor, err));
+    for (uint32_t i = 0; i < sink->n_kept; i++) {
+        struct lb_builder *column = &state->block->columns[i];
+        if (*cursor != LB_KEYED_INT && *cursor != LB_KEYED_FLOAT) {
+            LB_TRY(add_value(column, &cursor, err));
+            continue;
+        }
+        uint32_t key = sink->kept_key[i];
+        double value = lb_window_keyed(row->bytes, key, sink->keys[key].descending);
+        LB_TRY(*cursor++ == LB_KEYED_INT ? lb_builder_int(column, (int64_t)value, err)
+                                         : lb_builder_float(column, value, err));
+    }
     state->last = row;
     state->n_read++;
     LB_TRY(note_peer(state->block, is_peer, err));

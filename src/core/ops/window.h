@@ -1,7 +1,9 @@
 /* The sink "window" and what scan.window needs of it; how window_top.c keeps the first rows of each partition.
  *
  * FORMAT  of a row: key = the partition columns' sort keys, closed, side by side (group_size bytes), then the order
- *         columns' ones, inverted where descending. payload = the kept columns' values, by column/codec.h. */
+ *         columns' ones, inverted where descending. payload = the kept columns' values, by column/codec.h; but a number
+ *         that is a key, and has only such keys before it, is the tag LB_KEYED_INT or LB_KEYED_FLOAT alone: it is read from
+ *         the key, where the i-th key then takes the bytes from LB_NUMBER_KEY_BYTES * i on. */
 #ifndef LB_OPS_WINDOW_H
 #define LB_OPS_WINDOW_H
 
@@ -13,6 +15,8 @@ struct lb_window_key {
     bool descending;
 };
 
+enum { LB_KEYED_INT = 'I', LB_KEYED_FLOAT = 'D', LB_NUMBER_KEY_BYTES = 9 };
+
 struct lb_window_shared {
     /* configuration */
     struct lb_window_key *keys; /* partition columns, then order columns */
@@ -21,6 +25,7 @@ struct lb_window_shared {
     uint32_t *partition;  /* their numbers */
     uint32_t *kept;       /* 0-based columns of the input that rows have */
     uint32_t n_kept;
+    uint32_t *kept_key;    /* of each: the number of the key that is the same column, or n_keys */
     uint32_t n_partitions; /* of the sorter */
     uint64_t top;     /* only rows among the first so many of their partition are wanted; 0: all */
     bool ties;        /* and those equal in order to the last of them */
@@ -44,6 +49,19 @@ struct lb_window_row {
     uint32_t partition;
     uint64_t sequence;
 };
+
+/* The bits of a number in a key so long, as a double. */
+static inline double lb_window_keyed(const char *key, uint32_t i, bool descending)
+{
+    uint64_t bits;
+    double value;
+    memcpy(&bits, key + (size_t)LB_NUMBER_KEY_BYTES * i + 1, sizeof bits);
+    bits = __builtin_bswap64(bits);
+    bits = descending ? ~bits : bits;
+    bits = bits >> 63 ? bits ^ (uint64_t)1 << 63 : ~bits;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 lb_status lb_window_write(struct lb_sort_writer *writer, const struct lb_window_row *row,
                           struct lb_error *err) LB_MUST_USE;

@@ -5,6 +5,8 @@
  *        first rows of each partition are wanted, window_top.c lets few of them through. */
 #include "core/ops/window.h"
 
+#include <math.h>
+
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/column/key.h"
@@ -83,6 +85,23 @@ static lb_status read_keys(const struct lb_op *self, struct lb_window_shared *sh
     return LB_OK;
 }
 
+static lb_status find_kept_keys(const struct lb_op *self, struct lb_window_shared *shared,
+                                struct lb_error *err)
+{
+    if (shared->n_kept == 0)
+        return LB_OK;
+    shared->kept_key = lb_alloc(shared->n_kept * sizeof *shared->kept_key);
+    if (shared->kept_key == NULL)
+        return lb_error_memory(err, self->label, shared->n_kept * sizeof *shared->kept_key);
+    for (uint32_t i = 0; i < shared->n_kept; i++) {
+        uint32_t key = 0;
+        while (key < shared->n_keys && shared->keys[key].column != shared->kept[i])
+            key++;
+        shared->kept_key[i] = key;
+    }
+    return LB_OK;
+}
+
 static lb_status window_open(struct lb_op *self, struct lb_error *err)
 {
     struct lb_window_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
@@ -91,6 +110,7 @@ static lb_status window_open(struct lb_op *self, struct lb_error *err)
     int64_t n_partitions = 1, top = 0;
     LB_TRY(read_keys(self, shared, err));
     LB_TRY(read_numbers(self, "columns", &shared->kept, &shared->n_kept, err));
+    LB_TRY(find_kept_keys(self, shared, err));
     LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
     LB_TRY(lb_param_int(self, "top", 0, &top, err));
     LB_TRY(lb_param_bool(self, "ties", false, &shared->ties, err));
@@ -130,6 +150,7 @@ static void window_close(struct lb_op *self)
     lb_free(shared->keys, shared->n_keys * sizeof *shared->keys);
     lb_free(shared->partition, shared->n_partition * sizeof *shared->partition);
     lb_free(shared->kept, shared->n_kept * sizeof *shared->kept);
+    lb_free(shared->kept_key, shared->n_kept * sizeof *shared->kept_key);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }
@@ -173,10 +194,47 @@ static const struct lb_column *column_of(const struct lb_batch *batch, uint32_t 
     return column < batch->n_columns ? &batch->columns[column] : &absent;
 }
 
-/* One column's sort key; of a descending one the bytes are inverted, for which a closed key is prefix-free. */
-static inline lb_status put_key(struct lb_buf *out, const struct lb_column *column, uint32_t row,
-                                bool descending, struct lb_error *err)
+/* A number whose sort key tells all of it: the key's eight bytes, as a number. */
+static inline bool number_key(const struct lb_column *column, uint32_t row, uint64_t *word)
 {
+    const int64_t exact = (int64_t)1 << 53;
+    double value;
+    if (column->valid != NULL)
+        return false;
+    if (column->type == LB_INT64) {
+        int64_t whole = column->ints[row];
+        if (whole <= -exact || whole >= exact)
+            return false;
+        value = (double)whole;
+    } else if (column->type == LB_FLOAT64) {
+        value = column->floats[row];
+        /* -0.0 has the key of 0.0, all NaNs have one; from 2^53 on the rest of an integer follows. */
+        if (!(fabs(value) < (double)exact) || (value == 0 && signbit(value)))
+            return false;
+    } else {
+        return false;
+    }
+    memcpy(word, &value, sizeof *word);
+    *word ^= (uint64_t)((int64_t)*word >> 63) | (uint64_t)1 << 63;
+    return true;
+}
+
+/* One column's sort key; of a descending one the bytes are inverted, for which a closed key is prefix-free.
+ * *is_number: it is as number_key says. */
+static inline lb_status put_key(struct lb_buf *out, const struct lb_column *column, uint32_t row,
+                                bool descending, bool *is_number, struct lb_error *err)
+{
+    uint64_t word;
+    *is_number = number_key(column, row, &word);
+    if (*is_number) {
+        LB_TRY(lb_buf_reserve(out, LB_NUMBER_KEY_BYTES, err));
+        char *at = out->data + out->size;
+        word = __builtin_bswap64(descending ? ~word : word);
+        *at = descending ? (char)~LB_KEY_NUMBER : LB_KEY_NUMBER;
+        memcpy(at + 1, &word, sizeof word);
+        out->size += LB_NUMBER_KEY_BYTES;
+        return LB_OK;
+    }
     size_t start = out->size;
     LB_TRY(lb_key_put_column(out, column, row, true, err));
     for (size_t j = start; descending && j < out->size; j++)
@@ -225,9 +283,13 @@ static lb_status make_row(struct lb_op_local *local, const struct lb_batch *batc
     state->key.size = state->payload.size = 0;
     LB_TRY(lb_buf_reserve(&state->payload, 9, err));
     out->group_size = out->partition = 0;
+    uint32_t n_numbers = 0; /* first keys that are numbers to be read from the key */
     for (uint32_t k = 0; k < shared->n_keys; k++) {
         const struct lb_window_key *key = &shared->keys[k];
-        LB_TRY(put_key(&state->key, column_of(batch, key->column), row, key->descending, err));
+        bool is_number = false;
+        LB_TRY(put_key(&state->key, column_of(batch, key->column), row, key->descending, &is_number,
+                       err));
+        n_numbers += is_number && n_numbers == k;
         if (k + 1 == shared->n_partition) {
             out->group_size = (uint32_t)state->key.size;
             if (shared->n_partitions > 1)
@@ -235,7 +297,12 @@ static lb_status make_row(struct lb_op_local *local, const struct lb_batch *batc
         }
     }
     for (uint32_t k = 0; k < shared->n_kept; k++) {
-        LB_TRY(put_value(&state->payload, column_of(batch, shared->kept[k]), row, err));
+        const struct lb_column *column = column_of(batch, shared->kept[k]);
+        if (shared->kept_key[k] < n_numbers)
+            state->payload.data[state->payload.size++] =
+                column->type == LB_INT64 ? LB_KEYED_INT : LB_KEYED_FLOAT;
+        else
+            LB_TRY(put_value(&state->payload, column, row, err));
         LB_TRY(lb_buf_reserve(&state->payload, 9, err));
     }
     if (state->key.size > UINT32_MAX || state->payload.size > UINT32_MAX)
