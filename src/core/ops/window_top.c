@@ -20,6 +20,8 @@ enum { KEEP_TABLE_BYTES = 1 << 10, STEP_BYTES = 512, FIRST_ROWS = 1 };
 enum { KEEP_TABLE_BYTES = 1 << 20, STEP_BYTES = 256 << 10, FIRST_ROWS = 4 };
 #endif
 
+enum { AHEAD = 16 }; /* rows whose groups are called into the cache meanwhile */
+
 /* A row as it is held: what lb_window_row says, and the bytes. */
 struct held {
     uint64_t sequence;
@@ -265,6 +267,8 @@ lb_status lb_window_top_choose(struct lb_window_top *top, const struct lb_batch 
     *wanted = top->wanted;
     *n = 0;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
+        if (i + AHEAD < batch->n_selected)
+            __builtin_prefetch(&top->groups[top->slots[i + AHEAD]]);
         top->wanted[*n] = i;
         *n += top->words[i] <= top->groups[top->slots[i]].bar;
     }
@@ -277,7 +281,9 @@ lb_status lb_window_top_keep(struct lb_window_top *top, uint32_t place,
     struct group *group = &top->groups[top->slots[place]];
     const char *order = row->key + row->group_size;
     size_t order_size = row->key_size - row->group_size;
-    if (group->has_bar) {
+    if (top->words[place] > group->bar)
+        return LB_OK; /* the bar was set by rows of this batch */
+    if (group->has_bar && top->words[place] == group->bar) {
         const struct held *bar = group->rows[top->shared->top - 1].row;
         int compared = lb_key_compare(order, order_size, bar->bytes + bar->group_size,
                                       bar->key_size - bar->group_size);
