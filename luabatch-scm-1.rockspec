@@ -132,6 +132,7 @@ build = {
         "src/core/ops/csv_quotes.c",
         "src/core/ops/csv_rows.c",
         "src/core/ops/file_scan.c",
+        "src/core/ops/group_alias.c",
         "src/core/ops/group_key.c",
         "src/core/ops/group_key_read.c",
         "src/core/ops/group_op.c",

@@ -8,7 +8,8 @@
  *         worker's rows fall into runs, stretches of morsels that follow one another without a gap, and a state is of one
  *         segment: the rows of one group in one run. When a group goes on in another run its old state is set aside, encoded. The
  *         final merge brings segments into the order of their first rows, and merges them from the left. Where the rows
- *         are cut into segments depends on threads and memory, which an associative merge does not show.
+ *         are cut into segments depends on threads and memory, which an associative merge does not show. Segments of a group never
+ *         lie between each other: the sink gives all its rows of a worker one slot (is_ordered).
  *         With `commutative` all rows of a worker are one run, and segments are merged as they come.
  * FORMAT  of a partial: uint32 number of segments, and for each the position of its first row, uint64, and the
  *         state as a codec value.
@@ -29,10 +30,11 @@ enum { SLOT_INIT = LB_SLOT_FUNCTION, SLOT_STEP, SLOT_MERGE, SLOT_FINISH };
 enum { AHEAD = 8 }; /* rows whose slots are fetched into the cache meanwhile */
 
 #ifdef LB_TINY
-enum { FOLD_SEGMENTS = 2, KEEP_BYTES = 512, STEP_BYTES = 256, LEAST_BYTES = 64 << 10 };
+enum { FOLD_SEGMENTS = 2, KEEP_BYTES = 512, STEP_BYTES = 256 };
 #else
-enum { FOLD_SEGMENTS = 64, KEEP_BYTES = 1 << 20, STEP_BYTES = 64 << 10, LEAST_BYTES = 1 << 20 };
+enum { FOLD_SEGMENTS = 64, KEEP_BYTES = 1 << 20, STEP_BYTES = 64 << 10 };
 #endif
+enum { LEAST_BYTES = 1 << 20 }; /* without so much nothing can go on */
 
 struct slot {
     uint64_t first; /* position of the first row of its segment */
@@ -326,7 +328,7 @@ static lb_status account(struct user_aggregate *u, struct lb_error *err)
     struct lb_budget *budget = u->self->worker->run->budget;
     size_t more = held - u->reserved_bytes + STEP_BYTES;
     if (u->reserved_bytes + more <= LEAST_BYTES)
-        lb_budget_force(budget, more); /* without a little nothing can go on */
+        lb_budget_force(budget, more);
     else if (!lb_budget_reserve(budget, more))
         return lb_error_set(
             err, LB_ERR_RESOURCE,
@@ -491,6 +493,11 @@ static size_t user_bytes(const struct lb_group_state *self)
     return u->older.capacity + (u->shares_heap ? 0 : lb_lua_states_bytes(&u->states, &u->task));
 }
 
+static bool user_is_ordered(const struct lb_group_state *self)
+{
+    return !((const struct user_aggregate *)self->extra)->is_commutative;
+}
+
 const struct lb_group_state_class lb_lua_group_aggregate = {
     .name = "lua",
     .state_bytes = sizeof(struct slot),
@@ -500,6 +507,7 @@ const struct lb_group_state_class lb_lua_group_aggregate = {
     .save = user_save,
     .merge = user_merge,
     .result = user_result,
+    .is_ordered = user_is_ordered,
     .forget = user_forget,
     .extra_bytes = user_bytes,
 };

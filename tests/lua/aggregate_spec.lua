@@ -98,6 +98,39 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
     end)
   end
 
+  it("sees the rows in order where 1 and 1.0 are one key, and nil or long text is among them", function()
+    local list = support.list(3000, function(i)
+      local keys = { 1, 1.0, 2, 2.0, "short", ("long"):rep(9), nil, true }
+      return { id = i, k = keys[math.random(8)], j = math.random(2) == 1 and 1 or 1.0 }
+    end)
+    local before
+    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
+      support.with(settings, function()
+        for _, keys in ipairs { { "k" }, { "k", "j" }, { "j" } } do
+          local ds = lb.from(list):group_by(keys):agg({ ids = ids "id", native = lb.collect_list "id", n = lb.count() })
+          for _, row in ipairs(ds:collect()) do
+            assert.same(row.native, row.ids)
+            assert.equal(#row.ids, row.n)
+          end
+        end
+        local result = lb.from(list):group_by("k"):agg({ ids = ids "id" }):collect()
+        if before then assert.same(before, result) end
+        before = result
+      end)
+    end
+  end)
+
+  it("merges a heavy key in order, however it is cut", function()
+    local list = support.list(8000, function(i) return { id = i, k = math.random(10) > 1 and "heavy" or "k" .. math.random(500) } end)
+    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
+      support.with(settings, function()
+        for _, row in ipairs(lb.from(list):group_by("k"):agg({ ids = ids "id", native = lb.collect_list "id" }):collect()) do
+          assert.same(row.native, row.ids)
+        end
+      end)
+    end
+  end)
+
   it("takes several columns, nils among them", function()
     local pairs_of = lb.aggregate {
       init = function() return {} end,

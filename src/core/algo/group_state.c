@@ -443,6 +443,11 @@ lb_status lb_group_state_save(struct lb_group_state *state, size_t slot, struct 
     return state->class->save(state, slot, out, err);
 }
 
+bool lb_group_state_is_ordered(const struct lb_group_state *state)
+{
+    return state->class->is_ordered != NULL && state->class->is_ordered(state);
+}
+
 bool lb_group_state_saves_merged(const struct lb_group_state *state)
 {
     return state->class->saves_merged;

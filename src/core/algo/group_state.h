@@ -80,6 +80,9 @@ lb_status lb_group_state_update(struct lb_group_state *state, size_t n_slots,
 /* Appends the partial state of a slot that update or merge was told of. */
 lb_status lb_group_state_save(struct lb_group_state *state, size_t slot, struct lb_buf *out,
                               struct lb_error *err) LB_MUST_USE;
+/* Whether the rows of a group must all come to one slot of this state, in order of their positions; partials may come
+ * to a merge in any order. */
+bool lb_group_state_is_ordered(const struct lb_group_state *state);
 /* Whether a group being merged can be saved as slot 0, for another merge. */
 bool lb_group_state_saves_merged(const struct lb_group_state *state);
 /* Forgets all states; keeps little memory. */

@@ -23,6 +23,8 @@ struct lb_group_state_class {
     lb_status (*merge)(struct lb_group_state *self, const char **cursor, const char *end,
                        struct lb_error *err);
     lb_status (*result)(struct lb_group_state *self, struct lb_builder *out, struct lb_error *err);
+    /* See lb_group_state_is_ordered; NULL: no. */
+    bool (*is_ordered)(const struct lb_group_state *self);
     /* Forgets what is in extra, and how much that is; NULL when there is none. */
     void (*forget)(struct lb_group_state *self);
     size_t (*extra_bytes)(const struct lb_group_state *self);

@@ -14,6 +14,7 @@
 
 #include "core/base/hash.h"
 #include "core/base/sys.h"
+#include "core/ops/group_alias.h"
 #include "core/ops/group_key.h"
 #include "core/ops/ops.h"
 #include "core/column/key.h"
@@ -29,6 +30,8 @@ struct group_local {
     struct lb_sort_writer *writer;
     struct lb_heat_local heat;
     struct lb_group_keys keys;
+    struct lb_group_alias alias;   /* when is_ordered */
+    bool is_ordered;               /* some aggregate is */
     struct lb_group_state *states; /* one per aggregate */
     bool stays_small;
     uint64_t rows_seen; /* since the last flush */
@@ -193,7 +196,12 @@ static lb_status group_attach(struct lb_op_local *local, struct lb_error *err)
     if (shared->n_keys > 0)
         LB_TRY(lb_group_keys_init(&state->keys, shared->key_columns, shared->n_keys, err));
     LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
-    return lb_group_open_states(shared, local->worker, &state->states, err);
+    LB_TRY(lb_group_open_states(shared, local->worker, &state->states, err));
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        state->is_ordered = state->is_ordered || lb_group_state_is_ordered(&state->states[i]);
+    if (!state->is_ordered || shared->n_keys == 0)
+        return LB_OK;
+    return lb_group_alias_init(&state->alias, shared->key_columns, shared->n_keys, err);
 }
 
 static void group_detach(struct lb_op_local *local)
@@ -203,6 +211,7 @@ static void group_detach(struct lb_op_local *local)
         lb_sort_writer_delete(state->writer);
     lb_group_close_states(local->op->shared, state->states);
     lb_group_keys_fini(&state->keys);
+    lb_group_alias_fini(&state->alias);
     lb_buf_fini(&state->sort_key);
     lb_heat_local_fini(&state->heat);
     lb_buf_fini(&state->payload);
@@ -266,6 +275,8 @@ static lb_status flush(struct lb_op_local *local, struct lb_error *err)
     state->rows_seen = 0;
     if (shared->n_keys > 0)
         lb_group_keys_reset(&state->keys, KEEP_TABLE_BYTES);
+    if (shared->n_keys > 0 && state->is_ordered)
+        lb_group_alias_reset(&state->alias, KEEP_TABLE_BYTES);
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
         lb_group_state_reset(&state->states[i]);
     return LB_OK;
@@ -282,6 +293,8 @@ static bool is_full(const struct lb_op_local *local)
     size_t small = SMALL_BYTES + (size_t)shared->n_aggregates * SMALL_STATE_BYTES;
     size_t bytes = shared->n_keys > 0 ? lb_group_keys_next_bytes(&state->keys) : 0;
     size_t old = 0;
+    if (shared->n_keys > 0 && state->is_ordered)
+        bytes += lb_group_alias_next_bytes(&state->alias);
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
         bytes += lb_group_state_next_bytes(&state->states[i], n + LB_BATCH_ROWS, &old);
     bytes += old;
@@ -309,6 +322,8 @@ static lb_status find_slots(struct lb_op_local *local, const struct lb_batch *ba
         LB_TRY(flush(local, err));
         LB_TRY(lb_group_keys_find(&state->keys, batch, state->slots, &must_reset, err));
     }
+    if (state->is_ordered)
+        return lb_group_alias_map(&state->alias, batch, state->slots, state->keys.n_groups, err);
     return LB_OK;
 }
 
