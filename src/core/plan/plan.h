@@ -75,6 +75,8 @@
  *   window         partition?: list of columns; order?: list of {column, desc?}; columns: list of those that are kept;
  *                  partitions; top?: n: only rows among the first n of their partition are wanted, with ties?: true those equal
  *                  in order to the last of them too
+ *                  aggregate and group: pieces?, merges?: booleans, and of the sources over them partials?: boolean, salt?: merges in two
+ *                  steps, see ops/partials.h
  *   store          limit?: integer                  result: the store
  *   count                                           result: the number of records
  *   top            n; descending?: bool; column 0 is the key and is dropped, or keys as for sort; result: a store in order
