@@ -293,13 +293,57 @@ static void bundles_keys(void **state)
            "[1 a] a\nnil b\n");
 }
 
+static void finds_windows_of_time(void **state)
+{
+    (void)state;
+    expect("{op: scan.list, rows: [[9,a] [10,b] [-1,c] [nil,d]]}"
+           "{column: 1, columns: 2, inputs: [1], offset: 0, op: time_window, size: 10}"
+           "{inputs: [2], op: store, result: true}",
+           "9 a 0\n10 b 10\n-1 c -10\n");
+    expect("{op: scan.list, rows: [[0] [12] [-7]]}"
+           "{column: 1, columns: 1, every: 4, inputs: [1], offset: 1, op: time_window, size: 10}"
+           "{inputs: [2], op: store, result: true}",
+           "0 -7\n0 -3\n12 5\n12 9\n-7 -15\n-7 -11\n-7 -7\n");
+    expect("{op: scan.list, rows: [[0] [5] [12]]}" /* windows with gaps */
+           "{column: 1, columns: 1, every: 10, inputs: [1], op: time_window, size: 3}"
+           "{inputs: [2], op: store, result: true}",
+           "0 0\n12 10\n");
+    char *text =
+        run(1, "{op: scan.list, rows: [[noon]]}{column: 1, columns: 1, inputs: [1], label: "
+               "tumble, op: time_window, size: 10}{inputs: [2], op: store, result: true}");
+    assert_non_null(strstr(text, "tumble: no time"));
+    free(text);
+    text =
+        run(1, "{op: scan.list, rows: [[9223372036854775807]]}{column: 1, columns: 1, inputs: [1], "
+               "op: time_window, size: 10}{inputs: [2], op: store, result: true}");
+    assert_non_null(strstr(text, "too far away"));
+    free(text);
+    text =
+        run(1, "{op: scan.list, rows: [[1]]}{column: 1, columns: 1, inputs: [1], op: time_window, "
+               "size: 0}{inputs: [2], op: store, result: true}");
+    assert_non_null(strstr(text, "wrong size"));
+    free(text);
+}
+
+static void finds_sessions(void **state)
+{
+    (void)state;
+    expect(
+        "{op: scan.list, rows: [[a,9,x] [b,1,x] [a,1,y] [a,4,z] [b,7,y] [a,14,w]]}"
+        "{by: hash, inputs: [1], keep_key: true, key: first, n_values: 1, op: sort, partitions: 1}"
+        "{inputs: [2], op: scan.sorted}{columns: 1, gap: 5, inputs: [3], op: session}"
+        "{inputs: [4], op: store, result: true}",
+        "y 1 1\nz 1 4\nx 9 9\nw 14 14\nx 1 1\ny 7 7\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sorts_by_columns),  cmocka_unit_test(sorts_many),
         cmocka_unit_test(joins_flat),        cmocka_unit_test(refuses_wrong_flat),
         cmocka_unit_test(packs_and_unpacks), cmocka_unit_test(explodes),
-        cmocka_unit_test(bundles_keys),
+        cmocka_unit_test(bundles_keys),      cmocka_unit_test(finds_windows_of_time),
+        cmocka_unit_test(finds_sessions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
