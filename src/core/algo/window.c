@@ -84,15 +84,20 @@ lb_status lb_window_repeat(struct lb_builder *out, struct lb_error *err)
     struct lb_column column = lb_builder_finish(out);
     uint32_t last = out->n_rows - 1;
     struct lb_value value = lb_group_value(&column, last);
-    switch (value.tag) {
-    case 's': /* not copied: the bytes live as long as the row that has them */
-        return lb_builder_view(out, value.data, value.size, err);
-    case 'l':
-    case 'm':
-        return lb_builder_encoded_view(out, value.data - 9, value.size + 9, err);
-    default:
+    const char *data = value.data;
+    size_t size = value.size;
+    if (value.tag == 'l' || value.tag == 'm')
+        data = lb_group_encoded(&value, &size);
+    else if (value.tag != 's')
         return lb_group_build_value(out, &value, err);
+    char small[LB_VIEW_INLINE];
+    if (size <=
+        sizeof small) { /* it lies in the column, which may move; longer ones are not copied again */
+        memcpy(small, data, size);
+        data = small;
     }
+    return value.tag == 's' ? lb_builder_view(out, data, size, err)
+                            : lb_builder_encoded_view(out, data, size, err);
 }
 
 lb_status lb_window_compare(const struct lb_value *a, const struct lb_value *b, int *order,
