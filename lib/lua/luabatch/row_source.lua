@@ -46,6 +46,7 @@ end
 
 local function null_list(verb, null)
   if type(null) == "string" then null = { null } end
+  if type(null) ~= "table" then check.bad(verb, "null", "string or list of strings", null) end
   for i, text in ipairs(null) do
     if type(text) ~= "string" then check.bad(verb, ("null[%d]"):format(i), "string", text) end
   end
@@ -65,7 +66,7 @@ end
 local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
-    header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = "table",
+    header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = true,
     on_bad = true,
   })
   options.on_bad = policy(verb, options.on_bad)
@@ -89,6 +90,7 @@ local function delimited(verb, path, options, sep)
     end
   end
   columns.unique(verb, file_names, math.huge)
+  columns.unique(verb, names)
   local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, options.types, kinds)
   known.format, known.on_bad, known.verb = format, options.on_bad or "fail", verb
   return dataset.new { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }

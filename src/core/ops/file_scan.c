@@ -352,6 +352,13 @@ static lb_status refill(struct lb_file_piece *piece, const char *cursor, uint64_
     return LB_OK;
 }
 
+/* Up to where the rest of a record is looked for: twice as far each time, as what is there is looked at again. */
+static uint64_t read_on(const struct lb_file_piece *piece, uint64_t limit)
+{
+    uint64_t more = piece->used > BLOCK_BYTES / 4 ? piece->used : BLOCK_BYTES / 4;
+    return limit + more < piece->file->size_bytes ? limit + more : piece->file->size_bytes;
+}
+
 static lb_status produce_split(struct lb_op_local *local, struct lb_error *err)
 {
     struct lb_file_piece *piece = local->state;
@@ -372,7 +379,7 @@ static lb_status produce_split(struct lb_op_local *local, struct lb_error *err)
         if (read == size || lb_file_piece_offset(piece, cursor) >= piece->end)
             break;
         if (read == limit)
-            limit = limit + BLOCK_BYTES / 4 < size ? limit + BLOCK_BYTES / 4 : size;
+            limit = read_on(piece, limit);
     }
     return lb_file_check(piece->file, piece->fd, err);
 }
