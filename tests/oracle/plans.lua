@@ -393,6 +393,10 @@ local function join_on(keys)
   return ("{ left = { %s }, right = { %s } }"):format(lua_list(left), lua_list(right))
 end
 
+local function functions_on(pair)
+  return ("{ left = function(row) return row[%q] end, right = function(row) return row[%q] end }"):format(pair[1].name, pair[2].name)
+end
+
 local sql_joins = { inner = "JOIN", left = "LEFT JOIN", right = "RIGHT JOIN", full = "FULL JOIN" }
 
 function steps.join(gen, plan)
@@ -417,7 +421,9 @@ function steps.join(gen, plan)
   if #keys == 0 then return nil end
   local rows = plan.rows + other.rows + plan.rows * other.rows // 3
   if rows > MOST_ROWS then return nil end
-  local columns, sql = join_columns(plan, other, keys, how)
+  -- A function has no name: the columns that it reads stay as they are.
+  local by_function = #keys == 1 and random(6) == 1
+  local columns, sql = join_columns(plan, other, by_function and {} or keys, how)
   local conditions = {}
   for i, pair in ipairs(keys) do conditions[i] = ("l.%s = r.%s"):format(quote(pair[1].name), quote(pair[2].name)) end
   local condition = table.concat(conditions, " AND ")
@@ -430,8 +436,9 @@ function steps.join(gen, plan)
     query = ("SELECT %s FROM %s AS l %s %s AS r ON %s")
       :format(table.concat(sql, ", "), plan.last, sql_joins[how], other.last, condition)
   end
-  local options = { ("on = %s"):format(join_on(keys)), ("how = %q"):format(how) }
-  for _, option in ipairs(gen.join_options and gen.join_options(how) or {}) do options[#options + 1] = option end
+  local options = { "on = " .. (by_function and functions_on(keys[1]) or join_on(keys)), ("how = %q"):format(how) }
+  if random(2) == 1 then options[#options + 1] = ("strategy = %q"):format(pick { "auto", "broadcast", "hash", "merge" }) end
+  if random(5) == 1 then options[#options + 1] = "salt = " .. pick { "3", "false", "function(key) return key and 4 end" } end
   return extend(gen, plan, (":join(%s, { %s })"):format(other.lb, table.concat(options, ", ")), query, columns,
     { other = other, unique = false, rows = rows })
 end
