@@ -57,7 +57,7 @@ local list = {
     inner = "max(case when $1 is not null then $u end) OVER (PARTITION BY $k)", sql = "max(case when $u = $i then $1 end)",
   } },
   { "own", { "integer" }, "integer", { sql = "coalesce(sum($1), 0)" }, lua = OWN_SUM, is_sum = true },
-  { "own", { "unique" }, "string", { duckdb = "string_agg($1, ',' ORDER BY $1)" }, lua = OWN_LIST },
+  { "own", { "unique" }, "string", { duckdb = "coalesce(string_agg($1, ',' ORDER BY $1), '')" }, lua = OWN_LIST },
   { "min_by", { "whatever", "unique" }, "same", {
     inner = "min($u) OVER (PARTITION BY $k)", sql = "max(case when $u = $i then $1 end)",
   } },
