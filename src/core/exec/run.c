@@ -2,67 +2,13 @@
  *
  * IDEA     Threads are started once per run and wait for stages. In a stage every worker claims a morsel under the
  *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
- * STATES   of a worker's round: claim -> begin -> produce -> end -> (commit) -> claim ... -> combine -> detach
- * THREADS  `claiming` guards leg, next_morsel, n_running, waited and the claim calls of the sources, which may wait long for input.
- *          `lock` guards the other fields of lb_run_private and run->error, and is never held while anything waits.
- *          run->stop is set under it and read by anyone.
+ * THREADS  The two locks of run_private.h. run->stop is set under `lock` and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
-#include "core/exec/run.h"
-
-#include <pthread.h>
-#include <signal.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "core/base/sys.h"
-
-/* A leg's operator locals in one worker, and whether they are attached. */
-struct chain {
-    struct lb_op_local *locals; /* the leg's operators in order */
-    bool has_source;            /* the source is attached */
-    bool has_rest;              /* the transforms are */
-};
-
-/* What one worker has of the stage. */
-struct round {
-    struct lb_stage *stage;
-    struct lb_worker *worker;
-    struct chain *chains; /* one for each leg */
-    struct lb_op_local sink;
-    bool has_sink;
-};
-
-struct lb_run_private {
-    uv_mutex_t claiming;
-    uv_mutex_t lock;
-    uv_cond_t wake; /* a stage begins, or shutdown */
-    uv_thread_t *threads;
-    struct lb_worker *workers;
-    uint32_t n_started; /* threads that exist */
-    bool shutdown;
-    /* the stage that runs */
-    struct lb_stage *stage;
-    uint64_t stage_number; /* so that a worker joins each stage once */
-    uint32_t n_busy;       /* workers that have not left the stage */
-    uint32_t leg;          /* being claimed from */
-    struct lb_error
-        held; /* the error of run->failed_morsel; guarded by claiming, as this is for writers */
-    uint32_t n_running; /* morsels that have been claimed and not ended */
-    uint32_t waited;    /* leg + 1 whose source waited for the legs before it; 0: none */
-    uv_cond_t settled;  /* n_running is 0 */
-    uint64_t next_morsel;
-    /* the calling thread's loop */
-    uv_loop_t loop;
-    uv_timer_t timer; /* for progress */
-    double started, stage_started;
-    uv_async_t done; /* sent by the last worker to leave a stage */
-    uv_signal_t signals
-        [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
-    int n_signals;              /* signals seen so far */
-    struct sigaction before[3]; /* what the process did on them, which it shall do again */
-};
+#include "core/exec/run_private.h"
 
 enum { PROGRESS_MS = 250 };
 
@@ -90,253 +36,11 @@ void lb_run_fail(struct lb_run *run, const struct lb_error *err)
     }
 }
 
-static double now_seconds(void)
+double lb_exec_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static lb_status attach(struct lb_op_local *local, struct lb_error *err)
-{
-    return local->op->class->attach != NULL ? local->op->class->attach(local, err) : LB_OK;
-}
-
-/* Takes the next morsel of the stage; *leg says of which leg. */
-static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb_error *err)
-{
-    struct lb_run *run = round->worker->run;
-    struct lb_run_private *p = run->private;
-    struct lb_stage *stage = round->stage;
-    uv_mutex_lock(&p->claiming);
-    lb_status status = LB_OK;
-    *more = false;
-    while (p->leg < stage->n_legs && !atomic_load(&stage->sink->enough) &&
-           atomic_load(&run->failed_morsel) == UINT64_MAX) {
-        uint32_t current = p->leg;
-        struct chain *chain = &round->chains[current];
-        if (stage->legs[current].is_idle) {
-            p->leg++;
-            continue;
-        }
-        if (chain->locals[0].op->class->waits && p->waited != current + 1) {
-            if (p->n_running > 0)
-                uv_cond_wait(&p->settled, &p->claiming);
-            else
-                p->waited = current + 1;
-            continue;
-        }
-        if (!chain->has_source) {
-            /* May be slow (it starts a Lua state): not under the lock. The leg may have moved on. */
-            uv_mutex_unlock(&p->claiming);
-            chain->has_source = true;
-            status = attach(&chain->locals[0], err);
-            if (status != LB_OK)
-                return status;
-            uv_mutex_lock(&p->claiming);
-            continue;
-        }
-        if (atomic_load(&run->stop) != 0) {
-            status = lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
-            break;
-        }
-        struct lb_op_local *source = &chain->locals[0];
-        round->worker->goes_on = false;
-        status = source->op->class->claim(source, more, err);
-        if (status != LB_OK)
-            break;
-        if (*more) {
-            round->worker->morsel = p->next_morsel++;
-            p->n_running++;
-            *leg = current;
-            break;
-        }
-        p->leg++;
-    }
-    uv_mutex_unlock(&p->claiming);
-    return status;
-}
-
-static lb_status run_morsel(struct round *round, uint32_t leg, struct lb_error *err)
-{
-    struct chain *chain = &round->chains[leg];
-    uint32_t n_ops = round->stage->legs[leg].n_ops;
-    if (!chain->has_rest) {
-        chain->has_rest = true;
-        for (uint32_t i = 1; i < n_ops; i++)
-            LB_TRY(attach(&chain->locals[i], err));
-    }
-    if (!round->has_sink) {
-        round->has_sink = true;
-        LB_TRY(attach(&round->sink, err));
-    }
-    struct lb_op_local *source = &chain->locals[0];
-    for (struct lb_op_local *local = source->next; local != NULL; local = local->next)
-        if (local->op->class->begin != NULL)
-            LB_TRY(local->op->class->begin(local, err));
-    uint64_t before = source->next->rows_in;
-    lb_status status = source->op->class->produce(source, err);
-    source->rows_in += source->next->rows_in - before;
-    struct lb_op_local *local = source->next;
-    while (local != NULL && (status == LB_OK || status == LB_ENOUGH)) {
-        /* After LB_ENOUGH only the sink needs to know that the morsel is over. */
-        if (local->op->class->end != NULL && (status == LB_OK || local->next == NULL)) {
-            lb_status ended = local->op->class->end(local, err);
-            if (ended != LB_OK)
-                status = ended;
-            if (local->next == NULL)
-                break;
-        }
-        local = local->next;
-    }
-    if (status != LB_OK && status != LB_ENOUGH)
-        return status;
-    struct lb_host *host = &round->worker->run->options.host;
-    if (host->morsel_commit != NULL && round->worker->host_state != NULL)
-        host->morsel_commit(round->worker, round->worker->host_state);
-    return LB_OK;
-}
-
-static lb_status combine(struct round *round, struct lb_error *err)
-{
-    for (uint32_t i = 0; i < round->stage->n_legs; i++) {
-        struct chain *chain = &round->chains[i];
-        for (uint32_t j = 0; chain->has_rest && j < round->stage->legs[i].n_ops; j++) {
-            struct lb_op_local *local = &chain->locals[j];
-            if (local->op->class->combine != NULL) {
-                lb_status status = local->op->class->combine(local, err);
-                if (status != LB_OK && status != LB_ENOUGH)
-                    return status;
-            }
-        }
-    }
-    if (round->has_sink && round->sink.op->class->combine != NULL)
-        LB_TRY(round->sink.op->class->combine(&round->sink, err));
-    return LB_OK;
-}
-
-static void detach(struct lb_op_local *local)
-{
-    atomic_fetch_add(&local->op->rows_in, local->rows_in);
-    if (local->op->class->detach != NULL && local->state != NULL)
-        local->op->class->detach(local);
-    local->state = NULL;
-}
-
-static void round_fini(struct round *round)
-{
-    for (uint32_t i = 0; round->chains != NULL && i < round->stage->n_legs; i++) {
-        struct chain *chain = &round->chains[i];
-        uint32_t n_ops = round->stage->legs[i].n_ops;
-        for (uint32_t j = 0; chain->locals != NULL && j < n_ops; j++)
-            if (j == 0 ? chain->has_source : chain->has_rest)
-                detach(&chain->locals[j]);
-        lb_free(chain->locals, n_ops * sizeof *chain->locals);
-    }
-    lb_free(round->chains, round->stage->n_legs * sizeof *round->chains);
-    if (round->has_sink)
-        detach(&round->sink);
-}
-
-static lb_status round_init(struct round *round, struct lb_error *err)
-{
-    struct lb_stage *stage = round->stage;
-    round->sink = (struct lb_op_local){.op = stage->sink, .worker = round->worker};
-    round->chains = lb_alloc_zero(stage->n_legs * sizeof *round->chains);
-    if (round->chains == NULL)
-        return lb_error_memory(err, "operators of a worker", stage->n_legs * sizeof *round->chains);
-    for (uint32_t i = 0; i < stage->n_legs; i++) {
-        uint32_t n_ops = stage->legs[i].n_ops;
-        struct lb_op_local *locals = lb_alloc_zero(n_ops * sizeof *locals);
-        if (locals == NULL)
-            return lb_error_memory(err, "operators of a worker", n_ops * sizeof *locals);
-        round->chains[i].locals = locals;
-        for (uint32_t j = 0; j < n_ops; j++)
-            locals[j] = (struct lb_op_local){.op = stage->legs[i].ops[j],
-                                             .worker = round->worker,
-                                             .next = j + 1 < n_ops ? &locals[j + 1] : &round->sink};
-    }
-    return LB_OK;
-}
-
-/* Where the first records may be enough, an error behind them must not count, nor may it depend on which thread was
- * faster: the earliest morsel's error waits until those before it have ended. True: it waits, and the worker is done. */
-static bool hold_failure(struct round *round, lb_status status, const struct lb_error *err)
-{
-    const struct lb_worker *worker = round->worker;
-    struct lb_run *run = worker->run;
-    struct lb_run_private *p = run->private;
-    if (!round->stage->sink->may_enough || atomic_load(&run->stop) != 0)
-        return false;
-    bool is_behind = worker->morsel > atomic_load(&run->failed_morsel);
-    bool can_wait = status == LB_ERR_USER || status == LB_ERR_DATA || status == LB_RESTART;
-    if (!can_wait && !(status == LB_ERR_CANCELLED && is_behind))
-        return false;
-    uv_mutex_lock(&p->claiming);
-    if (can_wait && worker->morsel < atomic_load(&run->failed_morsel)) {
-        p->held = *err;
-        p->held.status = status;
-        atomic_store(&run->failed_morsel, worker->morsel);
-    }
-    uv_mutex_unlock(&p->claiming);
-    return true;
-}
-
-/* A morsel has ended, well or not. */
-static void end_morsel(struct round *round)
-{
-    struct lb_run_private *p = round->worker->run->private;
-    uv_mutex_lock(&p->claiming);
-    if (--p->n_running == 0)
-        uv_cond_broadcast(&p->settled);
-    uv_mutex_unlock(&p->claiming);
-}
-
-static lb_status walk(struct round *round, struct lb_error *err)
-{
-    LB_TRY(round_init(round, err));
-    for (;;) {
-        bool more = false;
-        uint32_t leg = 0;
-        LB_TRY(claim(round, &more, &leg, err));
-        if (!more)
-            break;
-        struct lb_worker *worker = round->worker;
-        atomic_store_explicit(&worker->since_ns, (uint64_t)(now_seconds() * 1e9),
-                              memory_order_relaxed);
-        uint64_t before = round->chains[leg].locals[0].rows_in;
-        lb_status status = run_morsel(round, leg, err);
-        atomic_fetch_add_explicit(&worker->n_records, round->chains[leg].locals[0].rows_in - before,
-                                  memory_order_relaxed);
-        atomic_store_explicit(&worker->since_ns, 0, memory_order_relaxed);
-        bool is_held = status != LB_OK && hold_failure(round, status, err);
-        end_morsel(round);
-        if (is_held)
-            return LB_OK;
-        LB_TRY(status);
-    }
-    return combine(round, err);
-}
-
-static void walk_stage(struct lb_worker *worker, struct lb_stage *stage)
-{
-    struct round round = {.stage = stage, .worker = worker};
-    struct lb_error *err = lb_alloc(sizeof *err);
-    if (err == NULL) {
-        struct lb_error oom;
-        lb_error_memory(&oom, "an error message", sizeof *err);
-        lb_run_fail(worker->run, &oom);
-        return;
-    }
-    err->status = LB_OK;
-    err->message[0] = '\0';
-    lb_status status = walk(&round, err);
-    if (status != LB_OK) {
-        err->status = status;
-        lb_run_fail(worker->run, err);
-    }
-    round_fini(&round);
-    lb_free(err, sizeof *err);
 }
 
 static void worker_main(void *argument)
@@ -353,7 +57,7 @@ static void worker_main(void *argument)
         seen = p->stage_number;
         struct lb_stage *stage = p->stage;
         uv_mutex_unlock(&p->lock);
-        walk_stage(worker, stage);
+        lb_worker_walk(worker, stage);
         uv_mutex_lock(&p->lock);
         if (--p->n_busy == 0)
             uv_async_send(&p->done);
@@ -374,50 +78,6 @@ static void on_signal(uv_signal_t *handle, int number)
     struct lb_error err;
     lb_error_set(&err, number == SIGINT ? LB_ERR_CANCELLED : LB_ERR_TERMINATED, "interrupted");
     lb_run_fail(run, &err);
-}
-
-/* Tells the host how far the stage is. */
-static void on_timer(uv_timer_t *handle)
-{
-    struct lb_run *run = handle->data;
-    struct lb_run_private *p = run->private;
-    const struct lb_stage *stage = p->stage;
-    if (stage == NULL)
-        return;
-    double now = now_seconds();
-    struct lb_progress progress = {
-        .stage = run->stage,
-        .n_stages = run->n_stages,
-        .label = stage->sink->label,
-        .seconds = now - p->stage_started,
-        .run_seconds = now - p->started,
-        .used_bytes = atomic_load(&run->budget->used_bytes),
-        .max_bytes = atomic_load(&run->budget->limit_bytes),
-        .spilled_bytes = atomic_load(&run->spilled_bytes),
-    };
-    /* Who claims may wait long for input: then this is not known for now. */
-    if (uv_mutex_trylock(&p->claiming) == 0) {
-        bool is_known = true;
-        for (uint32_t i = 0; i < stage->n_legs && is_known; i++) {
-            const struct lb_op *source = stage->legs[i].ops[0];
-            is_known =
-                source->class->progress != NULL && source->class->progress(source, &progress);
-        }
-        if (!is_known)
-            progress.done = progress.total = 0;
-        uv_mutex_unlock(&p->claiming);
-    }
-    for (uint32_t i = 0; i < run->options.n_threads; i++) {
-        const struct lb_worker *worker = &p->workers[i];
-        progress.n_records += atomic_load_explicit(&worker->n_records, memory_order_relaxed);
-        uint64_t since = atomic_load_explicit(&worker->since_ns, memory_order_relaxed);
-        double seconds = since != 0 ? now - 1e-9 * (double)since : 0;
-        if (seconds > progress.slowest_seconds) {
-            progress.slowest_seconds = seconds;
-            progress.slowest = i + 1;
-        }
-    }
-    run->options.host.progress(run->options.host.progress_state, &progress);
 }
 
 static void on_done(uv_async_t *handle)
@@ -471,9 +131,9 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     uv_async_init(&p->loop, &p->done, on_done);
     uv_timer_init(&p->loop, &p->timer);
     p->timer.data = run;
-    p->started = now_seconds();
+    p->started = lb_exec_seconds();
     if (options->host.progress != NULL)
-        uv_timer_start(&p->timer, on_timer, PROGRESS_MS, PROGRESS_MS);
+        uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
     for (int i = 0; i < 3; i++) {
         uv_signal_init(&p->loop, &p->signals[i]);
         p->signals[i].data = run;
@@ -537,7 +197,7 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     p->n_running = 0;
     p->waited = 0;
     p->next_morsel = 0;
-    p->stage_started = now_seconds();
+    p->stage_started = lb_exec_seconds();
     for (uint32_t i = 0; i < run->options.n_threads; i++)
         atomic_store(&p->workers[i].n_records, 0);
     atomic_store(&run->failed_morsel, UINT64_MAX);
@@ -574,7 +234,7 @@ static lb_status judge_held(struct lb_run *run, struct lb_stage *stage, struct l
 
 lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
-    double start = now_seconds();
+    double start = lb_exec_seconds();
     uint64_t spilled = atomic_load(&run->spilled_bytes);
     lb_status status = open_stage(run, stage, err);
     bool is_idle = true;
@@ -594,7 +254,7 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
             lb_op_close(op);
         }
     }
-    stage->seconds = now_seconds() - start;
+    stage->seconds = lb_exec_seconds() - start;
     stage->spilled_bytes = atomic_load(&run->spilled_bytes) - spilled;
     return status;
 }

@@ -1,0 +1,51 @@
+/* What run.c, worker.c and progress.c share of a run. */
+#ifndef LB_EXEC_RUN_PRIVATE_H
+#define LB_EXEC_RUN_PRIVATE_H
+
+#include <signal.h>
+#include <uv.h>
+
+#include "core/exec/run.h"
+
+/* `claiming` guards leg, next_morsel, n_running, waited, held and the claim calls of the sources, which may wait long for input.
+ * `lock` guards the other fields and run->error, and is never held while anything waits. */
+struct lb_run_private {
+    uv_mutex_t claiming;
+    uv_mutex_t lock;
+    uv_cond_t wake; /* a stage begins, or shutdown */
+    uv_thread_t *threads;
+    struct lb_worker *workers;
+    uint32_t n_started; /* threads that exist */
+    bool shutdown;
+    /* the stage that runs */
+    struct lb_stage *stage;
+    uint64_t stage_number; /* so that a worker joins each stage once */
+    uint32_t n_busy;       /* workers that have not left the stage */
+    uint32_t leg;          /* being claimed from */
+    struct lb_error
+        held; /* the error of run->failed_morsel; guarded by claiming, as this is for writers */
+    uint32_t n_running; /* morsels that have been claimed and not ended */
+    uint32_t waited;    /* leg + 1 whose source waited for the legs before it; 0: none */
+    uv_cond_t settled;  /* n_running is 0 */
+    uint64_t next_morsel;
+    /* the calling thread's loop */
+    uv_loop_t loop;
+    uv_timer_t timer; /* for progress */
+    double started, stage_started;
+    uv_async_t done; /* sent by the last worker to leave a stage */
+    uv_signal_t signals
+        [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
+    int n_signals;              /* signals seen so far */
+    struct sigaction before[3]; /* what the process did on them, which it shall do again */
+};
+
+/* worker.c: one worker's part of a stage, from its first claim to detaching. Its failure fails the run. */
+void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage);
+
+/* progress.c: by the stage's thread, while it turns its loop; handle->data is the run. */
+void lb_exec_tell(uv_timer_t *handle);
+
+/* Of a clock that only goes on. */
+double lb_exec_seconds(void);
+
+#endif
