@@ -438,7 +438,7 @@ function steps.join(gen, plan)
   end
   local options = { "on = " .. (by_function and functions_on(keys[1]) or join_on(keys)), ("how = %q"):format(how) }
   if random(2) == 1 then options[#options + 1] = ("strategy = %q"):format(pick { "auto", "broadcast", "hash", "merge" }) end
-  if random(5) == 1 then options[#options + 1] = "salt = " .. pick { "3", "false", "function(key) return key and 4 end" } end
+  if random(5) == 1 then options[#options + 1] = "salt = " .. pick { "3", "false", "function(key) if key ~= nil then return 4 end end" } end
   return extend(gen, plan, (":join(%s, { %s })"):format(other.lb, table.concat(options, ", ")), query, columns,
     { other = other, unique = false, rows = rows })
 end
