@@ -91,11 +91,9 @@ function peers.run(dialect, statements, queries)
   end
   file:close()
   local ok = os.execute(("%s <'%s' >'%s' 2>'%s.err'"):format(assert(peers.command(dialect)), script, output, output))
-  local text, problem, input = read(output), read(output .. ".err"), read(script)
-  if not ok or problem ~= "" then
-    local line = tonumber(problem:match "line (%d+)") or 0
-    error(("%s: %s"):format(dialect, problem .. (line > 0 and "\n" .. input:sub(1, 0) or "")), 0)
-  end
+  local text, problem = read(output), read(output .. ".err")
+  os.remove(script)
+  if not ok or problem ~= "" then error(("%s: %s"):format(dialect, problem), 0) end
   local results = {}
   for line in text:gmatch "[^\n]+" do
     if line == "#" then
