@@ -39,14 +39,16 @@ local function stored(name, node, limit)
   return runtime.run(name, node, store_sink(limit)).store
 end
 
---- All records, in order.
--- @return list
--- @usage for _, pair in ipairs(ds:collect()) do print(pair[1], pair[2]) end
+--- All records, in order, as a list of your script: outside of `--memory`.
+-- @return list: values; lists of a pair's or tuple's columns; rows as tables
+-- @usage for _, pair in ipairs(lb.from_pairs({ { "a", 1 } }):collect()) do print(pair[1], pair[2]) end
 function action:collect()
   return stored("collect", self._node):list(self._node.names)
 end
 
 --- The number of records.
+-- @return integer
+-- @usage print(lb.text("book.txt"):words():count())
 function action:count()
   return runtime.run("count", self._node, function(b, stream)
     return b:add { op = "count", inputs = { stream }, result = true }
@@ -58,19 +60,25 @@ local function limited(node, n)
   return { op = "limit", n = n, inputs = { node }, columns = node.columns, names = node.names }
 end
 
---- The first n records.
--- @return list
+--- The first n records; reads little more of the input than it needs.
+-- @param n integer: how many, from 0
+-- @return list: as `collect` gives it, of at most n
+-- @usage for _, line in ipairs(lb.text("book.txt"):take(3)) do print(line) end
 function action:take(n)
   n = check.integer("take", "n", n, 0)
   return stored("take", limited(self._node, n)):list(self._node.names)
 end
 
---- The first record, or nil.
+--- The first record; reads little more of the input than it needs.
+-- @return value: nil when there are no records
+-- @usage print(lb.text("book.txt"):first())
 function action:first()
   return stored("first", limited(self._node, 1)):list(self._node.names)[1]
 end
 
---- Whether there are no records.
+--- Whether there are no records; reads little more of the input than it needs.
+-- @return boolean
+-- @usage print(lb.text("book.txt"):grep("whale"):is_empty())
 function action:is_empty()
   return stored("is_empty", self._node, 1):count() == 0
 end
@@ -85,21 +93,25 @@ local function top(self, name, n, f, descending)
   return runtime.run(name, node, "top").store:list(node.names)
 end
 
---- The n greatest records, the greatest first.
--- @param n how many
--- @param f function(record...) -> what is compared (default: the record)
+--- The n greatest records, the greatest first. Of equal ones the first in the input stay.
+-- @param n integer: how many, from 0; they are kept in memory
+-- @param f function(record...)? -> value: what is compared (default: the record)
 -- @return list
--- @usage ds:value_counts():top(5, function(_, n) return n end)
+-- @usage lb.from(lb.text("book.txt"):words():value_counts():top(5, function(_, n) return n end)):show()
 function action:top(n, f) return top(self, "top", n, f, true) end
 
 --- The n least records, the least first.
+-- @param n integer: how many, from 0; they are kept in memory
+-- @param f function(record...)? -> value: what is compared (default: the record)
+-- @return list
+-- @usage print(lb.from({ 3, 1, 2 }):take_ordered(1)[1])
 function action:take_ordered(n, f) return top(self, "take_ordered", n, f, nil) end
 
 --- The heaviest keys and how many records each has, the heaviest first, then by key; the counts are exact.
--- @param k how many
--- @param ... for rows: the columns that are the key; of several the key is a list
--- @return list of `{key, n}`
--- @usage for _, hot in ipairs(ds:hot_keys(3)) do print(hot[1], hot[2]) end
+-- @param k integer: how many
+-- @param ... string?: for rows: the columns that are the key; of several the key is a list
+-- @return list: of `{key, n}`
+-- @usage for _, hot in ipairs(lb.csv("sales.csv"):hot_keys(3, "country")) do print(hot[1], hot[2]) end
 function action:hot_keys(k, ...)
   k = check.integer("hot_keys", "k", k, 0)
   local node, names = self._node, nil
@@ -143,8 +155,9 @@ local function merged(list, n, merge)
 end
 
 --- All records brought together two by two.
--- @param f function(a, b) -> value, associative
--- @return the value, or nil when there are no records
+-- @param f function(a, b) -> value: associative
+-- @return value: nil when there are no records
+-- @raise an error of f ends the run
 -- @usage print(lb.range(10):reduce(function(a, b) return a * b end))
 function action:reduce(f)
   check.func("reduce", "f", f)
@@ -152,9 +165,12 @@ function action:reduce(f)
   return merged(list, n, f)
 end
 
---- As reduce, beginning with zero.
--- @param zero what an empty dataset gives
--- @param f function(a, b) -> value, associative
+--- As `reduce`, beginning with zero.
+-- @param zero value: what an empty dataset gives
+-- @param f function(a, b) -> value: associative
+-- @return value
+-- @raise an error of f ends the run
+-- @usage print(lb.range(10):fold(0, function(a, b) return a + b end))
 function action:fold(zero, f)
   check.func("fold", "f", f)
   local list, n = states(self, "fold", builtin.first, f, true)
@@ -163,10 +179,12 @@ function action:fold(zero, f)
 end
 
 --- Records taken into states, states brought together.
--- @param zero state to begin with, for each piece of the input: one that adds nothing
+-- @param zero value: state to begin with, for each piece of the input: one that adds nothing
 -- @param seq function(state, record...) -> state
 -- @param comb function(state, state) -> state
--- @usage lb.text("f"):aggregate(0, function(n, line) return n + #line end, function(a, b) return a + b end)
+-- @return value: the last state; a copy of zero when there are no records
+-- @raise an error of seq or comb ends the run
+-- @usage print(lb.text("a.txt"):aggregate(0, function(n, line) return n + #line end, function(a, b) return a + b end))
 function action:aggregate(zero, seq, comb)
   check.func("aggregate", "seq", seq)
   check.func("aggregate", "comb", comb)
@@ -175,8 +193,13 @@ function action:aggregate(zero, seq, comb)
   return merged(list, n, comb)
 end
 
---- Calls f for each record, on the workers.
+--- Calls f for each record, on the workers, in no particular order.
 -- @param f function(record...)
+-- @raise an error of f ends the run
+-- @usage
+-- local long = lb.counter "long lines"
+-- lb.text("a.txt"):foreach(function(line) if #line > 10 then long:add(1) end end)
+-- print(long:value())
 function action:foreach(f)
   check.func("foreach", "f", f)
   local node = { op = "foreach", fn = f, label = "foreach", inputs = { self._node } }
@@ -208,28 +231,37 @@ local function counts(name, node)
   return table_of(stored(name, counted), name)
 end
 
---- How often each key occurs.
--- @return table from key to number
+--- How often each key occurs, as a table of your script.
+-- @return table: from key to integer
+-- @raise a key that is nil or NaN, which no Lua table can have
+-- @usage print(lb.from_pairs({ { "a", 1 }, { "a", 2 } }):count_by_key().a)
 function action:count_by_key()
   check.pairs("count_by_key", self._node)
   local keys = { op = "project", picks = { 1 }, inputs = { pairs_of(self, "count_by_key") }, columns = 1 }
   return counts("count_by_key", keys)
 end
 
---- How often each record occurs.
--- @return table from record to number
+--- How often each record occurs, as a table of your script.
+-- @return table: from record to integer
+-- @raise a record that is nil or NaN, which no Lua table can have as key
+-- @usage print(lb.text("book.txt"):words():count_by_value().the)
 function action:count_by_value()
   return counts("count_by_value", self._node)
 end
 
---- Pairs as a table; of several values for a key the last one stays.
+--- Pairs as a table of your script; of several values for a key the last one stays.
+-- @return table: from key to value
+-- @raise a key that is nil or NaN, which no Lua table can have
+-- @usage print(lb.from_pairs({ { "a", 1 }, { "b", 2 } }):collect_map().b)
 function action:collect_map()
   check.pairs("collect_map", self._node)
   return table_of(stored("collect_map", pairs_of(self, "collect_map")), "collect_map")
 end
 
 --- The values of one key, in order.
+-- @param key value: equal as keys are: 1 and 1.0 are one
 -- @return list
+-- @usage print(lb.from_pairs({ { "a", 1 }, { "a", 2 } }):lookup("a")[2])
 function action:lookup(key)
   check.pairs("lookup", self._node)
   local node = {
@@ -249,7 +281,10 @@ local function folded(self, name, fold)
   return merged(list, n, fold.merge)
 end
 
---- The sum of numbers: an integer when all are, a float otherwise; 0 of none. An integer that does not fit 64 bits is an error.
+--- The sum of numbers: an integer when all are, a float otherwise; 0 of none.
+-- @return number
+-- @raise a record that is no number; an integer sum that does not fit 64 bits
+-- @usage print(lb.range(100):sum())
 function action:sum()
   local state = folded(self, "sum", builtin.sum)
   if not state then return 0 end
@@ -258,19 +293,26 @@ function action:sum()
   return total
 end
 
---- The mean of numbers, or nil of none.
+--- The mean of numbers.
+-- @return number: a float; nil of none
+-- @raise a record that is no number
+-- @usage print(lb.range(100):mean())
 function action:mean()
   local state = folded(self, "mean", builtin.sum)
   return state and builtin.sum_float(state) / state.n
 end
 
---- The least record in the order of values, or nil.
+--- The least record in the order of values.
+-- @return value: nil when there are no records
+-- @usage print(lb.from({ 3, 1, 2 }):min())
 function action:min()
   local state = folded(self, "min", builtin.min)
   return state and state[1]
 end
 
---- The greatest record in the order of values, or nil.
+--- The greatest record in the order of values.
+-- @return value: nil when there are no records
+-- @usage print(lb.from({ 3, 1, 2 }):max())
 function action:max()
   local state = folded(self, "max", builtin.max)
   return state and state[1]
@@ -278,7 +320,9 @@ end
 
 --- Count, sum, mean, min, max, variance and stddev of numbers (the population's), sample_variance and
 -- sample_stddev, in one pass.
--- @return table; of no records only count = 0 and sum = 0
+-- @return table: of no records only count = 0 and sum = 0
+-- @raise a record that is no number; an integer sum that does not fit 64 bits
+-- @usage print(lb.range(5):stats().variance)
 function action:stats()
   local state = folded(self, "stats", builtin.stats)
   if not state then return { count = 0, sum = 0 } end
@@ -297,10 +341,13 @@ function action:stats()
 end
 
 --- Counts numbers by buckets.
--- @param buckets a number of buckets of equal width between the least and the greatest number, or a list
+-- @param buckets integer|list: a number of buckets of equal width between the least and the greatest number, or a list
 --   of ascending edges; the last bucket contains its upper edge
--- @return list of edges, list of counts
--- @usage local edges, counts = lb.range(100):histogram(10)
+-- @return list: edges, and a second list of counts, one less
+-- @raise a record that is no number
+-- @usage
+-- local edges, counts = lb.range(100):histogram(10)
+-- for i, n in ipairs(counts) do print(edges[i], edges[i + 1], n) end
 function action:histogram(buckets)
   local edges = buckets
   if type(buckets) == "number" then
@@ -338,8 +385,9 @@ function action:histogram(buckets)
 end
 
 --- An iterator over the records that does not hold them in memory.
--- @return function for `for`
--- @usage for key, value in ds:iterate() do print(key, value) end
+-- @return function: for a `for` loop; it gives the columns of a record, or a row as a table
+-- @raise a record whose first value is nil
+-- @usage for key, value in lb.from_pairs({ { "a", 1 } }):iterate() do print(key, value) end
 function action:iterate()
   local store = stored("iterate", self._node)
   local rows, left = store:rows(self._node.names), store:count()
@@ -357,7 +405,8 @@ function action:iterate()
 end
 
 --- Prints the first records as a table; on a terminal with the columns' types and as wide as its window.
--- @param n how many (default 20)
+-- @param n integer?: how many (default 20)
+-- @usage lb.csv("sales.csv"):show(5)
 function action:show(n)
   n = n == nil and 20 or check.integer("show", "n", n, 0)
   local display, width = require "luabatch.display", core.terminal_size()
@@ -375,9 +424,11 @@ function action:show(n)
   print(display.grid(rows, more, self._node.names))
 end
 
---- The columns of rows: a list of `{name = ..., type = ...}`. Types are "boolean", "integer", "float", "string", or "any" where it
--- is not known before the rows are computed.
--- @return list
+--- The columns of rows and their types: "boolean", "integer", "float", "string", or "any" where it is not known before the
+-- rows are computed.
+-- @return list: of `{name = ..., type = ...}`
+-- @raise the records are no rows
+-- @usage for _, column in ipairs(lb.csv("sales.csv"):schema()) do print(column.name, column.type) end
 function action:schema()
   local node = require("luabatch.row").node(self, "schema")
   local types, list = columns.types(node), {}
@@ -386,6 +437,8 @@ function action:schema()
 end
 
 --- Prints the columns of rows and their types.
+-- @raise the records are no rows
+-- @usage lb.csv("sales.csv"):print_schema()
 function action:print_schema()
   local rows = {}
   for i, column in ipairs(self:schema()) do rows[i] = { n = 2, column.name, column.type } end
@@ -393,8 +446,9 @@ function action:print_schema()
 end
 
 --- What is in the columns of rows: for each a row of its type, the number of values and of nils, the least and the greatest
--- value, and the mean of numbers.
--- @return dataset of rows
+-- value, and the mean of numbers. Runs at once.
+-- @return dataset: of rows: column, type, count, nulls, min, max, mean
+-- @raise the records are no rows
 -- @usage lb.csv("sales.csv"):describe():show()
 function action:describe()
   local lb = require "luabatch"
@@ -416,10 +470,11 @@ function action:describe()
 end
 
 --- Draws the dataset in the terminal, or into an SVG file. Points and bins are counted by the engine: the data may be of any size.
--- @param kind "hist" (how the values of a column are spread), "bar" (a label and a number in each record), "line" or
+-- @param kind string: "hist" (how the values of a column are spread), "bar" (a label and a number in each record), "line" or
 --   "scatter" (x and y; times may be ISO 8601 text)
--- @param ... names of columns (none for values and pairs), then maybe options: `bins`, `limit` of bars, `width`, `height`
+-- @param ... string|table?: names of columns (none for values and pairs), then maybe options: `bins`, `limit` of bars, `width`, `height`
 --   (characters; pixels of an SVG), `title`, `out` (path of an SVG file)
+-- @raise a column that is not there, another number of columns than the kind wants
 -- @usage lb.csv("sales.csv"):plot("hist", "amount", { bins = 10 })
 function action:plot(kind, ...)
   local text = require("luabatch.plot").draw(self, kind, ...)
@@ -428,9 +483,10 @@ end
 
 local modes = { logical = true, optimised = true, optimized = true, stages = true, all = true }
 
---- Prints how the dataset is computed.
--- @param mode "logical" (as written), "optimised" (after the rules), "stages" (as the engine runs it) or
+--- Prints how the dataset is computed; runs nothing.
+-- @param mode string?: "logical" (as written), "optimised" (after the rules), "stages" (as the engine runs it) or
 --   "all" (default)
+-- @usage lb.csv("sales.csv"):where("amount > 10"):select("item"):explain("optimised")
 function action:explain(mode)
   mode = mode == nil and "all" or check.string("explain", "mode", mode)
   if not modes[mode] then
@@ -478,11 +534,12 @@ local function save(self, verb, path, format, options)
   return runtime.run(verb, node, runtime.write_sink(path, format, options)).n
 end
 
---- Writes the records as lines: columns separated by tabs, tables as JSON.
--- @param path a file; ending in "/": a directory of parts. It appears whole or not at all
--- @param options `mode` ("error", "overwrite", "append", "ignore"), `compression` ("gzip", "zstd", "lz4"; otherwise by
+--- Writes the records as lines: columns separated by tabs, tables as JSON, nil as `nil`.
+-- @param path string: a file; ending in "/": a directory of parts. It appears whole or not at all
+-- @param options table?: `mode` ("error", "overwrite", "append", "ignore"), `compression` ("gzip", "zstd", "lz4", "bzip2"; otherwise by
 --   the path's extension), for rows `partition_by` (columns that become folders, `year=2024/`, of a directory)
--- @return number of records
+-- @return integer: the number of records
+-- @raise the path exists and `mode` is "error"; the disk is full
 -- @usage lb.text("a.txt"):words():save_text("words.txt.gz", { mode = "overwrite" })
 function action:save_text(path, options)
   return save(self, "save_text", path, "text", options)
@@ -490,24 +547,31 @@ end
 
 --- Writes rows as comma-separated values under a line of the columns' names, or other records without such a line. Values
 -- are quoted where needed, nil is empty.
--- @param path as for save_text
--- @param options as for save_text, and `header` (false: no line of names)
--- @return number of records
--- @usage lb.csv("events.csv.gz"):select("id", "kind"):save_csv("events.csv")
+-- @param path string: as for `save_text`
+-- @param options table?: as for `save_text`, and `header` (false: no line of names)
+-- @return integer: the number of records
+-- @raise as `save_text`
+-- @usage lb.csv("sales.csv"):select("id", "item"):save_csv("items.csv", { mode = "overwrite" })
 function action:save_csv(path, options)
   return save(self, "save_csv", path, "csv", options)
 end
 
 --- Writes each row as a JSON object on a line of its own, and other records as JSON values.
--- @param path,options as for save_text
--- @return number of records
+-- @param path string: as for `save_text`
+-- @param options table?: as for `save_text`
+-- @return integer: the number of records
+-- @raise as `save_text`
+-- @usage lb.csv("sales.csv"):save_json("sales.jsonl.gz", { mode = "overwrite" })
 function action:save_json(path, options)
   return save(self, "save_json", path, "json", options)
 end
 
---- Writes the records exactly, to be read by `lb.read`.
--- @param path,options as for save_text
--- @return number of records
+--- Writes the records exactly, to be read by `lb.read`. A row becomes a table: name its columns again with `select`.
+-- @param path string: as for `save_text`
+-- @param options table?: `mode` and `compression` as for `save_text`
+-- @return integer: the number of records
+-- @raise as `save_text`
+-- @usage lb.range(1000):save("numbers.lbb", { mode = "overwrite" })
 function action:save(path, options)
   return save(self, "save", path, "native", options)
 end

@@ -85,9 +85,11 @@ local by_key_function = { partitions = "integer", salt = "salt", on_error = on_e
 
 -- One record after the other.
 
---- The values that f returns are the new record.
+--- The values that f returns are the new record: one value, or several columns, of which the first is the key.
+-- Keeps the order of the input. A row reaches f as one table.
 -- @param f function(record...) -> values
--- @param options `{on_error = "skip"}` leaves out records for which f raises
+-- @param options table?: `{on_error = "skip"}` leaves out records for which f raises, counts them and tells at the end
+-- @raise an error of f ends the run; the message has its line and the record
 -- @usage lb.range(3):map(function(n) return n, n * n end):show()
 function Dataset:map(f, options)
   check.func("map", "f", f)
@@ -96,16 +98,22 @@ function Dataset:map(f, options)
 end
 
 --- Any number of records from one: those that f emits, and the elements of a list that it returns.
--- @param f function(record..., emit)
--- @usage ds:flat_map(function(line, emit) for n in line:gmatch("%d+") do emit(tonumber(n)) end end)
+-- @param f function(record..., emit) -> list?: calls `emit(values...)` once for each new record
+-- @param options table?: `{on_error = "skip"}` as for `map`; what f emitted before it failed stays
+-- @raise an error of f ends the run
+-- @usage lb.text("a.txt"):flat_map(function(line, emit)
+--   for n in line:gmatch("%d+") do emit(tonumber(n)) end
+-- end):show()
 function Dataset:flat_map(f, options)
   check.func("flat_map", "f", f)
   options = check.options("flat_map", options, on_error)
   return derive(self, "flat_map", { fn = f, on_error = options.on_error })
 end
 
---- Keeps the records for which f returns a true value.
--- @param f function(record...)
+--- Keeps the records for which f returns a true value, in order.
+-- @param f function(record...) -> boolean
+-- @param options table?: `{on_error = "skip"}` as for `map`
+-- @raise an error of f ends the run
 -- @usage print(lb.range(10):filter(function(n) return n % 2 == 0 end):count())
 function Dataset:filter(f, options)
   check.func("filter", "f", f)
@@ -113,9 +121,15 @@ function Dataset:filter(f, options)
   return derive(self, "filter", { fn = f, on_error = options.on_error, columns = self._node.columns })
 end
 
---- Calls f once for each piece of the input.
--- @param f function(iterator, emit, index): the iterator gives the records in order
--- @usage ds:map_partitions(function(records, emit) local n = 0 for _ in records do n = n + 1 end emit(n) end)
+--- Calls f once for each piece of the input: the place to open something, or to load a small table, once for many records.
+-- How many pieces there are depends on the size of the input, not on the number of threads.
+-- @param f function(iterator, emit, index): the iterator gives the piece's records in order; index is the piece's number, from 1
+-- @raise an error of f ends the run
+-- @usage lb.text("a.txt"):map_partitions(function(records, emit)
+--   local n = 0
+--   for _ in records do n = n + 1 end
+--   emit(n)
+-- end):show()
 function Dataset:map_partitions(f)
   check.func("map_partitions", "f", f)
   return derive(self, "map_partitions", { fn = f })
@@ -123,6 +137,8 @@ end
 
 --- Pairs of f's result and the record.
 -- @param f function(record...) -> key
+-- @param options table?: `{on_error = "skip"}` as for `map`
+-- @raise an error of f ends the run
 -- @usage lb.from({ "apple", "fig" }):key_by(function(s) return #s end):show()
 function Dataset:key_by(f, options)
   check.func("key_by", "f", f)
@@ -132,20 +148,23 @@ function Dataset:key_by(f, options)
   return derive(self, "key_by", { fn = f, on_error = options.on_error, columns = columns and columns + 1 })
 end
 
---- The keys of pairs.
+--- The keys of pairs, in order.
+-- @usage lb.from_pairs({ { "a", 1 }, { "b", 2 } }):keys():show()
 function Dataset:keys()
   check.pairs("keys", self._node)
   return pick(self, { 1 })
 end
 
---- The values of pairs.
+--- The values of pairs, in order. A tuple of more columns loses its first one.
+-- @usage lb.from_pairs({ { "a", 1 }, { "b", 2 } }):values():show()
 function Dataset:values()
   check.pairs("values", self._node)
   if self._node.columns == 2 then return pick(self, { 2 }) end
   return derive(self, "map", { fn = builtin.rest, label = "values" })
 end
 
---- Values and keys change places.
+--- Keys and values change places.
+-- @usage lb.from_pairs({ { "a", 1 } }):swap():show()
 function Dataset:swap()
   check.pairs("swap", self._node)
   if self._node.columns == 2 then return pick(self, { 2, 1 }) end
@@ -154,6 +173,8 @@ end
 
 --- The key stays, f sees the value.
 -- @param f function(value...) -> values
+-- @param options table?: `{on_error = "skip"}` as for `map`
+-- @raise an error of f ends the run
 -- @usage lb.from_pairs({ { "a", 1 } }):map_values(function(v) return v + 1 end):show()
 function Dataset:map_values(f, options)
   check.pairs("map_values", self._node)
@@ -162,8 +183,13 @@ function Dataset:map_values(f, options)
   return derive(self, "map_values", { fn = f, on_error = options.on_error })
 end
 
---- As flat_map for the value; each result is a pair with the key.
--- @param f function(value..., emit)
+--- As `flat_map` for the value; each result is a pair with the key.
+-- @param f function(value..., emit) -> list?
+-- @param options table?: `{on_error = "skip"}` as for `map`
+-- @raise an error of f ends the run
+-- @usage lb.from_pairs({ { "a", "x y" } }):flat_map_values(function(s, emit)
+--   for word in s:gmatch("%a+") do emit(word) end
+-- end):show()
 function Dataset:flat_map_values(f, options)
   check.pairs("flat_map_values", self._node)
   check.func("flat_map_values", "f", f)
@@ -173,14 +199,18 @@ end
 
 -- Native helpers on text. They never enter Lua.
 
---- The words of each line: runs of bytes other than blanks.
+--- The words of each line: runs of bytes other than blanks. Never enters Lua.
+-- @raise a record that is no string ends the run
+-- @usage lb.text("book.txt"):words():value_counts():show(5)
 function Dataset:words()
   check.text("words", self._node)
   return derive(self, "words", { columns = 1 })
 end
 
---- The fields of each line, as columns.
--- @param sep separator, a plain string; nil: runs of blanks, as in awk
+--- The fields of each line, as columns; lines may differ in their number of fields. Never enters Lua.
+-- @param sep string?: separator, plain text; nil: runs of blanks, as in awk
+-- @raise a record that is no string ends the run
+-- @usage lb.from({ "a:1", "b:2" }):fields(":"):show()
 function Dataset:fields(sep)
   check.text("fields", self._node)
   if sep ~= nil and check.string("fields", "sep", sep) == "" then
@@ -189,9 +219,10 @@ function Dataset:fields(sep)
   return derive(self, "fields", { sep = sep })
 end
 
---- The n-th field of each line.
--- @param n 1 is the first
--- @param sep as for `fields`
+--- The n-th field of each line, nil where there is none. Never enters Lua.
+-- @param n integer: 1 is the first
+-- @param sep string?: as for `fields`
+-- @raise a record that is no string ends the run
 -- @usage lb.text("access.log"):field(7):value_counts():show()
 function Dataset:field(n, sep)
   check.text("field", self._node)
@@ -202,7 +233,10 @@ function Dataset:field(n, sep)
   return derive(self, "field", { n = n, sep = sep, columns = 1 })
 end
 
---- The lines in which string.find finds a Lua pattern.
+--- The lines in which `string.find` finds a Lua pattern. Never enters Lua.
+-- @param pattern string: a Lua pattern; one that is wrong is an error of the call
+-- @raise a record that is no string ends the run
+-- @usage print(lb.text("access.log"):grep(" 404 "):count())
 function Dataset:grep(pattern)
   check.text("grep", self._node)
   check.string("grep", "pattern", pattern)
@@ -211,7 +245,9 @@ function Dataset:grep(pattern)
   return derive(self, "grep", { pattern = pattern, columns = self._node.columns })
 end
 
---- string.lower of each line.
+--- `string.lower` of each line: ASCII letters only. Never enters Lua.
+-- @raise a record that is no string ends the run
+-- @usage lb.text("book.txt"):lower():words():value_counts():show(5)
 function Dataset:lower()
   check.text("lower", self._node)
   return derive(self, "lower", { columns = self._node.columns })
@@ -219,7 +255,10 @@ end
 
 -- All records.
 
---- The records of this dataset, then those of the others.
+--- The records of this dataset, then those of the others. Columns of rows go by name.
+-- @param ... dataset: at least one
+-- @raise where one has rows and another has not, or a column is missing
+-- @usage lb.range(2):union(lb.range(3), lb.from { "x" }):show()
 function Dataset:union(...)
   local inputs = { self._node }
   for i = 1, select("#", ...) do
@@ -235,7 +274,10 @@ function Dataset:union(...)
   return derive(self, "union", { inputs = inputs, columns = columns })
 end
 
---- The records that both have, each once.
+--- The records that both have, each once, by partition of a hash.
+-- @param other dataset: of rows with the same columns, when these are rows
+-- @param options table?: `{partitions = n}`, how many (default 64)
+-- @usage lb.range(5):intersection(lb.range(4, 9)):show()
 function Dataset:intersection(other, options)
   check_dataset("intersection", "other", other)
   local node = same_columns(self, "intersection", other)
@@ -245,7 +287,10 @@ function Dataset:intersection(other, options)
   })
 end
 
---- The records of this dataset that the other has not.
+--- The records of this dataset that the other has not, by partition of a hash. Records that are there twice stay twice.
+-- @param other dataset: of rows with the same columns, when these are rows
+-- @param options table?: `{partitions = n}`, how many (default 64)
+-- @usage lb.range(5):subtract(lb.range(2, 4)):sort_by():show()
 function Dataset:subtract(other, options)
   check_dataset("subtract", "other", other)
   local node = same_columns(self, "subtract", other)
@@ -255,28 +300,34 @@ function Dataset:subtract(other, options)
   })
 end
 
---- Each record once.
+--- Each record once, by partition of a hash.
+-- @param options table?: `{partitions = n}`, how many (default 64)
+-- @usage lb.from({ "b", "a", "b" }):distinct():sort_by():show()
 function Dataset:distinct(options)
   options = check.options("distinct", options, by_key)
   return derive(self, "distinct", { partitions = options.partitions, columns = self._node.columns })
 end
 
 --- Each record with each of the other dataset, which is kept in memory or on disk meanwhile.
+-- @param other dataset: the one that is kept; the smaller of the two
+-- @usage lb.range(2):cartesian(lb.from { "a", "b" }):show()
 function Dataset:cartesian(other)
   local node = check_dataset("cartesian", "other", other)
   local a, b = self._node.columns, node.columns
   return derive(self, "cartesian", { inputs = { self._node, node }, columns = a and b and a + b })
 end
 
---- The records with their position, from 0, as last column.
+--- The records with their position, from 0, as last column. Reads the input once before, to count it.
+-- @usage lb.from({ "a", "b" }):zip_with_index():show()
 function Dataset:zip_with_index()
   local columns = self._node.columns
   return derive(self, "zip_with_index", { columns = columns and columns + 1 })
 end
 
---- A random part of the records; the same one for the same seed and input.
--- @param fraction from 0 to 1
--- @param seed integer (default 0)
+--- A random part of the records, in order; the same one for the same seed and input, whatever the threads.
+-- @param fraction number: the probability of each record, from 0 to 1
+-- @param seed integer?: (default 0)
+-- @usage print(lb.range(1000):sample(0.1, 42):count())
 function Dataset:sample(fraction, seed)
   check.number("sample", "fraction", fraction)
   if not (fraction >= 0 and fraction <= 1) then
@@ -286,33 +337,47 @@ function Dataset:sample(fraction, seed)
   return derive(self, "sample", { fraction = fraction + 0.0, seed = seed, columns = self._node.columns })
 end
 
---- The first n records.
+--- The first n records; reads little more of the input than it needs.
+-- @param n integer: how many, from 0
+-- @usage lb.text("book.txt"):limit(3):show()
 function Dataset:limit(n)
   n = check.integer("limit", "n", n, 0)
   return derive(self, "limit", { n = n, columns = self._node.columns })
 end
 
---- Spreads the records evenly over n partitions.
+--- Spreads the records evenly over n partitions, so that what follows runs on all threads, or `save_*` writes n parts.
+-- @param n integer: how many, from 1
+-- @usage lb.range(10):repartition(2):show()
 function Dataset:repartition(n)
   n = check.integer("repartition", "n", n, 1)
   return derive(self, "repartition", { n = n, columns = self._node.columns })
 end
 
 --- Brings the records into at most n partitions; with 1 they keep their order.
+-- @param n integer: how many, from 1
+-- @usage lb.range(10):coalesce(1):show()
 function Dataset:coalesce(n)
   n = check.integer("coalesce", "n", n, 1)
   return derive(self, "coalesce", { n = n, columns = self._node.columns })
 end
 
 --- Brings the records into n partitions by f(key, n), an integer that is taken modulo n; without f by the
--- key's hash, and each partition in order of keys.
+-- key's hash, and each partition in order of keys. `save_*` to a directory then writes a part for each.
+-- @param n integer: how many, from 1
+-- @param f function(key, n)? -> integer
+-- @raise f gives no integer
+-- @usage lb.range(5):partition_by(2, function(n) return n end):show()
 function Dataset:partition_by(n, f)
   n = check.integer("partition_by", "n", n, 1)
   check.optional_func("partition_by", "f", f)
   return derive(self, "partition_by", { n = n, fn = f, columns = self._node.columns })
 end
 
---- The lines that a shell command writes when it reads the records as lines; it is run once for each piece of the input.
+--- The lines that a shell command writes when it reads the records as lines; it is run once for each piece of the input. Use
+-- `coalesce(1)` before a command that wants to see all records.
+-- @param command string: for `sh -c`
+-- @raise a command that fails ends the run
+-- @usage lb.text("a.txt"):pipe("tr a-z A-Z"):show()
 function Dataset:pipe(command)
   check.string("pipe", "command", command)
   return derive(self, "pipe", { command = command, columns = 1 })
@@ -320,10 +385,11 @@ end
 
 local sort_options = { desc = "boolean", on_error = { "fail", "skip" } }
 
---- Sorts by f's result, or by the records themselves. Records with equal keys keep their order.
--- @param f function(record...) -> key; may be left out
--- @param options `{desc = true}` for descending order
--- @usage lb.text("names.txt"):sort_by(function(line) return #line end, { desc = true }):show()
+--- Sorts by f's result, or by the records themselves, in the order of values. Records with equal keys keep their order. What does
+-- not fit in memory is sorted on disk.
+-- @param f function(record...)? -> key: a list sorts by several things
+-- @param options table?: `{desc = true}` for descending order; `on_error` as for `map`
+-- @usage lb.text("a.txt"):sort_by(function(line) return #line end, { desc = true }):show()
 function Dataset:sort_by(f, options)
   if type(f) == "table" and options == nil then f, options = nil, f end
   check.optional_func("sort_by", "f", f)
@@ -333,8 +399,9 @@ function Dataset:sort_by(f, options)
   })
 end
 
---- Sorts pairs by their keys.
--- @param options `{desc = true}` for descending order
+--- Sorts pairs by their keys; pairs with equal keys keep their order.
+-- @param options table?: `{desc = true}` for descending order
+-- @usage lb.from_pairs({ { "b", 1 }, { "a", 2 } }):sort_by_key():show()
 function Dataset:sort_by_key(options)
   check.pairs("sort_by_key", self._node)
   options = check.options("sort_by_key", options, { desc = "boolean" })
@@ -343,9 +410,12 @@ end
 
 -- By key.
 
---- One pair per key, its values brought together two by two; they are combined before they travel.
--- @param f function(a, b) -> value, associative and commutative
--- @usage ds:reduce_by_key(function(a, b) return a + b end)
+--- One pair per key, its values brought together two by two; they are combined before they travel. Keys come by partition of a
+-- hash, in each in order.
+-- @param f function(a, b) -> value: associative and commutative
+-- @param options table?: `partitions` (default 64), `salt` (number of pieces, or function of the key), `on_error`
+-- @raise an error of f ends the run
+-- @usage lb.from_pairs({ { "a", 1 }, { "a", 2 } }):reduce_by_key(function(a, b) return a + b end):show()
 function Dataset:reduce_by_key(f, options)
   check.pairs("reduce_by_key", self._node)
   check.func("reduce_by_key", "f", f)
@@ -355,7 +425,11 @@ function Dataset:reduce_by_key(f, options)
   })
 end
 
---- As reduce_by_key, and `f(zero, value)` of what comes out, once for each key.
+--- As `reduce_by_key`, and `f(zero, value)` of what comes out, once for each key.
+-- @param zero value: what each key begins with
+-- @param f function(a, b) -> value: associative and commutative
+-- @param options table?: as for `reduce_by_key`
+-- @usage lb.from_pairs({ { "a", 1 }, { "a", 2 } }):fold_by_key(100, function(a, b) return a + b end):show()
 function Dataset:fold_by_key(zero, f, options)
   check.pairs("fold_by_key", self._node)
   check.func("fold_by_key", "f", f)
@@ -369,9 +443,14 @@ function Dataset:fold_by_key(zero, f, options)
 end
 
 --- One pair per key: its values taken into a state by seq, states brought together by comb.
--- @param zero state to begin with; a table is copied for each key
+-- @param zero value: state to begin with; a table is copied for each key
 -- @param seq function(state, value) -> state
 -- @param comb function(state, state) -> state
+-- @param options table?: as for `reduce_by_key`
+-- @usage
+-- lb.from_pairs({ { "a", "x" }, { "a", "y" } }):aggregate_by_key(0, function(n) return n + 1 end, function(a, b)
+--   return a + b
+-- end):show()
 function Dataset:aggregate_by_key(zero, seq, comb, options)
   check.pairs("aggregate_by_key", self._node)
   check.func("aggregate_by_key", "seq", seq)
@@ -383,10 +462,14 @@ function Dataset:aggregate_by_key(zero, seq, comb, options)
   })
 end
 
---- As aggregate_by_key, the state being made from the first value.
+--- As `aggregate_by_key`, the state being made from the first value.
 -- @param create function(value) -> state
 -- @param merge_value function(state, value) -> state
 -- @param merge_combiners function(state, state) -> state
+-- @param options table?: as for `reduce_by_key`
+-- @usage
+-- local function join(a, b) return a .. " " .. b end
+-- lb.from_pairs({ { "a", 1 }, { "a", 2 } }):combine_by_key(tostring, join, join):show()
 function Dataset:combine_by_key(create, merge_value, merge_combiners, options)
   check.pairs("combine_by_key", self._node)
   check.func("combine_by_key", "create", create)
@@ -399,7 +482,10 @@ function Dataset:combine_by_key(create, merge_value, merge_combiners, options)
   })
 end
 
---- Pairs of a key and the list of its values, in input order.
+--- Pairs of a key and the list of its values, in input order. Each list is built in memory; `reduce_groups` streams.
+-- @param options table?: `{partitions = n}` (default 64)
+-- @raise a list that does not fit `--memory` ends the run
+-- @usage lb.from_pairs({ { "a", 1 }, { "a", 2 } }):group_by_key():show()
 function Dataset:group_by_key(options)
   check.pairs("group_by_key", self._node)
   options = check.options("group_by_key", options, by_key)
@@ -407,6 +493,7 @@ function Dataset:group_by_key(options)
 end
 
 --- Pairs of a record and how often it occurs. A record of several columns becomes a list.
+-- @param options table?: `{partitions = n}` (default 64)
 -- @usage lb.text("book.txt"):words():value_counts():show()
 function Dataset:value_counts(options)
   options = check.options("value_counts", options, by_key)
@@ -414,9 +501,12 @@ function Dataset:value_counts(options)
 end
 
 --- Calls f for each key with an iterator over its values, which may be more than fit in memory.
--- @param f function(key, values, emit)
--- @param options `{sort_values = true}`: values come in their order; otherwise in input order
--- @usage ds:reduce_groups(function(key, values, emit) emit(key, values()) end)
+-- @param f function(key, values, emit): `for v in values do` streams; what f does not read is passed over
+-- @param options table?: `sort_values` (true: values come in their order; otherwise in input order), `partitions` (default 64), `on_error`
+-- @raise an error of f ends the run; the message has the key
+-- @usage lb.from_pairs({ { "a", 2 }, { "a", 1 } }):reduce_groups(function(key, values, emit)
+--   emit(key, values())
+-- end, { sort_values = true }):show()
 function Dataset:reduce_groups(f, options)
   check.pairs("reduce_groups", self._node)
   check.func("reduce_groups", "f", f)
@@ -429,7 +519,10 @@ function Dataset:reduce_groups(f, options)
   })
 end
 
---- The pairs whose key the other dataset has not.
+--- The pairs whose key the other dataset has not; nil is a key as any other.
+-- @param other dataset: of pairs
+-- @param options table?: `{partitions = n}` (default 64)
+-- @usage lb.from_pairs({ { "a", 1 }, { "b", 2 } }):subtract_by_key(lb.from_pairs({ { "a", 0 } })):show()
 function Dataset:subtract_by_key(other, options)
   check.pairs("subtract_by_key", self._node)
   local node = check_dataset("subtract_by_key", "other", other)
@@ -457,43 +550,58 @@ local function join(self, verb, kind, other, options)
   })
 end
 
---- The pairs of both datasets that have the same key. Rows are joined by columns, see row.lua.
--- @param other dataset of pairs, or of rows
--- @param options for rows `{on = columns, how = "left"}`
--- @return dataset of (key, left, right): one record for each pair of matching records
+--- The pairs of both datasets that have the same key: (key, left, right), one record for each pair of matching records; a nil key
+-- matches nothing. Rows are joined by columns: `a:join(b, { on = "id" })`.
+-- @param other dataset: of pairs, or of rows
+-- @param options table?: of pairs `partitions` and `salt`; of rows `on` and others, see the other `join`
 -- @usage lb.from_pairs({ { "a", 1 } }):join(lb.from_pairs({ { "a", "x" } })):show()
 function Dataset:join(other, options)
   return join(self, "join", "inner", other, options)
 end
 
---- As join, and (key, left, nil) for pairs without a match.
+--- As `join`, and (key, left, nil) for pairs without a match. Of rows: `join` with `how = "left"`.
+-- @param other dataset: of pairs, or of rows
+-- @param options table?: as for `join`
+-- @usage lb.from_pairs({ { "a", 1 } }):left_join(lb.from_pairs({ { "b", "x" } })):show()
 function Dataset:left_join(other, options)
   return join(self, "left_join", "left", other, options)
 end
 
---- As join, and (key, nil, right) for the other's pairs without a match.
+--- As `join`, and (key, nil, right) for the other's pairs without a match. Of rows: `join` with `how = "right"`.
+-- @param other dataset: of pairs, or of rows
+-- @param options table?: as for `join`
+-- @usage lb.from_pairs({ { "a", 1 } }):right_join(lb.from_pairs({ { "b", "x" } })):show()
 function Dataset:right_join(other, options)
   return join(self, "right_join", "right", other, options)
 end
 
---- As join, with the unmatched pairs of both.
+--- As `join`, with the unmatched pairs of both. Of rows: `join` with `how = "full"`.
+-- @param other dataset: of pairs, or of rows
+-- @param options table?: as for `join`
+-- @usage lb.from_pairs({ { "a", 1 } }):full_join(lb.from_pairs({ { "b", "x" } })):show()
 function Dataset:full_join(other, options)
   return join(self, "full_join", "full", other, options)
 end
 
---- The pairs whose key the other dataset has, each once.
+--- The pairs whose key the other dataset has, each once. Of rows: `join` with `how = "semi"`.
+-- @param other dataset: of pairs, or of rows
+-- @param options table?: as for `join`
+-- @usage lb.csv("people.csv"):semi_join(lb.csv("sales.csv"), { on = { left = "name", right = "user" } }):show()
 function Dataset:semi_join(other, options)
   return join(self, "semi_join", "semi", other, options)
 end
 
---- The pairs whose key the other dataset has not; those whose key is nil are among them.
+--- The pairs whose key the other dataset has not; those whose key is nil are among them. Of rows: `join` with `how = "anti"`.
+-- @param other dataset: of pairs, or of rows
+-- @param options table?: as for `join`
+-- @usage lb.csv("people.csv"):anti_join(lb.csv("sales.csv"), { on = { left = "name", right = "user" } }):show()
 function Dataset:anti_join(other, options)
   return join(self, "anti_join", "anti", other, options)
 end
 
---- The values of each key, a list for each dataset.
--- @param ... other datasets of pairs; then options may follow
--- @return dataset of (key, list, list, ...); a key that a dataset has not gets an empty list
+--- The values of each key, a list for each dataset: (key, list, list, ...). A key that a dataset has not gets an empty list there.
+-- Each list is built in memory.
+-- @param ... dataset: others of pairs; then `{partitions = n}` may follow
 -- @usage lb.from_pairs({ { "a", 1 } }):cogroup(lb.from_pairs({ { "a", 2 }, { "b", 3 } })):show()
 function Dataset:cogroup(...)
   local others, options = { ... }, nil
@@ -511,8 +619,11 @@ end
 
 -- Keeping.
 
---- Keeps the records, in memory or on disk, from the first action that computes them.
--- @return this dataset
+--- Keeps the records, in memory or on disk, from the first action that computes them; later actions read them there.
+-- @return dataset: this one
+-- @usage
+-- local words = lb.text("book.txt"):words():cache()
+-- print(words:count(), words:distinct():count())
 function Dataset:cache()
   if not (self._node.cache and not self._node.cache.off) then
     self._node = {
@@ -524,7 +635,11 @@ function Dataset:cache()
 end
 
 --- Forgets the records that `cache` kept.
--- @return this dataset
+-- @return dataset: this one
+-- @usage
+-- local words = lb.text("book.txt"):words():cache()
+-- print(words:count())
+-- words:uncache()
 function Dataset:uncache()
   local cache = self._node.cache
   if cache then

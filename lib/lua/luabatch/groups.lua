@@ -82,10 +82,13 @@ function groups.rows(self, items, label, options)
   return require("luabatch.windows").finish(self, result, items)
 end
 
---- One row for each group: the group's columns, then the aggregates in order of their names.
--- @param aggregates `{name = lb.sum "amount", ...}`
--- @param options `partitions`; `salt`, into how many pieces the merging of a group's states is cut, or a function of the key
---   that says it
+--- One row for each group: the group's columns, then the aggregates in order of their names. Groups come by partition of a hash,
+-- in each in order of the columns.
+-- @param aggregates table: `{name = lb.sum "amount", ...}`
+-- @param options table?: `partitions` (default 64); `salt`, into how many pieces the merging of a group's states is cut, or a function
+--   of the key that says it
+-- @raise a column that is not there; an integer sum that does not fit 64 bits ends the run
+-- @usage lb.csv("sales.csv"):group_by("country"):agg({ n = lb.count(), total = lb.sum "amount * quantity" }):show()
 function Groups:agg(aggregates, options)
   options = check.options("agg", options, { partitions = "integer", salt = "salt" })
   if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
@@ -106,13 +109,15 @@ function Groups:agg(aggregates, options)
 end
 
 --- One row for each group: the group's columns, and the number of its rows as `count`.
+-- @usage lb.csv("sales.csv"):group_by("country", "year"):count():show()
 function Groups:count()
   return (groups.rows(self, { { name = "count", aggregate = { fn = "count", columns = {} } } }, "count"))
 end
 
 --- One row for each group, in which the values of a column are columns.
--- @param options as for `pivot` of a dataset, without `index`
--- @usage lb.csv("sales.csv"):group_by("country"):pivot { columns = "year", values = lb.sum "amount" }:show()
+-- @param options table: as for `pivot` of a dataset, without `index`
+-- @raise as `pivot` of a dataset
+-- @usage lb.csv("sales.csv"):group_by("country"):pivot({ columns = "year", values = lb.sum "amount" }):show()
 function Groups:pivot(options)
   options = check.options("pivot", options, {
     index = true, columns = "string", values = "table", names = "table", name = "function", fill = true,

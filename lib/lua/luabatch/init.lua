@@ -16,14 +16,13 @@ lb.version = core.version
 --- Options of the job, from its defaults and the command line: `lb.options.date`.
 lb.options = core.options()
 
---- A counter that functions on all threads may add to.
---
---     local bad = lb.counter "bad_lines"
---     ds:foreach(function(line) if line == "" then bad:add(1) end end)
---     print(bad:value())
--- Only committed work counts, and once.
--- @param name its name; one name is one counter
--- @return counter with the methods `add(n)` and `value()`
+--- A counter that functions on all threads may add to. Only committed work counts, and once.
+-- @param name string: one name is one counter
+-- @return counter: with the methods `add(n)` (an integer) and `value()`
+-- @usage
+-- local bad = lb.counter "bad_lines"
+-- lb.text("a.txt"):foreach(function(line) if line == "" then bad:add(1) end end)
+-- print(bad:value())
 function lb.counter(name)
   if type(name) ~= "string" then require("luabatch.check").bad("counter", "name", "string", name) end
   return core.counter(name)

@@ -62,13 +62,22 @@ local function read_options(options)
 end
 
 --- Makes a job. A job file returns it; the program then runs it over the inputs named on the command line.
--- @param t `mapper(key, value, emit, task)`, `combiner(key, values, emit, task)`, `reducer(key, values, emit, task)`,
---   `mapper_init(task)`, `mapper_final(emit, task)`, `reducer_init`, `reducer_final`, `sort_values`,
---   `partitioner(key, n)`, `reducers` (partitions), `on_error`; or `steps`, a list of such tables; and `options`, a table of
---   names and defaults that become flags of the job
--- @return job with the method `dataset(input)`
--- @usage return lb.job { mapper = function(_, line, emit) emit(#line, 1) end,
---   reducer = function(length, ones, emit) local n = 0 for one in ones do n = n + one end emit(length, n) end }
+-- @function lb.job(definition)
+-- @param definition table: `mapper(key, value, emit, task)`, `combiner(key, values, emit, task)`, `reducer(key, values, emit, task)`,
+--   `mapper_init(task)`, `mapper_final(emit, task)`, `reducer_init(task)`, `reducer_final(emit, task)`, `sort_values` (boolean),
+--   `partitioner(key, n)`, `reducers` (number of partitions, default 64), `on_error` ("fail" or "skip"); or `steps`, a list of such
+--   tables; and `options`, a table of names and defaults that become flags of the job
+-- @return job: with the method `dataset(input)`
+-- @raise neither a mapper nor a reducer; a field that no job has
+-- @usage
+-- return lb.job {
+--   mapper = function(_, line, emit) emit(#line, 1) end,
+--   reducer = function(length, ones, emit)
+--     local n = 0
+--     for one in ones do n = n + one end
+--     emit(length, n)
+--   end,
+-- }
 function module.job(t)
   if type(t) ~= "table" then check.bad("job", "t", "table", t) end
   check.options("job", t, job_fields)
@@ -99,8 +108,11 @@ function module.is(value)
 end
 
 --- The job's output as a dataset.
--- @param input a dataset, or what lb.text takes
--- @return dataset
+-- @param input dataset|string|list: a dataset, or what lb.text takes
+-- @return dataset: what the last step emits
+-- @usage
+-- local lengths = lb.job { mapper = function(_, line, emit) emit(#line, 1) end }
+-- lengths:dataset("a.txt"):show()
 function Job:dataset(input)
   if not dataset.is(input) then input = require("luabatch.source").text(input) end
   local node = input._node

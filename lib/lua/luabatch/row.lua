@@ -74,9 +74,11 @@ local function sorted_keys(verb, t)
   return keys
 end
 
---- The columns named, and computed ones: a table's names stand in order of bytes behind those before it.
--- @param ... names of columns, "*" for all, tables `{name = SQL expression or function(row)}`
--- @usage lb.csv("a.csv"):select("id", { net = "price * 0.8", initial = function(r) return r.name:sub(1, 1) end })
+--- The columns named, and computed ones: a table's names stand in order of bytes behind those before it. Records that are tables
+-- become rows of the columns named.
+-- @param ... string|table: names of columns, "*" for all, tables `{name = SQL expression or function(row)}`
+-- @raise a column that is not there, or an expression that is wrong, is an error of the call
+-- @usage lb.csv("people.csv"):select("name", { next = "age + 1", initial = function(r) return r.name:sub(1, 1) end }):show()
 function row:select(...)
   local arguments, plain = { ... }, {}
   if #arguments == 0 then check.bad("select", "column", "string or table", nil) end
@@ -103,8 +105,10 @@ function row:select(...)
   return select_items(node, "select", items, star)
 end
 
---- The rows for which an SQL condition is true.
--- @usage lb.csv("people.csv"):where "age >= 18 and country in ('SE', 'NO')"
+--- The rows for which a condition is true: neither false nor nil.
+-- @param condition string|function: an SQL expression, or a function of the row, as for `filter`
+-- @raise a column that is not there, an expression that is wrong, or that is no boolean
+-- @usage lb.csv("people.csv"):where("age >= 18 and country in ('SE', 'NO')"):show()
 function row:where(condition)
   if type(condition) == "function" then return self:filter(condition) end
   check.string("where", "condition", condition)
@@ -114,7 +118,9 @@ function row:where(condition)
 end
 
 --- All columns, and computed ones; a column that exists is replaced where it stands.
--- @param computations `{name = SQL expression or function(row)}`, all of them computed from the columns before
+-- @param computations table: `{name = SQL expression or function(row)}`, all of them computed from the columns before
+-- @raise a column that is not there, or an expression that is wrong
+-- @usage lb.csv("sales.csv"):with_columns({ total = "amount * quantity" }):show()
 function row:with_columns(computations)
   if type(computations) ~= "table" then check.bad("with_columns", "columns", "table", computations) end
   local node = rows(self, "with_columns")
@@ -126,7 +132,9 @@ function row:with_columns(computations)
 end
 
 --- Other names for columns.
--- @param names `{old = "new"}`
+-- @param names table: `{old = "new"}`
+-- @raise a column that is not there, or a name that is there twice
+-- @usage lb.csv("people.csv"):rename({ country = "land" }):show()
 function row:rename(names)
   if type(names) ~= "table" then check.bad("rename", "names", "table", names) end
   local node = rows(self, "rename")
@@ -139,6 +147,9 @@ function row:rename(names)
 end
 
 --- All columns but those named.
+-- @param ... string: names of columns, or one list of them
+-- @raise a column that is not there, or none would be left
+-- @usage lb.csv("people.csv"):drop("age"):show()
 function row:drop(...)
   local node = rows(self, "drop")
   local gone, items = columns.index(columns.list("drop", node.names, ...)), {}
@@ -150,8 +161,9 @@ function row:drop(...)
 end
 
 --- Values in place of nil.
--- @param values `{column = value}`
--- @usage ds:fill_nil { amount = 0, country = "?" }
+-- @param values table: `{column = value}` of strings, numbers and booleans
+-- @raise a column that is not there
+-- @usage lb.csv("people.csv"):fill_nil({ age = 0, country = "?" }):show()
 function row:fill_nil(values)
   if type(values) ~= "table" then check.bad("fill_nil", "values", "table", values) end
   local node = rows(self, "fill_nil")
@@ -165,6 +177,9 @@ function row:fill_nil(values)
 end
 
 --- The rows in which none of these columns is nil (without names: no column).
+-- @param ... string?: names of columns
+-- @raise a column that is not there
+-- @usage lb.csv("people.csv"):drop_nil("age"):show()
 function row:drop_nil(...)
   local node = rows(self, "drop_nil")
   local list = select("#", ...) == 0 and node.names or columns.list("drop_nil", node.names, ...)
@@ -174,7 +189,10 @@ function row:drop_nil(...)
   return derive(node, "where", { sql = sql, used = list, label = "drop_nil" })
 end
 
---- The first row for each combination of values of these columns (without names: of all).
+--- The first row for each combination of values of these columns (without names: of all), by partition of a hash.
+-- @param ... string?: names of columns
+-- @raise a column that is not there
+-- @usage lb.csv("sales.csv"):drop_duplicates("user"):show()
 function row:drop_duplicates(...)
   local node = rows(self, "drop_duplicates")
   local keys = select("#", ...) == 0 and node.names or columns.list("drop_duplicates", node.names, ...)
@@ -182,6 +200,9 @@ function row:drop_duplicates(...)
 end
 
 --- A row for each element of the list in a column, in the list's place; a row whose list is nil or empty goes.
+-- @param name string: the column
+-- @raise a column that is not there; a value that is no list ends the run
+-- @usage lb.json("events.json"):explode("tags"):show()
 function row:explode(name)
   local node = rows(self, "explode")
   columns.find("explode", node.names, name)
@@ -191,7 +212,10 @@ end
 local Descending = {}
 
 --- For `order_by`: a column in descending order.
--- @usage ds:order_by("country", lb.desc "age")
+-- @function lb.desc(name)
+-- @param name string: the column
+-- @return order: for `order_by`, of the verb and of `window`
+-- @usage lb.csv("people.csv"):order_by("country", lb.desc "age"):show()
 function row.desc(name)
   return setmetatable({ name = check.string("desc", "column", name) }, Descending)
 end
@@ -211,8 +235,10 @@ local function order_keys(verb, node, ...)
   return keys
 end
 
---- Sorts rows by columns; rows that are equal in all of them keep their order.
--- @param ... names of columns, or `lb.desc(name)`
+--- Sorts rows by columns; rows that are equal in all of them keep their order. nil is least.
+-- @param ... string: names of columns, or `lb.desc(name)`
+-- @raise a column that is not there
+-- @usage lb.csv("people.csv"):order_by("country", lb.desc "age"):show()
 function row:order_by(...)
   if select("#", ...) == 0 then check.bad("order_by", "column", "string", nil) end
   local node = rows(self, "order_by")
@@ -221,25 +247,30 @@ end
 
 -- Groups (groups.lua).
 
---- Groups of rows that are equal in these columns; `agg`, `count` or `pivot` makes rows of them.
--- @param ... names of columns, and perhaps one window of time: `lb.tumble`, `lb.slide` or `lb.session`
--- @usage lb.csv("sales.csv"):group_by("country"):agg { n = lb.count(), total = lb.sum "amount" }:show()
+--- Groups of rows that are equal in these columns; `agg`, `count` or `pivot` makes rows of them. nil is a group as any other value.
+-- @param ... string: names of columns, and perhaps one window of time: `lb.tumble`, `lb.slide` or `lb.session`
+-- @return groups: with the methods `agg`, `count` and `pivot`
+-- @raise a column that is not there
+-- @usage lb.csv("sales.csv"):group_by("country"):agg({ n = lb.count(), total = lb.sum "amount" }):show()
 function row:group_by(...)
   return require("luabatch.groups").new(rows(self, "group_by"), "group_by", ...)
 end
 
---- One row of aggregates over all rows.
--- @param aggregates `{name = lb.sum "amount", ...}`
+--- One row of aggregates over all rows, also when there are none.
+-- @param aggregates table: `{name = lb.sum "amount", ...}`
+-- @raise a column that is not there
+-- @usage lb.csv("sales.csv"):agg({ n = lb.count(), total = lb.sum "amount" }):show()
 function row:agg(aggregates)
   return self:group_by():agg(aggregates)
 end
 
 --- A table in which the values of one column are columns.
--- @param options `index` (a column, a list of columns, or a window of time: a row for each combination; none: one row),
+-- @param options table: `index` (a column, a list of columns, or a window of time: a row for each combination; none: one row),
 --   `columns` (the column whose values become columns), `values` (an aggregate, or a table of them), `names` (list of the values
 --   that become columns, in this order; without it they are looked for at once, in their order), `name` (function(value,
 --   aggregate) -> name of a column; default the value, with several aggregates `value_aggregate`), `fill` (in place of nil)
--- @usage lb.csv("sales.csv"):pivot { index = "country", columns = "year", values = lb.sum "amount", fill = 0 }:show()
+-- @raise a column that is not there, more than 10000 values without `names`, more than 250 columns
+-- @usage lb.csv("sales.csv"):pivot({ index = "country", columns = "year", values = lb.sum "amount", fill = 0 }):show()
 function row:pivot(options)
   if type(options) ~= "table" then check.bad("pivot", "options", "table", options) end
   local rest = {}
@@ -258,13 +289,15 @@ end
 -- value in the one column of order_by (numbers, or ISO 8601 times, then in seconds) lies so far away, in the direction of
 -- the order. -math.huge and math.huge are unbounded ends. Without either it is all of the partition, or with order_by the rows
 -- from its beginning to the last that is equal to the row in order.
--- @param options `partition_by` (a column or a list; without it all rows are one partition), `order_by` (columns, or
+--
+-- Rows come out by partition, in it in order; rows equal in order as they came.
+-- @param options table: `partition_by` (a column or a list; without it all rows are one partition), `order_by` (columns, or
 --   `lb.desc(name)`), `rows` or `range`, and under each other name the function of a new column: `lb.row_number() rank()
 --   dense_rank() percent_rank() cume_dist() ntile(n) lag(column, n, default) lead(column, n, default) nth_value(column, n)
 --   first(column) last(column) over(function(frame))`, and every aggregate. lb.first and lb.last give the value of the
 --   frame's first or last row, nil or not
--- @return rows, by partition; in a partition in order, and rows equal in order as they came
--- @usage lb.csv("sales.csv"):window { partition_by = "country", order_by = lb.desc "amount", place = lb.row_number() }
+-- @raise a column that is not there; a function that needs `order_by` and has none
+-- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = lb.desc "amount", place = lb.row_number() })
 --   :where("place <= 3"):show()
 function row:window(options)
   local node = require("luabatch.window").node(rows(self, "window"), options, {
@@ -278,19 +311,21 @@ function row:window(options)
   return dataset.new(node)
 end
 
---- Rows of both datasets side by side, where the keys named by `on` are equal. nil equals nothing.
+--- Rows of both datasets side by side, where the keys named by `on` are equal; nil equals nothing. The columns are the left ones and
+-- the right ones without the keys; equal names get the suffix "_right".
 --
 -- Unless the strategy is "merge", the rows come in order of the left dataset, for each in order of the right one; rows of the
 -- right one without a match follow. With "auto" it is the other way round where the files of the left dataset are known to have
 -- less than half the bytes of the right one's: then the left rows are kept in memory, and the right ones stream past.
--- @param other dataset of rows
--- @param options `on`: a column, a list of columns, a function of the row that gives the key, or `{left = ..., right = ...}` of these;
+-- @function ds:join(other, options)
+-- @param other dataset: of rows
+-- @param options table: `on`: a column, a list of columns, a function of the row that gives the key, or `{left =, right =}` of these;
 --   `how`: "inner" (default), "left", "right", "full", "semi", "anti" or "cross"; `strategy`: "auto" (default), "broadcast" (the
 --   other dataset's rows are kept in memory), "hash" (both sides are divided by key, on disk) or "merge" (both are sorted by key);
 --   `salt`: "auto", false, a number or a function of the key: into how many pieces the left rows of a key are cut where rows
 --   are divided by key; `combine(left, right)`: makes the record of two rows, nil for the one that is missing
--- @return rows of the left columns and the right ones without the keys; equal names get the suffix "_right"
--- @usage users:join(purchases, { on = { left = "id", right = "user_id" }, how = "left" })
+-- @raise a column that is not there, or `on` that does not fit both sides
+-- @usage lb.csv("people.csv"):join(lb.csv("sales.csv"), { on = { left = "name", right = "user" }, how = "left" }):show()
 function row.join(self, other, options, label)
   if not dataset.is(other) then check.bad(label, "other", "dataset", other) end
   if options ~= nil and type(options) ~= "table" then check.bad(label, "options", "table", options) end

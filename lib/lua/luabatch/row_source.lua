@@ -96,28 +96,36 @@ local function delimited(verb, path, options, sep)
   return dataset.new { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }
 end
 
---- Rows of comma-separated files.
--- @param path a file, a directory, a glob, or a list of those; as for `text`
--- @param options `header` (false: the first line is a row; columns are then column1, column2, ... or those of `columns`), `sep`, `quote`,
---   `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null` (list of
---   texts that stand for nil, default `{""}`), `on_bad` ("fail", "skip" or `{to = path}`)
--- @return dataset of rows. A type that is not declared is found from a sample and widened when a later value does not fit
+--- Rows of comma-separated files. A type that is not declared is found from a sample and widened when a later value does not fit;
+-- no value is changed by it.
+-- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
+-- @param options table?: `header` (false: the first line is a row; columns are then column1, column2, ... or those of `columns`), `sep`,
+--   `quote`, `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null`
+--   (list of texts that stand for nil, default `{""}`), `on_bad` ("fail", "skip" or `{to = path}`)
+-- @return dataset: of rows
+-- @raise nothing matches the path; a bad record (wrong number of fields, quotes, a declared type that does not fit) ends the run
 -- @usage lb.csv("sales.csv"):where("amount > 100"):show()
 function row_source.csv(path, options)
   return delimited("csv", path, options, ",")
 end
 
---- Rows of tab-separated files; options as for `csv`.
+--- Rows of tab-separated files.
+-- @param path string|list: as for `csv`
+-- @param options table?: as for `csv`
+-- @return dataset: of rows
+-- @raise as `csv`
+-- @usage lb.tsv("people.tsv", { header = false, columns = { "name", "age" } }):show()
 function row_source.tsv(path, options)
   return delimited("tsv", path, options, "\t")
 end
 
---- Rows of JSON: objects, one a line, or all in one array.
--- @param path a file, a directory, a glob, or a list of those; as for `text`
--- @param options `columns` (those wanted, in this order; the others are passed over), `types` (`{name = "integer"}`; "boolean",
+--- Rows of JSON: objects, one a line, or all in one array. Columns and types that are not declared are found from a sample; a name that
+-- comes later becomes a column, too, and a type is widened when a later value does not fit.
+-- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
+-- @param options table?: `columns` (those wanted, in this order; the others are passed over), `types` (`{name = "integer"}`; "boolean",
 --   "integer", "float", "string", "any"), `on_bad`, as for `csv`
--- @return dataset of rows. Columns and types that are not declared are found from a sample; a name that comes later becomes a
---   column, too, and a type is widened when a later value does not fit
+-- @return dataset: of rows
+-- @raise nothing matches the path; a bad record (no object, or a declared type that does not fit) ends the run
 -- @usage lb.json("events.json"):group_by("kind"):count():show()
 function row_source.json(path, options)
   local verb = "json"

@@ -23,18 +23,21 @@ function source.path_list(verb, path)
   return paths
 end
 
---- The lines of text files, without their newlines.
--- @param path a file, a directory, a glob, or a list of those; "-" is standard input. Files named .gz, .zst,
+--- The lines of text files, without their newlines (LF or CRLF). Plain files are read by all threads.
+-- @param path string|list: a file, a directory, a glob, or a list of those; "-" is standard input. Files named .gz, .zst,
 --   .lz4 and .bz2 are decompressed.
--- @return dataset of strings
+-- @param options table?: there are none; a name in it is an error
+-- @return dataset: of strings
+-- @raise nothing matches the path; a compressed file that is cut off or broken ends the run
 -- @usage print(lb.text("logs/*.gz"):grep("ERROR"):count())
 function source.text(path, options)
   check.options("text", options, {})
   return dataset.new { op = "text", paths = source.path_list("text", path), columns = 1 }
 end
 
---- The lines of standard input.
--- @return dataset of strings
+--- The lines of standard input, as `lb.text "-"`.
+-- @param options table?: there are none; a name in it is an error
+-- @return dataset: of strings
 -- @usage print(lb.stdin():count())
 function source.stdin(options)
   check.options("stdin", options, {})
@@ -42,28 +45,34 @@ function source.stdin(options)
 end
 
 --- Whole files.
--- @param path as for `text`
--- @return dataset of pairs: path, content
+-- @param path string|list: as for `text`
+-- @param options table?: there are none; a name in it is an error
+-- @return dataset: of pairs: path, content
+-- @raise nothing matches the path
 -- @usage lb.files("texts/"):map(function(path, content) return path, #content end):show()
 function source.files(path, options)
   check.options("files", options, {})
   return dataset.new { op = "files", paths = source.path_list("files", path), columns = 2 }
 end
 
---- Records written by `dataset:save`.
--- @param path as for `text`
+--- Records written by `save`, exactly as they were.
+-- @param path string|list: as for `text`
+-- @param options table?: there are none; a name in it is an error
 -- @return dataset
--- @usage local counts = lb.read("counts.lbb")
+-- @raise nothing matches the path; a file that is no such file, or broken
+-- @usage
+-- lb.from_pairs({ { "a", 1 } }):save("counts.lbb", { mode = "overwrite" })
+-- lb.read("counts.lbb"):show()
 function source.read(path, options)
   check.options("read", options, {})
   return dataset.new { op = "read", paths = source.path_list("read", path) }
 end
 
 --- Integers from first to last, last included; `range(n)` begins at 1.
--- @param first first integer (or the last, when it is the only argument)
--- @param last last integer
--- @param step distance, not 0 (default 1)
--- @return dataset of integers
+-- @param first integer: the first (or the last, when it is the only argument)
+-- @param last integer?: the last
+-- @param step integer?: distance, not 0 (default 1)
+-- @return dataset: of integers
 -- @usage print(lb.range(100):sum())
 function source.range(first, last, step)
   first = check.integer("range", last == nil and "n" or "first", first)
@@ -131,8 +140,9 @@ local function row_types(list)
 end
 
 --- The elements of a list, one record each. Tables with string keys become rows, whose columns are all their keys.
--- @param list values: nil, booleans, numbers, strings and tables of these; `n`, as table.pack sets it, is its length
--- @return dataset of values or rows
+-- @param list list: nil, booleans, numbers, strings and tables of these; `n`, as table.pack sets it, is its length
+-- @return dataset: of values or rows
+-- @raise an element that cannot be a record, such as a function; keys beside the list's
 -- @usage lb.from({ 3, 1, 2 }):sort_by():show()
 function source.from(list)
   local n = length("from", list)
@@ -150,9 +160,10 @@ function source.from(list)
 end
 
 --- Pairs (or longer tuples) from a list of lists.
--- @param list `{ {key, value}, ... }`; where a value is missing it is nil
--- @return dataset of pairs
--- @usage lb.from_pairs({ {"a", 1}, {"b", 2} }):map_values(function(v) return v * 2 end):show()
+-- @param list list: `{ {key, value}, ... }`; where a value is missing it is nil
+-- @return dataset: of pairs
+-- @raise an element that is no list, or that cannot be a record
+-- @usage lb.from_pairs({ { "a", 1 }, { "b", 2 } }):map_values(function(v) return v * 2 end):show()
 function source.from_pairs(list)
   local rows, columns, short = {}, nil, false
   local n = length("from_pairs", list)

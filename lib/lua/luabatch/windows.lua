@@ -43,11 +43,14 @@ local function make(kind, column)
   return setmetatable({ kind = kind, column = check.string(kind, "column", column) }, Window)
 end
 
---- For `group_by`: windows side by side, each `size` seconds long: [0, size), [size, 2 * size) and so on, before 0 as well.
--- @param column of times: seconds, or ISO 8601 text
--- @param size in seconds, or text such as "15 minutes"
--- @param offset moves all windows by so many seconds
--- @usage ds:group_by(lb.tumble("ts", "1 hour"), "user"):agg { n = lb.count() }
+--- For `group_by`: windows side by side, each `size` seconds long: [0, size), [size, 2 * size) and so on, before 0 as well. The
+-- groups get the columns window_start and window_end.
+-- @function lb.tumble(column, size, offset)
+-- @param column string: name of a column of times: seconds, or ISO 8601 text
+-- @param size number|string: in seconds, or text such as "15 minutes" (second, minute, hour, day, week)
+-- @param offset number|string?: moves all windows by so many seconds (default 0)
+-- @return window: for `group_by`
+-- @usage lb.csv("sales.csv"):group_by(lb.tumble("day", "7 days"), "country"):agg({ n = lb.count() }):show()
 function windows.tumble(column, size, offset)
   local window = make("tumble", column)
   window.size, window.offset = seconds("tumble", "size", size), seconds("tumble", "offset", offset or 0, true)
@@ -55,10 +58,13 @@ function windows.tumble(column, size, offset)
 end
 
 --- For `group_by`: windows that begin every `every` seconds, so that a record may be in several, or in none where they leave gaps.
--- @param column of times
--- @param size in seconds, or text such as "1 day"
--- @param every the same
--- @param offset moves all windows by so many seconds
+-- @function lb.slide(column, size, every, offset)
+-- @param column string: name of a column of times
+-- @param size number|string: in seconds, or text such as "1 day"
+-- @param every number|string: in seconds, or text
+-- @param offset number|string?: moves all windows by so many seconds (default 0)
+-- @return window: for `group_by`
+-- @usage lb.csv("sales.csv"):group_by(lb.slide("day", "7 days", "1 day")):agg({ n = lb.count() }):show()
 function windows.slide(column, size, every, offset)
   local window = make("slide", column)
   window.size, window.every = seconds("slide", "size", size), seconds("slide", "every", every)
@@ -68,8 +74,11 @@ end
 
 --- For `group_by`: sessions. Records of one group are in one session as long as each comes less than `gap` seconds after the one
 -- before; the session ends `gap` after its last record.
--- @param column of times
--- @param gap in seconds, or text such as "30 minutes"
+-- @function lb.session(column, gap)
+-- @param column string: name of a column of times
+-- @param gap number|string: in seconds, or text such as "30 minutes"
+-- @return window: for `group_by`
+-- @usage lb.csv("sales.csv"):group_by("user", lb.session("day", "3 days")):agg({ n = lb.count() }):show()
 function windows.session(column, gap)
   local window = make("session", column)
   window.gap = seconds("session", "gap", gap)
