@@ -362,4 +362,18 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
     end))
     assert.matches("a cross join has no 'on'", message(function() a:join(b, { on = "v", how = "cross" }) end))
   end)
+
+  it("gives the left row's key as it is, whichever side is kept", function()
+    local left = support.file("id,v\n4,1\n", ".csv")
+    local lines = { "k,w" }
+    for i = 1, 50 do lines[#lines + 1] = ("%d.0,%d"):format(i, i) end
+    local right = support.file(table.concat(lines, "\n") .. "\n", ".csv")
+    for _, strategy in ipairs { "auto", "broadcast", "hash", "merge" } do
+      for _, how in ipairs { "inner", "left", "right", "full", "semi" } do
+        local row = lb.csv(left):join(lb.csv(right), { on = { left = "id", right = "k" }, how = how, strategy = strategy })
+          :where("v = 1"):first()
+        assert.equal("integer", math.type(row.id), strategy .. " " .. how)
+      end
+    end
+  end)
 end)

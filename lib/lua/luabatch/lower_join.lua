@@ -118,7 +118,9 @@ return function(lower, tools)
     for i, out in ipairs(outputs) do
       local of = { left = left.column[out.left or false], right = right.column[out.right or false] }
       if node.how == "semi" or node.how == "anti" then of.right = nil end
-      columns[i] = { probe = built == "left" and of.right or built == "right" and of.left or nil, build = of[built] }
+      columns[i] = { probe = of[built == "left" and "right" or "left"], build = of[built] }
+      -- The left row's key, which every record has.
+      if built == "left" and of.left and (node.how == "inner" or node.how == "left") then columns[i].probe = nil end
     end
     local sink = b:add {
       op = "join_build", inputs = { build.stream }, keys = build.keys, columns = build.width, rest = rest, label = node.label,

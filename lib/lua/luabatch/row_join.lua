@@ -131,10 +131,27 @@ function row_join.known_bytes(node)
   return sum
 end
 
---- The side of which the table is made: the right one, unless "auto" finds that the left one's files are less than half as large.
+local exact = { integer = true, string = true, boolean = true }
+
+-- Whether equal keys of both sides are the same values: 1 and 1.0 are equal and not the same.
+local function same_keys(node)
+  local left, right = node.left, node.right
+  if type(left) == "function" or type(right) == "function" then return false end
+  local left_types, right_types = columns.types(node.inputs[1]), columns.types(node.inputs[2])
+  for i, name in ipairs(left) do
+    local kind = left_types[name]
+    if not exact[kind] or kind ~= right_types[right[i]] then return false end
+  end
+  return true
+end
+
+--- The side of which the table is made: the right one, unless "auto" finds that the left one's files are less than half as large. A key
+-- of the result is the left row's where there is one: where also records without one come out, rows of the right side may
+-- stream past only if their keys are the same.
 -- @return "left" or "right"
 function row_join.build_side(node)
   if node.strategy ~= "auto" then return "right" end
+  if (node.how == "right" or node.how == "full") and not same_keys(node) then return "right" end
   local left, right = row_join.known_bytes(node.inputs[1]), row_join.known_bytes(node.inputs[2])
   return left and right and left < right / 2 and "left" or "right"
 end
