@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/meter.h"
 #include "core/io/format.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker_private.h"
@@ -268,7 +269,9 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
     if (may_start) {
         lua_pushcfunction(L, l_message_handler);
         lua_insert(L, base);
+        struct lb_meter_place metered = lb_meter_enter(NULL, LB_TIME_LUA);
         status = lua_pcall(L, n_args, n_results, base);
+        lb_meter_leave(metered);
     }
     p->frame = frame.outer;
     p->running = before;

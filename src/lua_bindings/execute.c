@@ -23,7 +23,8 @@ struct execution {
     struct lb_plan *plan;
     struct lb_run *run;
     struct lb_host host;
-    struct lb_buf bytes; /* the encoded plan, then the description */
+    struct lb_lua_sample_sum *samples; /* NULL: not wanted */
+    struct lb_buf bytes;               /* the encoded plan, then the description */
     struct lb_error err;
 };
 
@@ -38,6 +39,8 @@ static void close_run(struct execution *x)
     lb_run_delete(x->run);
     x->run = NULL;
     lb_lua_host_fini(&x->host);
+    lb_lua_sample_sum_delete(x->samples);
+    x->samples = NULL;
 }
 
 static int l_execution_close(lua_State *L)
@@ -158,6 +161,15 @@ static lua_Integer option_integer(lua_State *L, const char *name, lua_Integer fa
     return fallback;
 }
 
+/* Whether a field of the options table at index 2 is true. */
+static bool is_option(lua_State *L, const char *name)
+{
+    lua_getfield(L, 2, name);
+    bool result = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return result;
+}
+
 /* Leaves the strings it borrows on the stack. */
 static void read_options(lua_State *L, struct lb_run_options *options)
 {
@@ -169,8 +181,7 @@ static void read_options(lua_State *L, struct lb_run_options *options)
     options->n_threads = (uint32_t)option_integer(L, "threads", lb_machine_n_cpus(), 1024);
     lua_Integer memory = (lua_Integer)(lb_machine_memory_bytes() / 10 * 6);
     options->memory_bytes = (size_t)option_integer(L, "memory", memory, LUA_MAXINTEGER);
-    lua_getfield(L, 2, "signals");
-    options->handle_signals = lua_toboolean(L, -1);
+    options->handle_signals = is_option(L, "signals");
     const char *fallback = getenv("TMPDIR");
     if (fallback == NULL || *fallback == '\0')
         fallback = "/tmp";
@@ -199,13 +210,12 @@ static void push_results(lua_State *L, struct execution *x)
 }
 
 /* Raises { status, message, restart = { node =, columns = { [i] = type } } }. */
-static int raise_restart(lua_State *L, struct execution *x)
+static int raise_restart(lua_State *L, int top, struct execution *x)
 {
     uint32_t node = 0;
     const char *data = NULL;
     size_t size = 0;
-    lua_settop(L,
-               3); /* plan, options, the execution: what is left of it goes with its collection */
+    lua_settop(L, top); /* the execution: what is left of it goes with its collection */
     if (!lb_plan_restart(x->plan, &node, &data, &size))
         return fail(L, x);
     lua_createtable(L, 0, 3);
@@ -253,6 +263,12 @@ static void set_integer(lua_State *L, const char *name, uint64_t value)
     lua_setfield(L, -2, name);
 }
 
+static void set_integer_at(lua_State *L, int table, const char *name, uint64_t value)
+{
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, table, name);
+}
+
 static int push_progress(lua_State *L)
 {
     const struct lb_progress *progress = lua_touserdata(L, 2);
@@ -296,6 +312,49 @@ static void tell_progress(void *state, const struct lb_progress *progress)
         lua_pop(L, 1);
 }
 
+/* Adds to the table at `info` what is known of the run while plan and run are there. */
+static lb_status tell_run(lua_State *L, int info, struct execution *x)
+{
+    struct lb_error err;
+    x->bytes.size = 0;
+    LB_TRY(lb_plan_metrics(x->plan, &x->bytes, &err));
+    lb_lua_push_encoded(L, x->bytes.data, x->bytes.size);
+    lua_setfield(L, info, "stages");
+    if (x->run->options.is_traced) {
+        x->bytes.size = 0;
+        LB_TRY(lb_run_trace(x->run, &x->bytes, &err));
+        lb_lua_push_encoded(L, x->bytes.data, x->bytes.size);
+        lua_setfield(L, info, "trace");
+    }
+    set_integer_at(L, info, "peak_bytes", x->run->peak_bytes);
+    set_integer_at(L, info, "threads", x->run->options.n_threads);
+    set_integer_at(L, info, "memory_limit_bytes", x->run->options.memory_bytes);
+    return LB_OK;
+}
+
+/* And what is known when they have ended. */
+static void tell_end(lua_State *L, int info, struct execution *x)
+{
+    close_plan(x); /* operators count what they spilled when they close */
+    set_integer_at(L, info, "spilled_bytes", atomic_load(&x->run->spilled_bytes));
+    struct lb_error first;
+    uint64_t skipped = lb_lua_take_skipped(&first);
+    if (skipped == 0 && atomic_load(&x->run->n_skipped) > 0)
+        first = x->run->first_skipped;
+    skipped += atomic_load(&x->run->n_skipped);
+    set_integer_at(L, info, "skipped", skipped);
+    if (skipped > 0) {
+        lua_pushstring(L, first.message);
+        lua_setfield(L, info, "first_skipped");
+    }
+    lb_run_delete(x->run); /* workers hand their samples over when they stop */
+    x->run = NULL;
+    if (x->samples != NULL) {
+        lb_lua_push_samples(L, x->samples);
+        lua_setfield(L, info, "samples");
+    }
+}
+
 int lb_lua_execute(lua_State *L)
 {
     if (lb_lua_worker_of(L) != NULL)
@@ -303,10 +362,18 @@ int lb_lua_execute(lua_State *L)
     lua_settop(L, 2);
     struct lb_run_options options = {0};
     read_options(L, &options);
+    if (lua_getfield(L, 2, "info") != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+    }
+    int info = lua_gettop(L);
     struct execution *x = push_execution(L);
-    if (open_plan(L, x) != LB_OK || lb_lua_host_init(L, &x->host, &x->err) != LB_OK)
+    if (is_option(L, "sample") && (x->samples = lb_lua_sample_sum_new(&x->err)) == NULL)
+        return fail(L, x);
+    if (open_plan(L, x) != LB_OK || lb_lua_host_init(L, &x->host, x->samples, &x->err) != LB_OK)
         return fail(L, x);
     options.host = x->host;
+    options.is_traced = is_option(L, "trace");
     struct listener listener = {.L = L, .function = lua_gettop(L) + 1};
     if (lua_getfield(L, 2, "progress") == LUA_TFUNCTION) {
         options.host.progress = tell_progress;
@@ -314,32 +381,20 @@ int lb_lua_execute(lua_State *L)
     }
     (void)lb_lua_take_skipped(NULL); /* those of a run that failed */
     lb_status status = lb_run_new(&options, &x->run, &x->err);
-    if (status == LB_OK)
-        status = lb_plan_execute(x->plan, x->run, &x->err);
-    if (status == LB_RESTART)
-        return raise_restart(L, x);
-    if (status != LB_OK || lb_plan_metrics(x->plan, &x->bytes, &x->err) != LB_OK)
+    if (status != LB_OK)
         return fail(L, x);
-
-    push_results(L, x);
-    lua_createtable(L, 0, 3);
-    lb_lua_push_encoded(L, x->bytes.data, x->bytes.size);
-    lua_setfield(L, -2, "stages");
-    lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->budget->peak_bytes));
-    lua_setfield(L, -2, "peak_bytes");
-    close_plan(x); /* operators count what they spilled when they close */
-    lua_pushinteger(L, (lua_Integer)atomic_load(&x->run->spilled_bytes));
-    lua_setfield(L, -2, "spilled_bytes");
-    uint64_t skipped = lb_lua_take_skipped(&x->err);
-    if (skipped == 0 && atomic_load(&x->run->n_skipped) > 0)
-        x->err = x->run->first_skipped;
-    skipped += atomic_load(&x->run->n_skipped);
-    lua_pushinteger(L, (lua_Integer)skipped);
-    lua_setfield(L, -2, "skipped");
-    if (skipped > 0) {
-        lua_pushstring(L, x->err.message);
-        lua_setfield(L, -2, "first_skipped");
-    }
+    status = lb_plan_execute(x->plan, x->run, &x->err);
+    if (status == LB_RESTART)
+        return raise_restart(L, listener.function - 1, x);
+    if (status == LB_OK)
+        push_results(L, x);
+    lb_status told = tell_run(L, info, x);
+    if (told != LB_OK && status == LB_OK)
+        x->err = (struct lb_error){.status = told, .message = "out of memory"};
+    tell_end(L, info, x);
+    if (status != LB_OK || told != LB_OK)
+        return fail(L, x);
+    lua_pushvalue(L, info);
     close_run(x);
     lb_buf_fini(&x->bytes);
     return 2;

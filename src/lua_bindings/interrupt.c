@@ -5,6 +5,8 @@
  *        hook, as lua.c does on SIGINT; the interpreter meets it at its next instruction. A count hook
  *        that is always there would cost every instruction; this costs nothing until it is needed.
  *        The hook raises the marker, and stays: code that caught it with pcall meets it again at once.
+ * SAMPLES The same signal, sent by the timer of samples.h, brings the hook that notes a line. It gives way to the one that stops, and
+ *        to one that user code set by debug.sethook.
  * COROUTINES  A hook belongs to one Lua thread, so the worker must know which one runs: resume, wrap and
  *        close of its states keep `running`, and hook the thread they return to when stopping.
  * THREADS `running` is changed by the worker's thread only, and always before `interrupted` is looked at:
@@ -63,12 +65,27 @@ void lb_lua_hook(lua_State *L)
     lua_sethook(L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
+static void on_sample(lua_State *L, lua_Debug *ar)
+{
+    struct lb_lua_worker_private *p = private_of(L);
+    lua_sethook(L, NULL, 0, 0);
+    /* In this order: an interrupt from here on brings its own hook. */
+    if (lb_lua_is_stopping(p))
+        lb_lua_hook(L);
+    else if (p->sampler != NULL)
+        lb_lua_sample(p->sampler, L, ar);
+}
+
 static void on_signal(int number)
 {
     (void)number;
     struct lb_lua_worker_private *p = current;
-    if (p != NULL && p->running != NULL)
+    if (p == NULL || p->running == NULL)
+        return;
+    if (lb_lua_is_stopping(p))
         lb_lua_hook(p->running);
+    else if (p->sampler != NULL && lua_gethook(p->running) == NULL)
+        lua_sethook(p->running, on_sample, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
 static void install_handler(void)
@@ -91,6 +108,11 @@ lb_status lb_lua_interrupt_init(struct lb_lua_worker_private *p, struct lb_error
     p->thread = pthread_self();
     current = p;
     return LB_OK;
+}
+
+lb_status lb_lua_sample_start(struct lb_lua_worker_private *p, struct lb_error *err)
+{
+    return lb_lua_sampler_start(INTERRUPT_SIGNAL, &p->sampler, err);
 }
 
 void lb_lua_interrupt_fini(void)

@@ -48,6 +48,7 @@ struct lua_host {
     struct preload *preloads;
     size_t n_preloads;
     size_t capacity; /* of preloads */
+    struct lb_lua_sample_sum *samples;
 };
 
 static const char worker_key = 'w';
@@ -224,8 +225,9 @@ void lb_lua_tune_collector(struct lb_lua_worker_private *p)
 
 static void stop_worker(struct lb_worker *worker, void *worker_state)
 {
-    (void)worker;
+    const struct lua_host *host = worker->run->options.host.state;
     struct lb_lua_worker_private *p = worker_state;
+    lb_lua_sampler_stop(p->sampler, host->samples);
     lb_lua_interrupt_fini();
     if (p->public.L != NULL)
         lua_close(p->public.L);
@@ -244,6 +246,8 @@ static lb_status start_worker(struct lb_worker *worker, void **worker_state, str
     p->public.private = p;
     p->has_small_heap = true;
     lb_status status = lb_lua_interrupt_init(p, err);
+    if (status == LB_OK && host->samples != NULL)
+        status = lb_lua_sample_start(p, err);
     if (status == LB_OK)
         status = lb_lua_heap_new(worker->run->budget, HEAP_MINIMUM_BYTES, &p->public.heap_bytes,
                                  &p->heap, err);
@@ -287,11 +291,13 @@ static void commit_morsel(struct lb_worker *worker, void *worker_state)
     lb_lua_counters_commit(worker_state);
 }
 
-lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_error *err)
+lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_lua_sample_sum *samples,
+                           struct lb_error *err)
 {
     struct lua_host *state = lb_alloc_zero(sizeof *state);
     if (state == NULL)
         return lb_error_memory(err, "a run", sizeof *state);
+    state->samples = samples;
     struct copy_request request = {.host = state, .err = err, .status = LB_OK};
     if (!lua_checkstack(L, 3)) {
         host_delete(state);

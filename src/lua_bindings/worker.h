@@ -15,9 +15,12 @@ struct lb_lua_worker {
     struct lb_lua_worker_private *private;
 };
 
+struct lb_lua_sample_sum;
+
 /* Fills the host table for a run started from state L (its package.path, cpath, preloads and options are
- * copied to the workers' states). */
-lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_error *err) LB_MUST_USE;
+ * copied to the workers' states). samples: where the workers hand over what they saw of user code when they stop; NULL: not wanted. */
+lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_lua_sample_sum *samples,
+                           struct lb_error *err) LB_MUST_USE;
 void lb_lua_host_fini(struct lb_host *host);
 
 /* The worker's state, started when needed. */

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "lua_bindings/heap.h"
+#include "lua_bindings/samples.h"
 #include "lua_bindings/worker.h"
 
 /* The innermost of the calls into user code that are under way. */
@@ -34,6 +35,7 @@ struct lb_lua_worker_private {
     bool has_thrown;          /* `thrown` is on its way to the nearest lb_lua_call */
     bool has_small_heap;      /* the collector's settings, see worker.c */
     struct lb_error thrown;
+    struct lb_lua_sampler *sampler; /* NULL: not wanted. Set before user code runs */
     struct lb_lua_frame *frame;
     struct lb_lua_failure failure;
     int64_t *pending; /* counter.c: by counter number, added since the last commit */
@@ -50,6 +52,8 @@ void lb_lua_tune_collector(struct lb_lua_worker_private *p);
 /* Makes this thread stoppable by lb_lua_interrupt, for `p`; NULL: no longer. */
 lb_status lb_lua_interrupt_init(struct lb_lua_worker_private *p, struct lb_error *err) LB_MUST_USE;
 void lb_lua_interrupt_fini(void);
+/* Makes p->sampler, for this thread. */
+lb_status lb_lua_sample_start(struct lb_lua_worker_private *p, struct lb_error *err) LB_MUST_USE;
 /* From any thread. */
 void lb_lua_interrupt(struct lb_lua_worker_private *p);
 /* Makes whatever Lua code runs next in L raise the marker again and again. */

@@ -8,13 +8,13 @@ void lb_exec_tell(uv_timer_t *handle)
     const struct lb_stage *stage = p->stage;
     if (stage == NULL)
         return;
-    double now = lb_exec_seconds();
+    uint64_t now = lb_clock_ns();
     struct lb_progress progress = {
         .stage = run->stage,
         .n_stages = run->n_stages,
         .label = stage->sink->label,
-        .seconds = now - p->stage_started,
-        .run_seconds = now - p->started,
+        .seconds = 1e-9 * (double)(now - p->stage_start_ns),
+        .run_seconds = 1e-9 * (double)(now - p->start_ns),
         .used_bytes = atomic_load(&run->budget->used_bytes),
         .max_bytes = atomic_load(&run->budget->limit_bytes),
         .spilled_bytes = atomic_load(&run->spilled_bytes),
@@ -35,7 +35,7 @@ void lb_exec_tell(uv_timer_t *handle)
         const struct lb_worker *worker = &p->workers[i];
         progress.n_records += atomic_load_explicit(&worker->n_records, memory_order_relaxed);
         uint64_t since = atomic_load_explicit(&worker->since_ns, memory_order_relaxed);
-        double seconds = since != 0 ? now - 1e-9 * (double)since : 0;
+        double seconds = since != 0 && since < now ? 1e-9 * (double)(now - since) : 0;
         if (seconds > progress.slowest_seconds) {
             progress.slowest_seconds = seconds;
             progress.slowest = i + 1;

@@ -4,10 +4,10 @@
  *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
  * THREADS  The two locks of run_private.h. run->stop is set under `lock` and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
-#include <time.h>
 #include <unistd.h>
 
 #include "core/base/sys.h"
+#include "core/base/trace.h"
 #include "core/exec/run_private.h"
 
 enum { PROGRESS_MS = 250 };
@@ -36,18 +36,13 @@ void lb_run_fail(struct lb_run *run, const struct lb_error *err)
     }
 }
 
-double lb_exec_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void worker_main(void *argument)
 {
     struct lb_worker *worker = argument;
     struct lb_run_private *p = worker->run->private;
     uint64_t seen = 0;
+    if (worker->trace != NULL)
+        lb_meter_trace_spills(&worker->trace[LB_TRACE_SPILLS]);
     uv_mutex_lock(&p->lock);
     for (;;) {
         while (!p->shutdown && (p->stage == NULL || p->stage_number == seen))
@@ -131,7 +126,7 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     uv_async_init(&p->loop, &p->done, on_done);
     uv_timer_init(&p->loop, &p->timer);
     p->timer.data = run;
-    p->started = lb_exec_seconds();
+    p->start_ns = lb_clock_ns();
     if (options->host.progress != NULL)
         uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
     for (int i = 0; i < 3; i++) {
@@ -141,7 +136,9 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         if (options->handle_signals)
             uv_signal_start(&p->signals[i], on_signal, handled_signals[i]);
     }
-    lb_status status = start_threads(run, err);
+    lb_status status = options->is_traced ? lb_exec_trace_init(run, err) : LB_OK;
+    if (status == LB_OK)
+        status = start_threads(run, err);
     if (status != LB_OK) {
         lb_run_delete(run);
         return status;
@@ -165,11 +162,26 @@ fail_memory:
     return lb_error_memory(err, "a run", sizeof *run);
 }
 
+/* One of the class's functions, or NULL; its time is the operator's. */
+static lb_status call(struct lb_op *op,
+                      lb_status (*function)(struct lb_op *self, struct lb_error *err),
+                      struct lb_error *err)
+{
+    if (function == NULL)
+        return LB_OK;
+    struct lb_times times = {0};
+    struct lb_meter_place before = lb_meter_enter(&times, LB_TIME_C);
+    lb_status status = function(op, err);
+    lb_meter_leave(before);
+    lb_op_add_times(op, &times);
+    return status;
+}
+
 static lb_status open_op(struct lb_run *run, struct lb_op *op, struct lb_error *err)
 {
     op->run = run;
     op->is_open = true;
-    return op->class->open != NULL ? op->class->open(op, err) : LB_OK;
+    return call(op, op->class->open, err);
 }
 
 static lb_status open_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
@@ -197,7 +209,7 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     p->n_running = 0;
     p->waited = 0;
     p->next_morsel = 0;
-    p->stage_started = lb_exec_seconds();
+    p->stage_start_ns = lb_clock_ns();
     for (uint32_t i = 0; i < run->options.n_threads; i++)
         atomic_store(&p->workers[i].n_records, 0);
     atomic_store(&run->failed_morsel, UINT64_MAX);
@@ -213,6 +225,9 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     }
     p->stage = NULL;
     stage->n_morsels = p->next_morsel;
+    uint64_t now = lb_clock_ns();
+    for (uint32_t i = 0; i < run->options.n_threads; i++)
+        stage->idle_ns += now - p->workers[i].left_ns;
     if (run->stop != 0) {
         *err = run->error;
         return err->status;
@@ -232,10 +247,17 @@ static lb_status judge_held(struct lb_run *run, struct lb_stage *stage, struct l
     return LB_OK;
 }
 
-lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+/* How much of its input a source has read; before it is closed. */
+static void count_bytes(struct lb_op *source)
 {
-    double start = lb_exec_seconds();
-    uint64_t spilled = atomic_load(&run->spilled_bytes);
+    struct lb_progress progress = {0};
+    if (source->is_open && source->class->kind == LB_OP_SOURCE && source->class->progress != NULL &&
+        source->class->progress(source, &progress) && progress.is_bytes)
+        source->n_bytes = progress.done;
+}
+
+static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+{
     lb_status status = open_stage(run, stage, err);
     bool is_idle = true;
     for (uint32_t i = 0; i < stage->n_legs; i++)
@@ -244,18 +266,32 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
         status = drive(run, stage, err);
     if (status == LB_OK && atomic_load(&run->failed_morsel) != UINT64_MAX)
         status = judge_held(run, stage, err);
-    if (status == LB_OK && stage->sink->class->finish != NULL)
-        status = stage->sink->class->finish(stage->sink, err);
+    if (status == LB_OK)
+        status = call(stage->sink, stage->sink->class->finish, err);
     for (uint32_t i = 0; i < stage->n_legs; i++) {
         for (uint32_t j = 0; j < stage->legs[i].n_ops; j++) {
             struct lb_op *op = stage->legs[i].ops[j];
-            if (status == LB_OK && op->is_open && op->class->finish != NULL)
-                status = op->class->finish(op, err);
+            if (status == LB_OK && op->is_open)
+                status = call(op, op->class->finish, err);
+            count_bytes(op);
             lb_op_close(op);
         }
     }
-    stage->seconds = lb_exec_seconds() - start;
+    return status;
+}
+
+lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
+{
+    struct lb_budget *budget = run->budget;
+    uint64_t spilled = atomic_load(&run->spilled_bytes);
+    atomic_store(&budget->peak_bytes, atomic_load(&budget->used_bytes));
+    stage->start_ns = lb_clock_ns();
+    lb_status status = run_stage(run, stage, err);
+    stage->stop_ns = lb_clock_ns();
     stage->spilled_bytes = atomic_load(&run->spilled_bytes) - spilled;
+    stage->peak_bytes = atomic_load(&budget->peak_bytes);
+    if (stage->peak_bytes > run->peak_bytes)
+        run->peak_bytes = stage->peak_bytes;
     return status;
 }
 
@@ -288,6 +324,7 @@ void lb_run_delete(struct lb_run *run)
     uv_cond_destroy(&p->wake);
     uv_mutex_destroy(&p->claiming);
     uv_mutex_destroy(&p->lock);
+    lb_exec_trace_fini(run);
     uint32_t n = run->options.n_threads;
     lb_free(p->threads, n * sizeof *p->threads);
     lb_free(p->workers, n * sizeof *p->workers);

@@ -29,10 +29,13 @@ struct lb_stage {
     struct lb_leg *legs;
     uint32_t n_legs;
     struct lb_op *sink;
-    double seconds;     /* set by lb_run_stage */
-    uint64_t n_morsels; /* set by lb_run_stage */
-    uint64_t
-        spilled_bytes; /* set by lb_run_stage: by its legs; what a sink spilled is in its facts */
+    /* set by lb_run_stage, also when it fails */
+    uint64_t start_ns, stop_ns; /* of lb_clock_ns; 0: it did not run */
+    uint64_t n_morsels;
+    _Atomic uint64_t claim_ns; /* that workers waited for their turn to claim */
+    uint64_t idle_ns;          /* that workers waited for others to leave the stage */
+    size_t peak_bytes;         /* of the budget */
+    uint64_t spilled_bytes;    /* by its legs; what a sink spilled is in its facts */
 };
 
 lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run,
@@ -42,6 +45,11 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run,
 lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage,
                        struct lb_error *err) LB_MUST_USE;
 void lb_run_delete(struct lb_run *run); /* NULL allowed */
+
+/* Appends an encoded list with a map for each worker of a traced run: { morsels, spills }, each a list of
+ * { n, pieces, leg, stage, start, stop }: stages and legs from 1, times in seconds of lb_clock_ns, n records, or bytes of spills. */
+lb_status lb_run_trace(const struct lb_run *run, struct lb_buf *out,
+                       struct lb_error *err) LB_MUST_USE;
 
 /* Stops the run from any thread with this error, unless it has one already. */
 void lb_run_fail(struct lb_run *run, const struct lb_error *err);

@@ -30,9 +30,9 @@ struct lb_run_private {
     uint64_t next_morsel;
     /* the calling thread's loop */
     uv_loop_t loop;
-    uv_timer_t timer; /* for progress */
-    double started, stage_started;
-    uv_async_t done; /* sent by the last worker to leave a stage */
+    uv_timer_t timer;                  /* for progress */
+    uint64_t start_ns, stage_start_ns; /* of lb_clock_ns */
+    uv_async_t done;                   /* sent by the last worker to leave a stage */
     uv_signal_t signals
         [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
     int n_signals;              /* signals seen so far */
@@ -45,7 +45,11 @@ void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage);
 /* progress.c: by the stage's thread, while it turns its loop; handle->data is the run. */
 void lb_exec_tell(uv_timer_t *handle);
 
-/* Of a clock that only goes on. */
-double lb_exec_seconds(void);
+/* The lists of events that a worker of a traced run has. */
+enum { LB_TRACE_MORSELS, LB_TRACE_SPILLS, LB_N_TRACES };
+
+/* trace.c: gives the workers their lists, before they start; and frees them. */
+lb_status lb_exec_trace_init(struct lb_run *run, struct lb_error *err) LB_MUST_USE;
+void lb_exec_trace_fini(struct lb_run *run);
 
 #endif

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "core/base/sys.h"
+#include "core/base/trace.h"
 #include "core/exec/run_private.h"
 
 /* A leg's operator locals in one worker, and whether they are attached. */
@@ -21,15 +22,29 @@ struct round {
     struct chain *chains; /* one for each leg */
     struct lb_op_local sink;
     bool has_sink;
+    struct lb_times claiming; /* waiting for the turn to claim */
 };
+
+/* One of the class's functions, or NULL; its time is the operator's. */
+static lb_status call(struct lb_op_local *local,
+                      lb_status (*function)(struct lb_op_local *local, struct lb_error *err),
+                      struct lb_error *err)
+{
+    if (function == NULL)
+        return LB_OK;
+    struct lb_meter_place before = lb_meter_enter(&local->times, LB_TIME_C);
+    lb_status status = function(local, err);
+    lb_meter_leave(before);
+    return status;
+}
 
 static lb_status attach(struct lb_op_local *local, struct lb_error *err)
 {
-    return local->op->class->attach != NULL ? local->op->class->attach(local, err) : LB_OK;
+    return call(local, local->op->class->attach, err);
 }
 
-/* Takes the next morsel of the stage; *leg says of which leg. */
-static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb_error *err)
+/* Takes the next morsel of the stage; *leg says of which leg. What is not the source's time is waiting. */
+static lb_status claim_next(struct round *round, bool *more, uint32_t *leg, struct lb_error *err)
 {
     struct lb_run *run = round->worker->run;
     struct lb_run_private *p = run->private;
@@ -68,7 +83,9 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
         }
         struct lb_op_local *source = &chain->locals[0];
         round->worker->goes_on = false;
+        struct lb_meter_place before = lb_meter_enter(&source->times, LB_TIME_C);
         status = source->op->class->claim(source, more, err);
+        lb_meter_leave(before);
         if (status != LB_OK)
             break;
         if (*more) {
@@ -80,6 +97,14 @@ static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb
         p->leg++;
     }
     uv_mutex_unlock(&p->claiming);
+    return status;
+}
+
+static lb_status claim(struct round *round, bool *more, uint32_t *leg, struct lb_error *err)
+{
+    struct lb_meter_place before = lb_meter_enter(&round->claiming, LB_TIME_WAIT);
+    lb_status status = claim_next(round, more, leg, err);
+    lb_meter_leave(before);
     return status;
 }
 
@@ -98,16 +123,15 @@ static lb_status run_morsel(struct round *round, uint32_t leg, struct lb_error *
     }
     struct lb_op_local *source = &chain->locals[0];
     for (struct lb_op_local *local = source->next; local != NULL; local = local->next)
-        if (local->op->class->begin != NULL)
-            LB_TRY(local->op->class->begin(local, err));
+        LB_TRY(call(local, local->op->class->begin, err));
     uint64_t before = source->next->rows_in;
-    lb_status status = source->op->class->produce(source, err);
+    lb_status status = call(source, source->op->class->produce, err);
     source->rows_in += source->next->rows_in - before;
     struct lb_op_local *local = source->next;
     while (local != NULL && (status == LB_OK || status == LB_ENOUGH)) {
         /* After LB_ENOUGH only the sink needs to know that the morsel is over. */
-        if (local->op->class->end != NULL && (status == LB_OK || local->next == NULL)) {
-            lb_status ended = local->op->class->end(local, err);
+        if (status == LB_OK || local->next == NULL) {
+            lb_status ended = call(local, local->op->class->end, err);
             if (ended != LB_OK)
                 status = ended;
             if (local->next == NULL)
@@ -129,24 +153,24 @@ static lb_status combine(struct round *round, struct lb_error *err)
         struct chain *chain = &round->chains[i];
         for (uint32_t j = 0; chain->has_rest && j < round->stage->legs[i].n_ops; j++) {
             struct lb_op_local *local = &chain->locals[j];
-            if (local->op->class->combine != NULL) {
-                lb_status status = local->op->class->combine(local, err);
-                if (status != LB_OK && status != LB_ENOUGH)
-                    return status;
-            }
+            lb_status status = call(local, local->op->class->combine, err);
+            if (status != LB_OK && status != LB_ENOUGH)
+                return status;
         }
     }
-    if (round->has_sink && round->sink.op->class->combine != NULL)
-        LB_TRY(round->sink.op->class->combine(&round->sink, err));
-    return LB_OK;
+    return round->has_sink ? call(&round->sink, round->sink.op->class->combine, err) : LB_OK;
 }
 
 static void detach(struct lb_op_local *local)
 {
     atomic_fetch_add(&local->op->rows_in, local->rows_in);
-    if (local->op->class->detach != NULL && local->state != NULL)
+    if (local->op->class->detach != NULL && local->state != NULL) {
+        struct lb_meter_place before = lb_meter_enter(&local->times, LB_TIME_C);
         local->op->class->detach(local);
+        lb_meter_leave(before);
+    }
     local->state = NULL;
+    lb_op_add_times(local->op, &local->times);
 }
 
 static void round_fini(struct round *round)
@@ -218,6 +242,28 @@ static void end_morsel(struct round *round)
     uv_mutex_unlock(&p->claiming);
 }
 
+/* Runs a morsel and tells how long it took. */
+static lb_status run_timed(struct round *round, uint32_t leg, struct lb_error *err)
+{
+    struct lb_worker *worker = round->worker;
+    uint64_t start = lb_clock_ns();
+    atomic_store_explicit(&worker->since_ns, start, memory_order_relaxed);
+    uint64_t before = round->chains[leg].locals[0].rows_in;
+    lb_status status = run_morsel(round, leg, err);
+    uint64_t n_records = round->chains[leg].locals[0].rows_in - before;
+    atomic_fetch_add_explicit(&worker->n_records, n_records, memory_order_relaxed);
+    atomic_store_explicit(&worker->since_ns, 0, memory_order_relaxed);
+    if (worker->trace != NULL)
+        lb_trace_add(&worker->trace[LB_TRACE_MORSELS],
+                     &(struct lb_trace_event){.start_ns = start,
+                                              .stop_ns = lb_clock_ns(),
+                                              .stage = worker->run->stage,
+                                              .leg = leg + 1,
+                                              .n = n_records,
+                                              .n_pieces = 1});
+    return status;
+}
+
 static lb_status walk(struct round *round, struct lb_error *err)
 {
     LB_TRY(round_init(round, err));
@@ -227,14 +273,7 @@ static lb_status walk(struct round *round, struct lb_error *err)
         LB_TRY(claim(round, &more, &leg, err));
         if (!more)
             break;
-        struct lb_worker *worker = round->worker;
-        atomic_store_explicit(&worker->since_ns, (uint64_t)(lb_exec_seconds() * 1e9),
-                              memory_order_relaxed);
-        uint64_t before = round->chains[leg].locals[0].rows_in;
-        lb_status status = run_morsel(round, leg, err);
-        atomic_fetch_add_explicit(&worker->n_records, round->chains[leg].locals[0].rows_in - before,
-                                  memory_order_relaxed);
-        atomic_store_explicit(&worker->since_ns, 0, memory_order_relaxed);
+        lb_status status = run_timed(round, leg, err);
         bool is_held = status != LB_OK && hold_failure(round, status, err);
         end_morsel(round);
         if (is_held)
@@ -252,6 +291,7 @@ void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage)
         struct lb_error oom;
         lb_error_memory(&oom, "an error message", sizeof *err);
         lb_run_fail(worker->run, &oom);
+        worker->left_ns = lb_clock_ns();
         return;
     }
     err->status = LB_OK;
@@ -262,5 +302,8 @@ void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage)
         lb_run_fail(worker->run, err);
     }
     round_fini(&round);
+    atomic_fetch_add_explicit(&stage->claim_ns, round.claiming.ns[LB_TIME_WAIT],
+                              memory_order_relaxed);
+    worker->left_ns = lb_clock_ns();
     lb_free(err, sizeof *err);
 }

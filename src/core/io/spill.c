@@ -18,6 +18,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/hash.h"
+#include "core/base/meter.h"
 #include "core/base/sys.h"
 
 enum {
@@ -140,8 +141,8 @@ static lb_status write_frame(struct lb_spill *spill, uint64_t offset, struct lb_
     return LB_OK;
 }
 
-lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
-                          struct lb_frame *frame, struct lb_error *err)
+static lb_status append(struct lb_spill *spill, const void *data, size_t size,
+                        struct lb_frame *frame, struct lb_error *err)
 {
     if (size > UINT32_MAX)
         return lb_error_set(err, LB_ERR_RESOURCE, "a spilled piece of %zu bytes is too large",
@@ -175,6 +176,16 @@ lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
     return LB_OK;
 }
 
+lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
+                          struct lb_frame *frame, struct lb_error *err)
+{
+    struct lb_meter_place before = lb_meter_enter_spill();
+    lb_status status = append(spill, data, size, frame, err);
+    lb_meter_leave_spill(before, status == LB_OK ? HEAD_BYTES + (uint64_t)frame->stored_size : 0,
+                         0);
+    return status;
+}
+
 static lb_status damaged(const struct lb_spill *spill, const struct lb_frame *frame,
                          const char *what, struct lb_error *err)
 {
@@ -182,8 +193,8 @@ static lb_status damaged(const struct lb_spill *spill, const struct lb_frame *fr
                         (unsigned long long)frame->offset, what, spill->tmp_dir);
 }
 
-lb_status lb_spill_read(struct lb_spill *spill, const struct lb_frame *frame, void *out,
-                        struct lb_buf *scratch, struct lb_error *err)
+static lb_status read_frame(struct lb_spill *spill, const struct lb_frame *frame, void *out,
+                            struct lb_buf *scratch, struct lb_error *err)
 {
     size_t size = HEAD_BYTES + (size_t)frame->stored_size;
     scratch->size = 0;
@@ -221,4 +232,13 @@ lb_status lb_spill_read(struct lb_spill *spill, const struct lb_frame *frame, vo
         return damaged(spill, frame, "wrong lz4 data", err);
     }
     return LB_OK;
+}
+
+lb_status lb_spill_read(struct lb_spill *spill, const struct lb_frame *frame, void *out,
+                        struct lb_buf *scratch, struct lb_error *err)
+{
+    struct lb_meter_place before = lb_meter_enter_spill();
+    lb_status status = read_frame(spill, frame, out, scratch, err);
+    lb_meter_leave_spill(before, 0, HEAD_BYTES + (uint64_t)frame->stored_size);
+    return status;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/meter.h"
 #include "core/base/sys.h"
 #include "core/io/stream_codec.h"
 
@@ -104,7 +105,7 @@ static lb_status wait_for_bytes(struct lb_stream *stream, struct lb_error *err)
 }
 
 /* Reads once; *got 0 is the end of the file. */
-static lb_status read_some(struct lb_stream *stream, char *data, size_t size, size_t *got,
+static lb_status read_once(struct lb_stream *stream, char *data, size_t size, size_t *got,
                            struct lb_error *err)
 {
     if (stream->stop != NULL && stream->may_wait)
@@ -116,6 +117,15 @@ static lb_status read_some(struct lb_stream *stream, char *data, size_t size, si
     stream->read_bytes += (uint64_t)n;
     *got = (size_t)n;
     return n == 0 ? lb_file_check(&stream->file, stream->fd, err) : LB_OK;
+}
+
+static lb_status read_some(struct lb_stream *stream, char *data, size_t size, size_t *got,
+                           struct lb_error *err)
+{
+    struct lb_meter_place before = lb_meter_enter(NULL, LB_TIME_WAIT);
+    lb_status status = read_once(stream, data, size, got, err);
+    lb_meter_leave(before);
+    return status;
 }
 
 static lb_status read_plain(struct lb_stream *stream, char *data, size_t size, size_t *got,

@@ -54,6 +54,7 @@ struct lb_run_options {
     size_t memory_bytes;
     const char *tmp_dir;
     bool handle_signals; /* SIGINT, SIGTERM stop the run */
+    bool is_traced;      /* lb_run_trace is wanted */
     struct lb_host host;
 };
 
@@ -64,6 +65,7 @@ struct lb_run {
     /* Of a stage whose sink may have enough: a morsel with an error, which counts only if the sink needs it. Those behind it give
      * up; UINT64_MAX: none. */
     _Atomic uint64_t failed_morsel;
+    size_t peak_bytes;              /* of the budget, in the stages so far */
     _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
     uint32_t stage, n_stages;       /* which one runs, of how many; set by who runs them */
     struct lb_error error;          /* the first failure */
@@ -84,6 +86,8 @@ struct lb_worker {
     /* for lb_progress: of this stage */
     _Atomic uint64_t n_records;
     _Atomic uint64_t since_ns; /* when the current morsel was claimed; 0: none */
+    uint64_t left_ns;          /* when it left the stage */
+    struct lb_trace *trace;    /* its morsels, and its frames of spill files; NULL: not wanted */
 };
 
 /* Whether the worker's morsel is not to go on. */

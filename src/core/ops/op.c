@@ -87,7 +87,18 @@ lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct l
     LB_TRY(lb_batch_verify(batch, err));
 #endif
     to->rows_in += batch->n_selected;
-    return to->op->class->push(to, batch, err);
+    struct lb_meter_place before = lb_meter_enter(&to->times, LB_TIME_C);
+    lb_status status = to->op->class->push(to, batch, err);
+    lb_meter_leave(before);
+    return status;
+}
+
+void lb_op_add_times(struct lb_op *op, const struct lb_times *times)
+{
+    for (int i = 0; i < LB_N_TIMES; i++)
+        atomic_fetch_add_explicit(&op->time_ns[i], times->ns[i], memory_order_relaxed);
+    atomic_fetch_add_explicit(&op->spill_written_bytes, times->written_bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&op->spill_read_bytes, times->read_bytes, memory_order_relaxed);
 }
 
 lb_status lb_op_fail_at(const struct lb_op *op, const struct lb_batch *batch, uint32_t row,
@@ -107,8 +118,13 @@ void lb_op_close(struct lb_op *op)
     if (!op->is_open)
         return;
     op->is_open = false;
-    if (op->class->close != NULL)
-        op->class->close(op);
+    if (op->class->close == NULL)
+        return;
+    struct lb_times times = {0};
+    struct lb_meter_place before = lb_meter_enter(&times, LB_TIME_C);
+    op->class->close(op);
+    lb_meter_leave(before);
+    lb_op_add_times(op, &times);
 }
 
 static lb_status wrong_param(const struct lb_op *op, const char *key, struct lb_error *err)

@@ -25,6 +25,7 @@
 #define LB_OPS_OP_H
 
 #include "core/base/error.h"
+#include "core/base/meter.h"
 #include "core/column/batch.h"
 #include "core/column/codec.h"
 #include "core/ops/context.h"
@@ -47,8 +48,13 @@ struct lb_op {
     void *shared;             /* the class's own */
     bool is_open;             /* between open and close */
     _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */
-    _Atomic bool enough;      /* sinks: no further morsel is needed */
-    bool may_enough;          /* sinks: set by open when the first morsels may be enough */
+    _Atomic uint64_t time_ns
+        [LB_N_TIMES]; /* in its calls, without those to the next operator; added up at detach */
+    _Atomic uint64_t spill_written_bytes, spill_read_bytes; /* likewise */
+    uint64_t
+        n_bytes; /* that a source read, or a sink wrote; set when the stage ends; 0: not known */
+    _Atomic bool enough; /* sinks: no further morsel is needed */
+    bool may_enough;     /* sinks: set by open when the first morsels may be enough */
     bool overflowed; /* sinks: set by finish: what it collects did not fit; see "when" in plan.h */
     struct lb_buf restart; /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
     struct lb_buf
@@ -62,6 +68,7 @@ struct lb_op_local {
     struct lb_op_local *next; /* NULL for the sink */
     void *state;              /* the class's own */
     uint64_t rows_in;         /* added to the op's at detach */
+    struct lb_times times;    /* likewise */
 };
 
 struct lb_op_class {
@@ -93,6 +100,9 @@ lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch,
 /* An error (LB_ERR_USER) about one record, with the place where that was read, if it is known. */
 lb_status lb_op_fail_at(const struct lb_op *op, const struct lb_batch *batch, uint32_t row,
                         const char *what, struct lb_error *err) LB_MUST_USE;
+
+/* Adds what one thread took for it. Thread-safe. */
+void lb_op_add_times(struct lb_op *op, const struct lb_times *times);
 
 /* Calls the class's close once, if open was called. */
 void lb_op_close(struct lb_op *op);

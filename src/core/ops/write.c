@@ -53,6 +53,7 @@ struct write_shared {
     bool in_part;          /* directories: a part is open */
     struct lb_buf folder;  /* folders: that of the last part, with a NUL */
     uint32_t n_parts;
+    uint64_t n_bytes; /* of all parts */
     uint64_t part_bytes, part_rows;
     uint64_t n_rows;
 };
@@ -190,10 +191,16 @@ static lb_status write_begin(struct lb_op_local *local, struct lb_error *err)
 
 /* ---- the part being written; the caller has the turn ---- */
 
+static void count_bytes(struct write_shared *shared, size_t size)
+{
+    shared->part_bytes += size;
+    shared->n_bytes += size;
+}
+
 static lb_status put(struct write_shared *shared, const void *data, size_t size,
                      struct lb_error *err)
 {
-    shared->part_bytes += size;
+    count_bytes(shared, size);
     return size > 0 ? lb_output_write(shared->output, data, size, err) : LB_OK;
 }
 
@@ -319,7 +326,9 @@ static lb_status wait_for_turn(struct lb_op_local *local, struct lb_error *err)
             until.tv_nsec -= 1000000000;
             until.tv_sec++;
         }
+        struct lb_meter_place before = lb_meter_enter(NULL, LB_TIME_WAIT);
         pthread_cond_timedwait(&shared->turned, &shared->lock, &until);
+        lb_meter_leave(before);
     }
     return LB_OK;
 }
@@ -413,13 +422,13 @@ static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *er
     struct write_local *state = local->state;
     struct lb_budget *budget = local->worker->run->budget;
     uint64_t offset = lb_output_claim(shared->output, state->ready.size);
-    shared->part_bytes += state->ready.size;
+    count_bytes(shared, state->ready.size);
     shared->n_rows += state->n_rows;
     shared->turn++;
     struct parked *claimed = NULL, **last = &claimed, *parked = NULL;
     while ((parked = take_parked(shared)) != NULL) {
         (void)lb_output_claim(shared->output, parked->bytes.size);
-        shared->part_bytes += parked->bytes.size;
+        count_bytes(shared, parked->bytes.size);
         shared->n_rows += parked->n_rows;
         shared->turn++;
         parked->next = NULL;
@@ -483,7 +492,7 @@ static lb_status write_early(struct lb_op_local *local, struct lb_error *err)
     if (writes_at_offsets(shared)) {
         pthread_mutex_lock(&shared->lock);
         uint64_t offset = lb_output_claim(shared->output, state->ready.size);
-        shared->part_bytes += state->ready.size;
+        count_bytes(shared, state->ready.size);
         shared->n_rows += state->n_rows;
         pthread_mutex_unlock(&shared->lock);
         LB_TRY(
@@ -605,6 +614,7 @@ static lb_status write_finish(struct lb_op *self, struct lb_error *err)
         LB_TRY(begin_part(shared, err));
     LB_TRY(end_part(shared, err));
     self->n_result = shared->n_rows;
+    self->n_bytes = shared->n_bytes;
     return lb_output_commit(shared->output, err);
 }
 

@@ -9,42 +9,9 @@
 #include "core/base/buf.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
+#include "core/plan/plan_private.h"
 
 enum { MOST_NODES = 100000, MOST_LEGS = 10000 };
-
-struct node {
-    const struct lb_op_class *class; /* NULL: a union or when */
-    bool is_when;
-    bool overflowed;    /* when: the leg runs if the sink did, or if it did not */
-    uint32_t when_sink; /* when: 0-based number of the sink */
-    uint32_t *reads;    /* sinks: 0-based numbers of earlier sinks that it reads */
-    uint32_t n_reads;
-    struct lb_value params;
-    char *label;
-    uint32_t *inputs; /* 0-based */
-    uint32_t n_inputs;
-    bool is_result;
-    bool is_sink;
-    struct lb_store *handle; /* shares; scan.store of a kept store */
-    uint32_t stage;          /* sinks: number of their stage */
-    uint32_t last_reader;    /* sinks: number of the last stage that reads it; its own if none */
-};
-
-struct stage {
-    struct lb_stage run; /* what exec sees */
-    uint32_t node;       /* the sink */
-};
-
-struct lb_plan {
-    char *data;
-    size_t size;
-    struct node *nodes;
-    uint32_t n_nodes;
-    struct stage *stages;
-    uint32_t n_stages;
-    struct lb_plan_result *results; /* stores are shared by the plan */
-    uint32_t n_results;
-};
 
 /* ---- decoding ---- */
 
@@ -96,7 +63,7 @@ static lb_status decode_inputs(struct lb_plan *plan, uint32_t n, const char *key
 
 static lb_status decode_when(struct lb_plan *plan, uint32_t n, struct lb_error *err)
 {
-    struct node *node = &plan->nodes[n];
+    struct lb_plan_node *node = &plan->nodes[n];
     struct lb_value sink, overflowed;
     if (node->n_inputs != 1 || !lb_value_field(&node->params, "sink", &sink) || sink.tag != 'i' ||
         sink.i < 1 || sink.i > n || !plan->nodes[sink.i - 1].is_sink)
@@ -111,7 +78,7 @@ static lb_status decode_when(struct lb_plan *plan, uint32_t n, struct lb_error *
 static lb_status check_input(const struct lb_plan *plan, uint32_t n, uint32_t i,
                              struct lb_error *err)
 {
-    const struct node *node = &plan->nodes[n];
+    const struct lb_plan_node *node = &plan->nodes[n];
     bool from_sink = plan->nodes[node->inputs[i]].is_sink;
     bool wants_sink;
     if (node->class == NULL || node->is_sink)
@@ -128,7 +95,7 @@ static lb_status check_input(const struct lb_plan *plan, uint32_t n, uint32_t i,
 
 static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *err)
 {
-    struct node *node = &plan->nodes[n];
+    struct lb_plan_node *node = &plan->nodes[n];
     struct lb_value value;
     if (node->params.tag != 'm' || !lb_value_field(&node->params, "op", &value) || value.tag != 's')
         return lb_error_set(err, LB_ERR_INTERNAL, "plan node %u has no op", n + 1);
@@ -168,7 +135,7 @@ static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *
 
 static lb_status op_new(struct lb_plan *plan, uint32_t n, struct lb_op **out, struct lb_error *err)
 {
-    struct node *node = &plan->nodes[n];
+    struct lb_plan_node *node = &plan->nodes[n];
     struct lb_op *op = lb_alloc_zero(sizeof *op);
     if (op == NULL)
         return lb_error_memory(err, "an operator", sizeof *op);
@@ -188,7 +155,7 @@ static lb_status op_new(struct lb_plan *plan, uint32_t n, struct lb_op **out, st
         return lb_error_memory(err, "an operator", sizeof *op);
     op->n_inputs = n_inputs - first;
     for (uint32_t i = 0; i < op->n_inputs; i++) {
-        struct node *sink = &plan->nodes[inputs[first + i]];
+        struct lb_plan_node *sink = &plan->nodes[inputs[first + i]];
         op->inputs[i] = plan->stages[sink->stage].run.sink;
         sink->last_reader = plan->n_stages;
     }
@@ -237,7 +204,7 @@ static lb_status add_leg(struct lb_plan *plan, struct lb_stage *stage, const str
         leg->n_conditions = path->n_conditions;
     }
     for (uint32_t i = 0, c = 0; path != NULL; path = path->next) {
-        const struct node *node = &plan->nodes[path->node];
+        const struct lb_plan_node *node = &plan->nodes[path->node];
         if (node->is_when)
             leg->conditions[c++] = (struct lb_condition){
                 .sink = plan->stages[plan->nodes[node->when_sink].stage].run.sink,
@@ -252,7 +219,7 @@ static lb_status add_leg(struct lb_plan *plan, struct lb_stage *stage, const str
 static lb_status find_legs(struct lb_plan *plan, struct lb_stage *stage, uint32_t n,
                            const struct path *rest, struct lb_error *err)
 {
-    const struct node *node = &plan->nodes[n];
+    const struct lb_plan_node *node = &plan->nodes[n];
     struct path path = {.node = n, .length = 0, .n_conditions = 0, .next = rest};
     if (rest != NULL) {
         path.length = rest->length;
@@ -279,10 +246,10 @@ static lb_status build_stages(struct lb_plan *plan, struct lb_error *err)
     if (plan->stages == NULL)
         return lb_error_memory(err, "a plan", plan->n_nodes * sizeof *plan->stages);
     for (uint32_t n = 0; n < plan->n_nodes; n++) {
-        struct node *node = &plan->nodes[n];
+        struct lb_plan_node *node = &plan->nodes[n];
         if (!node->is_sink)
             continue;
-        struct stage *stage = &plan->stages[plan->n_stages];
+        struct lb_plan_stage *stage = &plan->stages[plan->n_stages];
         stage->node = n;
         node->stage = node->last_reader = plan->n_stages;
         for (uint32_t i = 0; i < node->n_inputs; i++) {
@@ -386,7 +353,7 @@ lb_status lb_plan_add_handle(struct lb_plan *plan, int64_t handle, struct lb_sto
 {
     struct lb_value value;
     for (uint32_t n = 0; n < plan->n_nodes; n++) {
-        struct node *node = &plan->nodes[n];
+        struct lb_plan_node *node = &plan->nodes[n];
         if (node->handle == NULL && lb_value_field(&node->params, "handle", &value) &&
             value.tag == 'i' && value.i == handle)
             node->handle = lb_store_ref(store);
@@ -433,7 +400,7 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
 {
     lb_status status = LB_OK;
     for (uint32_t s = 0; s < plan->n_stages && status == LB_OK; s++) {
-        struct stage *stage = &plan->stages[s];
+        struct lb_plan_stage *stage = &plan->stages[s];
         run->stage = s + 1;
         run->n_stages = plan->n_stages;
         status = lb_run_stage(run, &stage->run, err);
@@ -496,88 +463,5 @@ lb_status lb_plan_describe(const struct lb_plan *plan, struct lb_buf *out, struc
                 LB_TRY(describe_op(stage->legs[i].ops[j], j == 0 ? "" : "| ", out, err));
         LB_TRY(describe_op(stage->sink, "=> ", out, err));
     }
-    return LB_OK;
-}
-
-/* ---- metrics ---- */
-
-static lb_status put_name(struct lb_buf *out, const char *name, struct lb_error *err)
-{
-    return lb_codec_put_string(out, name, strlen(name), err);
-}
-
-static lb_status put_count(struct lb_buf *out, const char *name, uint64_t value,
-                           struct lb_error *err)
-{
-    LB_TRY(put_name(out, name, err));
-    return lb_codec_put_int(out, (int64_t)value, err);
-}
-
-/* next: what it pushes to, when nothing else does; or NULL. */
-static lb_status put_op(struct lb_buf *out, const struct lb_op *op, const struct lb_op *next,
-                        struct lb_error *err)
-{
-    size_t mark;
-    uint32_t n = 2;
-    bool is_source = op->class->kind == LB_OP_SOURCE;
-    LB_TRY(lb_codec_begin(out, 'm', &mark, err));
-    if (op->facts.size > 0) {
-        LB_TRY(put_name(out, "facts", err));
-        LB_TRY(lb_buf_append(out, op->facts.data, op->facts.size, err));
-    }
-    LB_TRY(put_name(out, "label", err));
-    LB_TRY(put_name(out, op->label, err));
-    LB_TRY(put_name(out, "op", err));
-    LB_TRY(put_name(out, op->class->name, err));
-    if (!is_source) {
-        LB_TRY(put_count(out, "rows_in", atomic_load(&op->rows_in), err));
-        n++;
-    }
-    if (is_source || next != NULL) {
-        uint64_t rows = atomic_load(is_source ? &op->rows_in : &next->rows_in);
-        LB_TRY(put_count(out, "rows_out", rows, err));
-        n++;
-    }
-    lb_codec_end(out, mark, n + (op->facts.size > 0));
-    return LB_OK;
-}
-
-static lb_status put_stage(struct lb_buf *out, const struct lb_stage *stage, struct lb_error *err)
-{
-    size_t map, list;
-    uint64_t rows_in = 0, rows_out = 0;
-    uint32_t n_ops = 1;
-    LB_TRY(lb_codec_begin(out, 'm', &map, err));
-    LB_TRY(put_count(out, "morsels", stage->n_morsels, err));
-    LB_TRY(put_name(out, "operators", err));
-    LB_TRY(lb_codec_begin(out, 'l', &list, err));
-    for (uint32_t i = 0; i < stage->n_legs; i++) {
-        const struct lb_leg *leg = &stage->legs[i];
-        for (uint32_t j = 0; j < leg->n_ops; j++) {
-            const struct lb_op *last = stage->n_legs == 1 ? stage->sink : NULL;
-            LB_TRY(put_op(out, leg->ops[j], j + 1 < leg->n_ops ? leg->ops[j + 1] : last, err));
-            n_ops++;
-        }
-        rows_in += atomic_load(&leg->ops[0]->rows_in);
-    }
-    rows_out = atomic_load(&stage->sink->rows_in);
-    LB_TRY(put_op(out, stage->sink, NULL, err));
-    lb_codec_end(out, list, n_ops);
-    LB_TRY(put_count(out, "rows_in", rows_in, err));
-    LB_TRY(put_count(out, "rows_out", rows_out, err));
-    LB_TRY(put_name(out, "seconds", err));
-    LB_TRY(lb_codec_put_float(out, stage->seconds, err));
-    LB_TRY(put_count(out, "spilled_bytes", stage->spilled_bytes, err));
-    lb_codec_end(out, map, 6);
-    return LB_OK;
-}
-
-lb_status lb_plan_metrics(const struct lb_plan *plan, struct lb_buf *out, struct lb_error *err)
-{
-    size_t list;
-    LB_TRY(lb_codec_begin(out, 'l', &list, err));
-    for (uint32_t s = 0; s < plan->n_stages; s++)
-        LB_TRY(put_stage(out, &plan->stages[s].run, err));
-    lb_codec_end(out, list, plan->n_stages);
     return LB_OK;
 }

@@ -119,8 +119,12 @@ struct lb_plan_result {
 uint32_t lb_plan_n_results(const struct lb_plan *plan);
 struct lb_plan_result lb_plan_result(const struct lb_plan *plan, uint32_t i);
 
-/* Appends what a good run took, as one encoded value: a list with a map for each stage: { morsels, operators, rows_in, rows_out,
- * seconds, spilled_bytes }; operators = list of { facts?, label, op, rows_in?, rows_out? }, leg after leg, the sink last. A
+/* Appends what a run took, good or not, as one encoded value: a list with a map for each stage: { claim_seconds, idle_seconds, morsels,
+ * operators, peak_bytes, rows_in, rows_out, seconds, spilled_bytes, start }: claim_seconds that workers waited for their turn to
+ * claim, idle_seconds for others to leave the stage (both added up over workers), start of lb_clock_ns, 0 when it did not run.
+ * operators, leg after leg, the sink last = list of { bytes?, facts?, label, leg, op, reads, rows_in?, rows_out?, seconds, seconds_c,
+ * seconds_lua, seconds_spill, seconds_wait, spill_read_bytes, spill_written_bytes }: bytes that a source read or a sink wrote;
+ * leg from 1, 0 of the sink; reads = stages whose sinks it reads; seconds of its own, added up over threads, and what they went to; a
  * source has no rows_in; facts: see ops/metrics.h. */
 lb_status lb_plan_metrics(const struct lb_plan *plan, struct lb_buf *out,
                           struct lb_error *err) LB_MUST_USE;

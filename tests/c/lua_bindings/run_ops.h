@@ -314,7 +314,7 @@ static lb_status run_stages(lua_State *L, struct test_stage *stages, int n_stage
     lua_getfield(L, 1, "memory");
     options.memory_bytes = (size_t)luaL_optinteger(L, -1, 256 << 20);
     lua_pop(L, 2);
-    LB_TRY(lb_lua_host_init(L, &options.host, err));
+    LB_TRY(lb_lua_host_init(L, &options.host, NULL, err));
     struct lb_run *run = NULL;
     lb_status status = lb_run_new(&options, &run, err);
     for (int i = 0; i < n_stages && status == LB_OK; i++) {

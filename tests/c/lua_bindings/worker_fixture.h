@@ -39,7 +39,7 @@ static inline lb_status fixture_start(struct fixture *f, size_t memory_bytes)
     f->run.options.memory_bytes = memory_bytes;
     f->run.options.n_threads = 1;
     f->worker = (struct lb_worker){.run = &f->run};
-    lb_status status = lb_lua_host_init(f->user, &f->run.options.host, &f->err);
+    lb_status status = lb_lua_host_init(f->user, &f->run.options.host, NULL, &f->err);
     if (status == LB_OK)
         status = lb_lua_worker(&f->worker, &f->lua, &f->err);
     return status;
