@@ -114,6 +114,7 @@ build = {
         "src/core/io/json_sniff.c",
         "src/core/io/json_value.c",
         "src/core/io/native.c",
+        "src/core/io/once.c",
         "src/core/io/output.c",
         "src/core/io/output_compress.c",
         "src/core/io/output_temp.c",

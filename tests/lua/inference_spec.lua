@@ -2,7 +2,7 @@
 local lb = require "luabatch"
 local runtime = require "luabatch.runtime"
 local support = require "tests.lua.support"
-local error = error
+local error, pairs, math = error, pairs, math
 
 -- A file of n records `i,i` whose last column has `odd` in the record `at`.
 local function file(n, at, odd)
@@ -69,6 +69,26 @@ describe("types of a sample (seed " .. support.seed .. ")", function()
           end):limit(1000):collect()[1000])
         end)
       end
+    end
+  end)
+
+  it("are found behind records longer than a sample, and for columns that begin late", function()
+    local path = support.file(("a,b\n%s,1\n2,2.5\n"):format(("x"):rep(3 * 1024 * 1024)), ".csv")
+    assert.same({ { name = "a", type = "string" }, { name = "b", type = "float" } }, lb.csv(path):schema())
+    local json = support.file(('{"a":"%s","b":1}\n{"a":"","b":2.5}\n'):format(("x"):rep(3 * 1024 * 1024)), ".json")
+    assert.same({ { name = "a", type = "string" }, { name = "b", type = "float" } }, lb.json(json):schema())
+    for first, wanted in pairs { ["7.0"] = 7.0, ["true"] = true, ['""'] = "" } do
+      local lines = { "a,b,c" }
+      for i = 1, 150000 do lines[i + 1] = i .. ",,," .. (i >= 140000 and first or "") end
+      lines[1] = "a,b,none,c"
+      path = support.file(table.concat(lines, "\n") .. "\n", ".csv")
+      local ds = lb.csv(path)
+      assert.same({ name = "c", type = "any" }, ds:schema()[4])
+      local row = ds:where("a = 140000"):first()
+      assert.same({ a = 140000, c = wanted }, row)
+      assert.equal(math.type(wanted), math.type(row.c))
+      assert.equal(139999, ds:where("c is null"):count())
+      assert.equal(150000, ds:where("b is null and none is null"):count())
     end
   end)
 

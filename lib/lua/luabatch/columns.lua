@@ -112,8 +112,14 @@ function columns.types(node)
   return node.names and input and input.names and columns.types(input) or {}
 end
 
-function types.csv(node) return node.source.types end
-types.json = types.csv
+function types.json(node) return node.source.types end
+
+-- Of a column without a value in the sample nothing is known.
+function types.csv(node)
+  local result = {}
+  for name, kind in pairs(node.source.types) do result[name] = kind ~= "nil" and kind or nil end
+  return result
+end
 
 function types.unpack(node) return node.types or {} end
 

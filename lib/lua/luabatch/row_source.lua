@@ -53,16 +53,6 @@ local function null_list(verb, null)
   return null
 end
 
--- Names and types of a file's columns, as `read` finds them. Standard input, which cannot be read twice, has those that the
--- user declared.
-local function sniff(paths, options, read)
-  local names, types = options.columns, options.types or {}
-  local is_declared = names ~= nil and #paths == 1 and paths[1] == "-"
-  for _, name in ipairs(names or {}) do is_declared = is_declared and types[name] ~= nil end
-  if is_declared then return { names = names, types = {} } end
-  return read()
-end
-
 local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
@@ -76,7 +66,7 @@ local function delimited(verb, path, options, sep)
   }
   if format.sep == "" then check.misuse("bad option 'sep' of %s (it must not be empty)", verb) end
   if #format.quote > 1 then check.misuse("bad option 'quote' of %s (one byte, or \"\" for none, expected)", verb) end
-  local sniffed = sniff(paths, options, function() return core.csv_sniff(paths, format) end)
+  local sniffed = core.csv_sniff(paths, format)
   local file_names = sniffed.names
   local names = file_names
   if options.columns then
@@ -97,7 +87,8 @@ local function delimited(verb, path, options, sep)
 end
 
 --- Rows of comma-separated files. A type that is not declared is found from a sample and widened when a later value does not fit;
--- no value is changed by it.
+-- no value is changed by it. In an input that cannot be read twice, as standard input ("-"), such a value is an error that says what to
+-- declare.
 -- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
 -- @param options table?: `header` (false: the first line is a row; columns are then column1, column2, ... or those of `columns`), `sep`,
 --   `quote`, `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null`
@@ -119,6 +110,18 @@ function row_source.tsv(path, options)
   return delimited("tsv", path, options, "\t")
 end
 
+-- The names that `types` declares and a sample does not show, where the input cannot be read twice: they may come later. Of other inputs the
+-- names that come later are found; there such a name is a mistake.
+local function late_names(paths, known, types)
+  local list, once = {}, false
+  for name in pairs(types or {}) do
+    if type(name) == "string" and not known[name] then list[#list + 1] = name end
+  end
+  for _, file in ipairs(#list > 0 and core.expand_paths(paths) or {}) do once = once or not file.is_regular end
+  table.sort(list)
+  return once and list or {}
+end
+
 --- Rows of JSON: objects, one a line, or all in one array. Columns and types that are not declared are found from a sample; a name that
 -- comes later becomes a column, too, and a type is widened when a later value does not fit.
 -- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
@@ -133,10 +136,10 @@ function row_source.json(path, options)
   options = check.options(verb, options, { columns = "table", types = "table", on_bad = true })
   options.on_bad = policy(verb, options.on_bad)
   local names = options.columns and columns.unique(verb, options.columns)
-  local sniffed = sniff(paths, options, function() return core.json_sniff(paths, names ~= nil) end)
+  local sniffed = core.json_sniff(paths, names ~= nil)
   local types = by_name(sniffed.names, sniffed.types)
   -- What is declared need not be in the sample.
-  for _, name in ipairs(names or {}) do
+  for _, name in ipairs(names or late_names(paths, types, options.types)) do
     if not types[name] then
       sniffed.names[#sniffed.names + 1] = name
       types[name] = "any"

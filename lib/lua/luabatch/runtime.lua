@@ -76,6 +76,33 @@ local function widen(failure, scans)
   require("luabatch.late").add(scan.source, restart.added or {})
 end
 
+-- The first of a plan's inputs that cannot be read twice, or nil.
+local function once(description)
+  for _, node in ipairs(description.nodes) do
+    for _, file in ipairs(node.paths and core.expand_paths(node.paths) or {}) do
+      if not file.is_regular then return file.path end
+    end
+  end
+end
+
+local BAD_DATA = 4
+local data_error = { __tostring = function(failure) return failure.message end }
+
+-- The error of a run that would have to start over and cannot.
+local function cannot_restart(failure, scans, input)
+  local restart = failure.restart
+  local scan, list = scans[restart.node], {}
+  local function add(name, kind)
+    list[#list + 1] = ("%s = %q"):format(name:find("^[%a_][%w_]*$") and name or ("[%q]"):format(name), kind)
+  end
+  for i, kind in pairs(restart.columns) do add(scan.names[i], kind) end
+  for _, pair in ipairs(restart.added or {}) do add(pair[1], pair[2]) end
+  table.sort(list)
+  local message = ("%s\n  %s cannot be read twice: declare types = { %s }"):format(failure.message,
+    input == "-" and "standard input" or input, table.concat(list, ", "))
+  return setmetatable({ status = BAD_DATA, message = message }, data_error)
+end
+
 -- Whether an error may come from the types that a sample of the input showed: comparing integers with 'x' fails, though some record
 -- later in the file would make them strings. Which one the run met first must not decide. So the whole input is read once
 -- more, for nothing but its types.
@@ -84,8 +111,7 @@ local function widens(failure, description, scans, options)
   for number, node in ipairs(description.nodes) do
     local scan, guessed = scans[number], node.watch_all or #(node.watch or {}) > 0
     for _, inferred in ipairs(node.inferred or {}) do guessed = guessed or inferred end
-    for _, path in ipairs(node.paths or {}) do guessed = guessed and path ~= "-" end
-    if scan and guessed then
+    if scan and guessed and not once { nodes = { node } } then
       local copy = {}
       for key, value in pairs(node) do copy[key] = value end
       copy.on_bad = "skip"
@@ -129,6 +155,8 @@ function runtime.run(action, node, make_sink, read)
   if undraw then undraw() end
   if not ok then
     if type(results) == "table" and results.status == RESTART and results.restart then
+      local input = once(description)
+      if input then error(cannot_restart(results, scans, input), 0) end
       widen(results, scans)
       again = true
     end

@@ -72,8 +72,9 @@ size_t lb_csv_bom(const char *data, size_t size);
 
 /* ---- values ---- */
 
-/* ORDER csv types. Each of the numbers widens to the next; boolean widens to string. */
-enum lb_csv_type { LB_CSV_BOOLEAN, LB_CSV_INTEGER, LB_CSV_FLOAT, LB_CSV_STRING };
+/* ORDER csv types. Each of the numbers widens to the next; boolean widens to string; nil, that of a column in which no value was
+ * seen, to any. */
+enum lb_csv_type { LB_CSV_NIL, LB_CSV_BOOLEAN, LB_CSV_INTEGER, LB_CSV_FLOAT, LB_CSV_STRING };
 
 const char *lb_csv_type_name(enum lb_csv_type type);
 bool lb_csv_type_parse(const char *name, size_t size, enum lb_csv_type *type);

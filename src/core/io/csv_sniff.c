@@ -8,13 +8,14 @@
 #include "core/io/stream.h"
 
 #ifdef LB_TINY
-enum { SAMPLE_BYTES = 4096, HEADER_BYTES = 100, RECORDS = 7 };
+enum { SAMPLE_BYTES = 4096, ENOUGH_BYTES = 4 << 20, HEADER_BYTES = 100, RECORDS = 7 };
 #else
-enum { SAMPLE_BYTES = 1 << 20, HEADER_BYTES = 16 << 10, RECORDS = 1024 };
+enum { SAMPLE_BYTES = 1 << 20, ENOUGH_BYTES = 16 << 20, HEADER_BYTES = 16 << 10, RECORDS = 1024 };
 #endif
 enum { MOST_BYTES = 1 << 28 }; /* of a first record */
+enum { ENOUGH_RECORDS = 64 };
 
-/* The first bytes of a file: at least one whole record, or all there is. */
+/* The first bytes of a file: at least so many whole records, or all there is. */
 struct head {
     char *data; /* capacity + LB_TEXT_PADDING + 1 */
     size_t capacity;
@@ -41,8 +42,21 @@ static lb_status head_grow(struct head *head, size_t capacity, struct lb_error *
     return LB_OK;
 }
 
+/* Whether the head has n whole records. */
+static bool head_has(const struct lb_csv_dialect *dialect, const struct head *head, size_t n)
+{
+    size_t at = head->start;
+    for (; n > 0 && at < head->size; n--) {
+        bool is_inside = false;
+        at += lb_csv_first_end(dialect, head->data + at, head->size - at, &is_inside);
+    }
+    return n == 0;
+}
+
+/* Reads about so many bytes; more until n_records are whole in them when that does not take too much, and on until one is. What
+ * can be read only once is kept for its scan. */
 static lb_status head_read(const struct lb_csv_dialect *dialect, const struct lb_file *file,
-                           size_t bytes, struct head *head, struct lb_error *err)
+                           size_t bytes, size_t n_records, struct head *head, struct lb_error *err)
 {
     struct lb_stream *stream = NULL;
     size_t used = 0;
@@ -66,21 +80,23 @@ static lb_status head_read(const struct lb_csv_dialect *dialect, const struct lb
                 head->size = used + 1;
             }
             if (is_inside && head->size == head->start)
-                status =
-                    lb_error_set(err, LB_ERR_DATA,
-                                 "%s: the first record has a quote that is not closed", file->path);
+                status = lb_error_set(err, LB_ERR_DATA,
+                                      "%s: the first record has a quote that is not closed",
+                                      lb_file_label(file));
             break;
         }
-        if (head->size > head->start)
+        if (head_has(dialect, head, bytes < ENOUGH_BYTES ? n_records : 1))
             break;
         if (bytes >= MOST_BYTES) {
             status =
                 lb_error_set(err, LB_ERR_DATA,
                              "%s: no record ends in the first %zu bytes: is a quote not closed?",
-                             file->path, bytes);
+                             lb_file_label(file), bytes);
             break;
         }
     }
+    if (status == LB_OK && !file->is_regular)
+        return lb_stream_keep(stream, file, head->data, used, err);
     lb_stream_close(stream);
     return status;
 }
@@ -189,10 +205,11 @@ static bool is_null(const struct lb_csv_sniff *sniff, const char *text, size_t s
     return false;
 }
 
-/* Joins the types of the sample's fields, from byte `at` of the head on; a column without values keeps `none`. */
+/* Joins the types of the sample's fields, from byte `at` of the head on. */
 static lb_status sniff_types(struct lb_csv_sniff *sniff, struct walk *walk, const struct head *head,
-                             size_t at, int *found, struct lb_error *err)
+                             size_t at, struct lb_error *err)
 {
+    enum lb_csv_type *found = sniff->types;
     while (at < head->size) {
         const char *data = head->data + at;
         uint32_t start = 0, first = 0;
@@ -212,13 +229,10 @@ static lb_status sniff_types(struct lb_csv_sniff *sniff, struct walk *walk, cons
                     continue;
                 LB_TRY(lb_csv_field_text(walk->dialect, &text, &size, &is_quoted, &walk->strings,
                                          err));
-                int type = (int)lb_csv_type_of(text, size);
                 double exact;
                 if (found[i] == LB_CSV_FLOAT && lb_csv_float(text, size, &exact))
                     continue;
-                found[i] = found[i] < 0 ? type
-                                        : (int)lb_csv_type_join((enum lb_csv_type)found[i],
-                                                                (enum lb_csv_type)type);
+                found[i] = lb_csv_type_join(found[i], lb_csv_type_of(text, size));
                 if (found[i] == LB_CSV_FLOAT && !lb_csv_float(text, size, &exact))
                     found[i] = LB_CSV_STRING;
             }
@@ -234,7 +248,6 @@ static lb_status sniff_head(struct lb_csv_sniff *sniff, const struct head *head,
                             struct lb_error *err)
 {
     struct walk walk;
-    int *found = NULL;
     lb_status status = walk_init(&walk, &sniff->dialect, err);
     const char *data = head->data + head->start;
     if (status == LB_OK)
@@ -246,25 +259,18 @@ static lb_status sniff_head(struct lb_csv_sniff *sniff, const struct head *head,
     uint32_t n = walk.index.ends[0] & ~LB_CSV_QUOTED;
     size_t body = sniff->has_header ? walk.index.positions[n - 1] + 1 : 0;
     sniff->n_columns = sniff->types_capacity = n;
-    sniff->types = lb_alloc(n * sizeof *sniff->types);
-    found = lb_alloc(n * sizeof *found);
-    if (sniff->types == NULL || found == NULL) {
-        status = lb_error_memory(err, "columns", n * sizeof *found);
+    sniff->types = lb_alloc_zero(n * sizeof *sniff->types); /* LB_CSV_NIL */
+    if (sniff->types == NULL) {
+        status = lb_error_memory(err, "columns", n * sizeof *sniff->types);
         goto end;
     }
     status = put_names(&walk, data, n, sniff->has_header, &sniff->names, err);
     if (status == LB_OK && sniff->checks_headers)
         status = check_names(&sniff->names, err);
-    for (uint32_t i = 0; i < n; i++)
-        found[i] = -1;
     if (status == LB_OK)
-        status = sniff_types(sniff, &walk, head, head->start + body, found, err);
-    for (uint32_t i = 0; i < n; i++)
-        sniff->types[i] = found[i] < 0 ? LB_CSV_STRING : (enum lb_csv_type)found[i];
+        status = sniff_types(sniff, &walk, head, head->start + body, err);
 
 end:
-    if (found != NULL)
-        lb_free(found, sniff->n_columns * sizeof *found);
     walk_fini(&walk);
     return status;
 }
@@ -307,30 +313,26 @@ lb_status lb_csv_sniff_files(struct lb_csv_sniff *sniff, const struct lb_file_li
     bool has_sample = false;
     for (size_t i = 0; i < files->n_files; i++) {
         const struct lb_file *file = &files->files[i];
-        if (!file->is_regular)
-            return lb_error_set(err, LB_ERR_USAGE,
-                                "%s cannot be read twice: give the names and types of its columns",
-                                strcmp(file->path, "-") == 0 ? "standard input" : file->path);
-    }
-    for (size_t i = 0; i < files->n_files; i++) {
-        const struct lb_file *file = &files->files[i];
         struct head head = {0};
         if (has_sample && !(sniff->has_header && sniff->checks_headers))
             break;
+        if (has_sample && !file->is_regular) /* the scan looks at its header */
+            continue;
         lb_status status =
-            head_read(&sniff->dialect, file, has_sample ? HEADER_BYTES : SAMPLE_BYTES, &head, err);
+            has_sample ? head_read(&sniff->dialect, file, HEADER_BYTES, 1, &head, err)
+                       : head_read(&sniff->dialect, file, SAMPLE_BYTES, ENOUGH_RECORDS, &head, err);
         bool is_empty = status == LB_OK && head.size == head.start;
         if (status == LB_OK && !is_empty)
             status = has_sample ? check_header(sniff, &head, err) : sniff_head(sniff, &head, err);
         has_sample = has_sample || !is_empty;
         head_fini(&head);
-        if (status == LB_ERR_DATA && strstr(err->message, file->path) == NULL)
-            lb_error_prefix(err, "%s: ", file->path);
+        if (status == LB_ERR_DATA && strstr(err->message, lb_file_label(file)) == NULL)
+            lb_error_prefix(err, "%s: ", lb_file_label(file));
         LB_TRY(status);
     }
     if (!has_sample)
         return lb_error_set(err, LB_ERR_DATA, "%s: no columns: the input is empty",
-                            files->n_files > 0 ? files->files[0].path : "csv");
+                            files->n_files > 0 ? lb_file_label(&files->files[0]) : "csv");
     return LB_OK;
 }
 

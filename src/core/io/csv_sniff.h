@@ -20,10 +20,10 @@ struct lb_csv_sniff {
     uint32_t types_capacity;
 };
 
-/* Reads about LB_CSV_SAMPLE_BYTES of the first file that is not empty, and the headers of the others. A column's type is
- * the narrowest that its values in the sample fit; without any it is string. Records with too few or too many fields do not
- * count. LB_ERR_DATA: no columns, names that are not different, another header. LB_ERR_USAGE: an input that can be read
- * only once. */
+/* Reads about a megabyte of the first file that is not empty, more when its records are long, and the headers of the others. A
+ * column's type is the narrowest that its values in the sample fit; without any it is nil. Records with too few or too many
+ * fields do not count. An input that can be read only once is left to the scan with all its bytes (once.h). LB_ERR_DATA: no
+ * columns, names that are not different, another header. */
 lb_status lb_csv_sniff_files(struct lb_csv_sniff *sniff, const struct lb_file_list *files,
                              struct lb_error *err) LB_MUST_USE;
 void lb_csv_sniff_fini(struct lb_csv_sniff *sniff);

@@ -4,8 +4,9 @@
 #include "core/base/number.h"
 #include "core/io/csv.h"
 
-static const char *const type_names[] = {"boolean", "integer", "float",
+static const char *const type_names[] = {"nil", "boolean", "integer", "float",
                                          "string"}; /* ORDER csv types */
+enum { N_TYPES = sizeof type_names / sizeof *type_names };
 
 const char *lb_csv_type_name(enum lb_csv_type type)
 {
@@ -14,7 +15,7 @@ const char *lb_csv_type_name(enum lb_csv_type type)
 
 bool lb_csv_type_parse(const char *name, size_t size, enum lb_csv_type *type)
 {
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < N_TYPES; i++) {
         if (strlen(type_names[i]) == size && memcmp(type_names[i], name, size) == 0) {
             *type = (enum lb_csv_type)i;
             return true;
@@ -156,8 +157,10 @@ enum lb_csv_type lb_csv_type_of(const char *text, size_t size)
 
 enum lb_csv_type lb_csv_type_join(enum lb_csv_type a, enum lb_csv_type b)
 {
-    if (a == b)
+    if (a == b || b == LB_CSV_NIL)
         return a;
+    if (a == LB_CSV_NIL)
+        return b;
     if (a == LB_CSV_BOOLEAN || b == LB_CSV_BOOLEAN)
         return LB_CSV_STRING;
     return a > b ? a : b;

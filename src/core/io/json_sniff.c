@@ -10,11 +10,12 @@
 #include "core/io/stream.h"
 
 #ifdef LB_TINY
-enum { SAMPLE_BYTES = 4096, MARKS = 256 };
+enum { SAMPLE_BYTES = 4096, ENOUGH_BYTES = 4 << 20, MARKS = 256 };
 #else
-enum { SAMPLE_BYTES = 1 << 20, MARKS = 8192 };
+enum { SAMPLE_BYTES = 1 << 20, ENOUGH_BYTES = 16 << 20, MARKS = 8192 };
 #endif
 enum { MOST_BYTES = 1 << 28 }; /* of a first record */
+enum { ENOUGH_RECORDS = 64 };
 
 struct sampler {
     struct lb_json_sniff *sniff;
@@ -136,15 +137,16 @@ static lb_status add_records(struct sampler *s, const char *data, size_t size, s
     return LB_OK;
 }
 
-/* Reads the head of a file: about a sample, more when no record is whole in it. */
+/* Reads the head of a file: about a sample, more when few records are whole in it. */
 static lb_status sample_file(struct sampler *s, const struct lb_file *file, struct lb_error *err)
 {
     struct lb_stream *stream = NULL;
     struct lb_buf data = {0};
     LB_TRY(lb_stream_open(file, &stream, err));
     lb_status status = LB_OK;
-    for (size_t bytes = SAMPLE_BYTES; status == LB_OK && s->n_records == 0; bytes *= 2) {
+    for (size_t bytes = SAMPLE_BYTES; status == LB_OK; bytes *= 2) {
         size_t got = 0;
+        s->n_records = 0;
         status = lb_buf_reserve(&data, bytes - data.size + LB_TEXT_PADDING + 1, err);
         if (status == LB_OK)
             status = lb_stream_read(stream, data.data + data.size, bytes - data.size, &got, err);
@@ -156,10 +158,14 @@ static lb_status sample_file(struct sampler *s, const struct lb_file *file, stru
             data.data[data.size] = '\n';
         size_t mark = lb_csv_bom(data.data, data.size);
         status = add_records(s, data.data + mark, data.size - mark + is_end, err);
-        if (is_end || bytes >= MOST_BYTES)
+        size_t wanted = bytes < ENOUGH_BYTES ? ENOUGH_RECORDS : 1;
+        if (is_end || bytes >= MOST_BYTES || s->n_records >= wanted)
             break;
     }
-    lb_stream_close(stream);
+    if (status == LB_OK && !file->is_regular)
+        status = lb_stream_keep(stream, file, data.data, data.size, err);
+    else
+        lb_stream_close(stream);
     lb_buf_fini(&data);
     return status;
 }
@@ -167,20 +173,14 @@ static lb_status sample_file(struct sampler *s, const struct lb_file *file, stru
 lb_status lb_json_sniff_files(struct lb_json_sniff *sniff, const struct lb_file_list *files,
                               struct lb_error *err)
 {
-    for (size_t i = 0; i < files->n_files; i++) {
-        const struct lb_file *file = &files->files[i];
-        if (!file->is_regular)
-            return lb_error_set(err, LB_ERR_USAGE,
-                                "%s cannot be read twice: give the names and types of its columns",
-                                strcmp(file->path, "-") == 0 ? "standard input" : file->path);
-    }
     struct sampler s = {.sniff = sniff};
     lb_arena_init(&s.strings, 4096);
     lb_status status = lb_json_index_init(&s.index, MARKS, err);
     for (size_t i = 0; status == LB_OK && i < files->n_files && sniff->n_columns == 0; i++) {
         status = sample_file(&s, &files->files[i], err);
-        if (status == LB_ERR_DATA && strstr(err->message, files->files[i].path) == NULL)
-            lb_error_prefix(err, "%s: ", files->files[i].path);
+        const char *label = lb_file_label(&files->files[i]);
+        if (status == LB_ERR_DATA && strstr(err->message, label) == NULL)
+            lb_error_prefix(err, "%s: ", label);
     }
     for (uint32_t i = 0; i < sniff->n_columns; i++)
         if (sniff->types.data[i] == LB_JSON_NULL)
@@ -194,7 +194,7 @@ lb_status lb_json_sniff_files(struct lb_json_sniff *sniff, const struct lb_file_
     if (status == LB_OK && sniff->n_columns == 0 && !sniff->may_be_empty)
         status =
             lb_error_set(err, LB_ERR_DATA, "%s: no columns: no record is an object with members",
-                         files->n_files > 0 ? files->files[0].path : "json");
+                         files->n_files > 0 ? lb_file_label(&files->files[0]) : "json");
     return status;
 }
 

@@ -15,9 +15,9 @@ struct lb_json_sniff {
     uint32_t n_columns;
 };
 
-/* Reads the records in about a megabyte of the first file that has one. A column's type is the narrowest that its values in the
- * sample fit; of one that has only nulls it is `any`. What is no record does not count. LB_ERR_DATA: no columns.
- * LB_ERR_USAGE: an input that can be read only once. */
+/* Reads the records in about a megabyte of the first file that has one, more when they are long. A column's type is the narrowest that its values in the
+ * sample fit; of one that has only nulls it is `any`. What is no record does not count. An input that can be read
+ * only once is left to the scan with all its bytes (once.h). LB_ERR_DATA: no columns. */
 lb_status lb_json_sniff_files(struct lb_json_sniff *sniff, const struct lb_file_list *files,
                               struct lb_error *err) LB_MUST_USE;
 void lb_json_sniff_fini(struct lb_json_sniff *sniff);

@@ -281,6 +281,11 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct l
     return status;
 }
 
+const char *lb_file_label(const struct lb_file *file)
+{
+    return strcmp(file->path, "-") == 0 ? "standard input" : file->path;
+}
+
 void lb_file_list_fini(struct lb_file_list *list)
 {
     cut_list(list, 0);

@@ -14,6 +14,7 @@
 
 #include "core/base/meter.h"
 #include "core/base/sys.h"
+#include "core/io/once.h"
 #include "core/io/stream_codec.h"
 
 #ifdef LB_TINY
@@ -25,9 +26,6 @@ enum { INPUT_BYTES = 256 << 10 };
 /* Linux moves at most 2 GiB - 4096 in one call. */
 enum { READ_LIMIT = 1 << 30 };
 
-/* Whether standard input was opened before. */
-static atomic_flag standard_input_taken = ATOMIC_FLAG_INIT;
-
 void lb_stream_watch(struct lb_stream *stream, const _Atomic int *stop)
 {
     stream->stop = stop;
@@ -38,9 +36,11 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
 {
     bool is_stdin = strcmp(file->path, "-") == 0;
     lb_status status;
-    if (is_stdin && atomic_flag_test_and_set(&standard_input_taken))
-        return lb_error_set(err, LB_ERR_USAGE,
-                            "standard input was read already; keep its records with cache()");
+    if (is_stdin || !file->is_regular) {
+        LB_TRY(lb_once_begin(file, stream, err));
+        if (*stream != NULL)
+            return LB_OK;
+    }
     struct lb_stream *self = lb_alloc_zero(sizeof *self);
     if (self == NULL)
         return lb_error_memory(err, "an input stream", sizeof *self);
@@ -84,6 +84,7 @@ void lb_stream_close(struct lb_stream *stream)
         stream->codec->stop(stream);
     if (stream->owns_fd)
         lb_sys.close(stream->fd);
+    lb_free(stream->front, stream->front_end);
     lb_free(stream->input, stream->input != NULL ? INPUT_BYTES : 0);
     lb_strfree(stream->path);
     lb_free(stream, sizeof *stream);
@@ -237,7 +238,40 @@ static lb_status decode_some(struct lb_stream *stream, char *data, size_t size, 
     return LB_OK;
 }
 
-lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
+lb_status lb_stream_keep(struct lb_stream *stream, const struct lb_file *file, const char *data,
+                         size_t size, struct lb_error *err)
+{
+    lb_status status = LB_OK;
+    stream->stop = NULL;
+    if (size > 0) {
+        stream->front = lb_alloc(size);
+        if (stream->front == NULL) {
+            status = lb_error_memory(err, "the first bytes of an input", size);
+        } else {
+            memcpy(stream->front, data, size);
+            stream->front_start = 0;
+            stream->front_end = size;
+        }
+    }
+    if (status == LB_OK)
+        status = lb_once_keep(file, stream, err);
+    if (status != LB_OK)
+        lb_stream_close(stream);
+    return status;
+}
+
+/* Gives what was put back. */
+static size_t read_front(struct lb_stream *stream, char *data, size_t size)
+{
+    size_t held = stream->front_end - stream->front_start;
+    size_t n = size < held ? size : held;
+    if (n > 0)
+        memcpy(data, stream->front + stream->front_start, n);
+    stream->front_start += n;
+    return n;
+}
+
+static lb_status read_on(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err)
 {
     if (stream->codec == NULL)
@@ -253,5 +287,17 @@ lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size
         done += n;
     }
     *got = done;
+    return LB_OK;
+}
+
+lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
+                         struct lb_error *err)
+{
+    size_t front = read_front(stream, data, size);
+    *got = front;
+    if (front == size)
+        return LB_OK;
+    LB_TRY(read_on(stream, data + front, size - front, got, err));
+    *got += front;
     return LB_OK;
 }

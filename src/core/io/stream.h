@@ -12,7 +12,7 @@
 
 struct lb_stream;
 
-/* "-" can be opened once in a process: what was read from standard input is gone. */
+/* Standard input and pipes without name can be opened once in a process (once.h): what was read of them is gone. */
 lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
                          struct lb_error *err) LB_MUST_USE;
 /* Reads that wait for a pipe or a terminal give up with LB_ERR_CANCELLED within 100 ms of *stop
@@ -21,6 +21,10 @@ void lb_stream_watch(struct lb_stream *stream, const _Atomic int *stop);
 /* Fills data as far as possible: *got < size only at the end of the stream. */
 lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err) LB_MUST_USE;
+/* Puts back all that was read of an input that is no regular file: who opens it next gets these bytes and what comes behind
+ * them. Takes the stream, also on failure. */
+lb_status lb_stream_keep(struct lb_stream *stream, const struct lb_file *file, const char *data,
+                         size_t size, struct lb_error *err) LB_MUST_USE;
 uint64_t lb_stream_raw_bytes(const struct lb_stream *stream); /* compressed bytes consumed */
 void lb_stream_close(struct lb_stream *stream);               /* NULL allowed */
 

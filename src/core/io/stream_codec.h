@@ -19,6 +19,9 @@ struct lb_stream {
     bool may_wait;                      /* a pipe, terminal or device: a read can last for ever */
 
     /* state */
+    char *front; /* bytes that were put back: [front_start, front_end) come first */
+    size_t front_start;
+    size_t front_end;
     char *input; /* compressed bytes read but not decoded: [input_start, input_end) */
     size_t input_start;
     size_t input_end;

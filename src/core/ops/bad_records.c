@@ -154,22 +154,16 @@ lb_status lb_bad_message(const struct lb_op_local *local, const char *data,
     return status;
 }
 
-lb_status lb_bad_once_only(const struct lb_op_local *local, const char *data,
-                           const struct lb_bad_record *record, struct lb_error *err)
+lb_status lb_bad_restart(const struct lb_op_local *local, const char *data,
+                         const struct lb_bad_record *record, struct lb_error *err)
 {
     const struct lb_file_piece *piece = local->state;
+    if (!piece->is_chunk)
+        return lb_error_set(err, LB_RESTART, "%s\n  record at byte %llu of %s", record->reason,
+                            (unsigned long long)lb_file_piece_offset(piece, data + record->start),
+                            piece->file->path);
     lb_status status = lb_bad_message(local, data, record, err);
-    if (status != LB_ERR_DATA)
-        return status;
-    struct lb_error *cause = lb_alloc_zero(sizeof *cause);
-    if (cause == NULL)
-        return lb_error_memory(err, "an error message", sizeof *cause);
-    *cause = *err;
-    status = lb_error_set(
-        err, LB_ERR_DATA, "%s\n  %s cannot be read twice: declare its columns and types",
-        cause->message, strcmp(piece->file->path, "-") == 0 ? "standard input" : "this input");
-    lb_free(cause, sizeof *cause);
-    return status;
+    return status == LB_ERR_DATA ? LB_RESTART : status;
 }
 
 /* ---- writing ---- */

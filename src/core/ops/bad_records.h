@@ -46,8 +46,8 @@ lb_status lb_bad_report(struct lb_bad_sink *sink, const struct lb_op_local *loca
 /* Fills err with a bad record's message; LB_ERR_DATA. */
 lb_status lb_bad_message(const struct lb_op_local *local, const char *data,
                          const struct lb_bad_record *record, struct lb_error *err);
-/* As lb_bad_message, for a value that asks for another start in an input that cannot be read twice. */
-lb_status lb_bad_once_only(const struct lb_op_local *local, const char *data,
-                           const struct lb_bad_record *record, struct lb_error *err);
+/* As lb_bad_message, for one that asks for another start: LB_RESTART. The line is told where it costs nothing. */
+lb_status lb_bad_restart(const struct lb_op_local *local, const char *data,
+                         const struct lb_bad_record *record, struct lb_error *err);
 
 #endif

@@ -132,9 +132,9 @@ void lb_csv_schema_fini(struct lb_csv_schema *schema)
 
 /* ---- memory ---- */
 
-static const enum lb_type column_types[] = {LB_BOOL, LB_INT64, LB_FLOAT64,
+static const enum lb_type column_types[] = {LB_NULL, LB_BOOL, LB_INT64, LB_FLOAT64,
                                             LB_STRING}; /* ORDER csv types */
-static const size_t item_bytes[] = {1, 8, 8, sizeof(struct lb_view)};
+static const size_t item_bytes[] = {0, 1, 8, 8, sizeof(struct lb_view)};
 
 static uint32_t n_made_columns(const struct lb_csv_schema *schema)
 {
@@ -184,9 +184,10 @@ lb_status lb_csv_rows_init(struct lb_csv_rows *rows, const struct lb_csv_schema 
         enum lb_csv_type type = schema->columns[i].type;
         struct lb_column *column = &rows->columns[i];
         column->type = column_types[type];
-        column->data = lb_alloc(LB_BATCH_ROWS * item_bytes[type]);
         rows->valids[i] = lb_alloc(VALID_WORDS * sizeof(uint64_t));
-        if (column->data == NULL || rows->valids[i] == NULL)
+        if (type != LB_CSV_NIL)
+            column->data = lb_alloc(LB_BATCH_ROWS * item_bytes[type]);
+        if ((type != LB_CSV_NIL && column->data == NULL) || rows->valids[i] == NULL)
             return lb_error_memory(err, "a column", LB_BATCH_ROWS * item_bytes[type]);
     }
     return LB_OK;
@@ -397,17 +398,19 @@ static lb_status note_misfit(struct lb_csv_rows *rows, uint32_t c, uint32_t row,
         if (is_first)
             memset(rows->wider, 0, n_made_columns(rows->schema) * sizeof *rows->wider);
         rows->is_misfit = true;
-        if (type > rows->wider[c])
-            rows->wider[c] = type;
+        rows->wider[c] = lb_csv_type_join(rows->wider[c], type);
     }
     if ((rows->is_bad[row >> 6] & bit) == 0 || is_first) {
         bool is_long = text.size > SHOWN_BYTES;
-        LB_TRY(
-            lb_bad_list_add(&rows->bad, rows->starts[row], lb_csv_rows_end(rows, row), "type", err,
-                            "column %.*s: '%.*s%s' is no %s",
-                            column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size,
-                            column->name, is_long ? SHOWN_BYTES : (int)text.size, text.data,
-                            is_long ? "..." : "", lb_csv_type_name(column->type)));
+        LB_TRY(lb_bad_list_add(
+            &rows->bad, rows->starts[row], lb_csv_rows_end(rows, row), "type", err,
+            column->type == LB_CSV_NIL
+                ? "column %.*s: '%.*s%s' is its first value: the sample of the input "
+                  "has none%s"
+                : "column %.*s: '%.*s%s' is no %s",
+            column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size, column->name,
+            is_long ? SHOWN_BYTES : (int)text.size, text.data, is_long ? "..." : "",
+            column->type == LB_CSV_NIL ? "" : lb_csv_type_name(column->type)));
         if (is_first)
             rows->misfit = rows->bad.items[rows->bad.n - 1];
     }
@@ -497,6 +500,23 @@ static lb_status convert_strings(struct lb_csv_rows *rows, uint32_t c, struct lb
     return LB_OK;
 }
 
+/* A column in which the sample had no value. */
+static lb_status convert_nils(struct lb_csv_rows *rows, uint32_t c, struct lb_error *err)
+{
+    const struct lb_csv_schema *schema = rows->schema;
+    for (uint32_t row = 0; row < rows->n_rows; row++) {
+        struct text text = field_at(rows, rows->starts[row], rows->firsts[row],
+                                    schema->columns[c].field, schema->n_fields);
+        bool is_quoted;
+        if (is_null(schema, text))
+            continue;
+        LB_TRY(lb_csv_field_text(&schema->dialect, &text.data, &text.size, &is_quoted,
+                                 &rows->strings, err));
+        LB_TRY(note_misfit(rows, c, row, text, err));
+    }
+    return LB_OK;
+}
+
 lb_status lb_csv_rows_convert(struct lb_csv_rows *rows, struct lb_error *err)
 {
     const struct lb_csv_schema *schema = rows->schema;
@@ -511,6 +531,9 @@ lb_status lb_csv_rows_convert(struct lb_csv_rows *rows, struct lb_error *err)
         uint64_t *valid = rows->valids[c];
         memset(valid, 0xff, VALID_WORDS * sizeof *valid);
         switch (schema->columns[c].type) {
+        case LB_CSV_NIL:
+            LB_TRY(convert_nils(rows, c, err));
+            break;
         case LB_CSV_BOOLEAN:
             LB_TRY(convert_booleans(rows, c, data, valid, &n_nulls, err));
             break;

@@ -75,7 +75,7 @@ static lb_status grow_block(struct lb_file_piece *piece, size_t bytes, struct lb
         return LB_OK;
     if (class->most_bytes > 0 && bytes > class->most_bytes)
         return lb_error_set(err, LB_ERR_DATA, "%s: the %s at byte %llu is longer than %llu MiB%s",
-                            piece->file->path, class->record,
+                            lb_file_label(piece->file), class->record,
                             (unsigned long long)piece->block_offset,
                             (unsigned long long)(class->most_bytes >> 20), class->too_long);
     size_t old = piece->block != NULL ? piece->block_bytes + LB_TEXT_PADDING : 0;
@@ -257,7 +257,7 @@ lb_status lb_file_piece_describe(const struct lb_file_piece *piece, const char *
                                  const char *end, struct lb_buf *out, struct lb_error *err)
 {
     size_t size = (size_t)(end - start);
-    LB_TRY(lb_buf_printf(out, err, "record %s:%llu (byte %llu): ", piece->file->path,
+    LB_TRY(lb_buf_printf(out, err, "record %s:%llu (byte %llu): ", lb_file_label(piece->file),
                          (unsigned long long)lb_file_piece_line(piece, start),
                          (unsigned long long)lb_file_piece_offset(piece, start)));
     for (size_t i = 0; i < size && i < SHOWN_BYTES; i++) {

@@ -341,7 +341,7 @@ static void keep_shape(struct lb_json_rows *rows, size_t first, size_t n_marks, 
 
 /* A name that should be a column: kept, with the type that its value wants. */
 static lb_status add_column(struct lb_json_rows *rows, const char *name, size_t size,
-                            enum lb_json_type type, struct lb_error *err)
+                            enum lb_json_type type, uint32_t row, struct lb_error *err)
 {
     for (uint32_t i = 0; i < rows->n_added; i++) {
         struct lb_json_added *added = &rows->added[i];
@@ -363,7 +363,7 @@ static lb_status add_column(struct lb_json_rows *rows, const char *name, size_t 
     if (copy == NULL)
         return lb_error_memory(err, "new columns", size);
     memcpy(copy, name, size);
-    rows->added[rows->n_added++] = (struct lb_json_added){copy, size, type};
+    rows->added[rows->n_added++] = (struct lb_json_added){copy, size, type, row};
     return LB_OK;
 }
 
@@ -412,7 +412,7 @@ static lb_status look_up(struct lb_json_rows *rows, size_t first, const char *ba
         }
         if (columns[m] == WATCHED || (columns[m] == UNKNOWN && schema->watches_all))
             LB_TRY(add_column(rows, text, size,
-                              lb_json_type_of(base + span.from, span.to - span.from), err));
+                              lb_json_type_of(base + span.from, span.to - span.from), row, err));
         if (columns[m] >= 0)
             rows->spans[columns[m]][row] =
                 (struct lb_json_span){shift + span.from, shift + span.to};

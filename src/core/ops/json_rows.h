@@ -40,6 +40,7 @@ struct lb_json_added {
     const char *name; /* of the rows' arena `names` */
     size_t size;
     enum lb_json_type type;
+    uint32_t row; /* where it came first */
 };
 
 struct lb_json_shapes;

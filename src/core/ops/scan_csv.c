@@ -165,8 +165,6 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
     struct csv_shared *shared = local->op->shared;
     struct csv_local *state = local->state;
     const struct lb_csv_rows *rows = &state->rows;
-    if (!state->piece.file->is_regular)
-        return lb_bad_once_only(local, rows->data, &rows->misfit, err);
     pthread_mutex_lock(&shared->lock);
     lb_status status = LB_OK;
     if (local->worker->morsel < shared->restart_morsel) {
@@ -177,8 +175,7 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
     }
     pthread_mutex_unlock(&shared->lock);
     LB_TRY(status);
-    return lb_error_set(err, LB_RESTART, "%s: %s; it needs a wider type", state->piece.file->path,
-                        rows->misfit.reason);
+    return lb_bad_restart(local, rows->data, &rows->misfit, err);
 }
 
 /* ---- producing ---- */
@@ -233,7 +230,7 @@ static lb_status skip_header(struct lb_op_local *local, const char **cursor, boo
         if (schema->checks_header) {
             lb_status status = lb_csv_check_header(&state->rows, start, end + !has_newline, err);
             if (status == LB_ERR_DATA)
-                lb_error_prefix(err, "%s: ", state->piece.file->path);
+                lb_error_prefix(err, "%s: ", lb_file_label(state->piece.file));
             LB_TRY(status);
         }
         mark += end;

@@ -234,13 +234,14 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
         snprintf(reason, sizeof reason,
                  "the records have a name '%.*s' that was not in the sample of them",
                  added->size > 80 ? 80 : (int)added->size, added->name);
-        record.end = rows->n_rows > 0 ? rows->ends[rows->n_rows - 1] : 0;
-        record.start = rows->n_rows > 0 ? rows->starts[rows->n_rows - 1] : 0;
+        /* A bad record has no row. */
+        uint32_t row =
+            added->row < rows->n_rows || rows->n_rows == 0 ? added->row : rows->n_rows - 1;
+        record.end = rows->n_rows > 0 ? rows->ends[row] : 0;
+        record.start = rows->n_rows > 0 ? rows->starts[row] : 0;
     } else {
         record = rows->misfit;
     }
-    if (!state->piece.file->is_regular)
-        return lb_bad_once_only(local, rows->data, &record, err);
     pthread_mutex_lock(&shared->lock);
     if (local->worker->morsel < shared->restart_morsel) {
         shared->restart_morsel = local->worker->morsel;
@@ -248,7 +249,7 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
     }
     pthread_mutex_unlock(&shared->lock);
     LB_TRY(status);
-    return lb_error_set(err, LB_RESTART, "%s: %s", state->piece.file->path, record.reason);
+    return lb_bad_restart(local, rows->data, &record, err);
 }
 
 /* ---- producing ---- */

@@ -253,6 +253,43 @@ static void test_pipes(void **state)
     free(data);
 }
 
+/* What was looked at and kept is what the next one reads first; nobody reads a nameless pipe twice. */
+static void test_kept(void **state)
+{
+    (void)state;
+    size_t size = 200000, looked = 5 + random_below(100000), got = 0;
+    char *data = random_bytes(size), *all;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    file_put("plain", data, size);
+    char command[100], path[40];
+    snprintf(command, sizeof command, "(cat plain >&%d) &", ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    assert_int_equal(shell(command), 0);
+    close(ends[1]);
+    struct lb_file_list list = {0};
+    struct lb_stream *stream = NULL;
+    assert_int_equal(lb_file_list_add(&list, path, &err), LB_OK);
+    assert_int_equal(lb_stream_open(&list.files[0], &stream, &err), LB_OK);
+    struct lb_stream *second = NULL;
+    assert_int_equal(lb_stream_open(&list.files[0], &second, &err), LB_ERR_USAGE);
+    assert_non_null(strstr(err.message, "was read already"));
+    char *head = malloc(looked);
+    assert_int_equal(lb_stream_read(stream, head, looked, &got, &err), LB_OK);
+    assert_int_equal(got, looked);
+    assert_memory_equal(head, data, looked);
+    assert_int_equal(lb_stream_keep(stream, &list.files[0], head, looked, &err), LB_OK);
+    assert_int_equal(slurp(path, 0, &all, &size), LB_OK);
+    assert_int_equal(size, 200000);
+    assert_memory_equal(all, data, size);
+    assert_int_equal(lb_stream_open(&list.files[0], &second, &err), LB_ERR_USAGE);
+    lb_file_list_fini(&list);
+    close(ends[0]);
+    free(head);
+    free(all);
+    free(data);
+}
+
 static void test_missing(void **state)
 {
     (void)state;
@@ -263,9 +300,10 @@ static void test_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tools),  cmocka_unit_test(test_members),
-        cmocka_unit_test(test_damage), cmocka_unit_test(test_gzip_padding),
-        cmocka_unit_test(test_pipes),  cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_tools),   cmocka_unit_test(test_members),
+        cmocka_unit_test(test_damage),  cmocka_unit_test(test_gzip_padding),
+        cmocka_unit_test(test_pipes),   cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_missing),
     };
     random_start("test_stream");
     folder_make();

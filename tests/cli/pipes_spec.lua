@@ -1,0 +1,96 @@
+-- Rows from standard input and pipes: as from a file, but once.
+local cli = require "tests.cli.support"
+
+-- Rows n, n % 7, and in the last column nothing before row `at`, then `value`.
+local function csv(n, at, value)
+  local lines = { "a,b,c" }
+  for i = 1, n do lines[i + 1] = ("%d,%d,%s"):format(i, i % 7, at and i >= at and value or "") end
+  return cli.file(table.concat(lines, "\n") .. "\n", ".csv")
+end
+
+local function run(line, ...)
+  return cli.shell(line:format(...))
+end
+
+-- The same from a file, from standard input, by its name, and from a pipe of the shell.
+local function same_everywhere(path, option, chunk)
+  local status, want, err = run([[luabatch --i%s --ojson -e '%s' '%s']], option, chunk, path)
+  assert.same({ 0, "" }, { status, err })
+  assert.is_true(#want > 0)
+  for _, line in ipairs {
+    "cat PATH | luabatch --iFORMAT --ojson -e CHUNK",
+    "cat PATH | luabatch --threads 3 --iFORMAT --ojson -e CHUNK -",
+    "cat PATH | luabatch --iFORMAT --ojson -e CHUNK /dev/stdin",
+    "luabatch --iFORMAT --ojson -e CHUNK <(cat PATH)",
+    "luabatch --iFORMAT --ojson -e CHUNK < PATH",
+  } do
+    assert.same({ 0, want, "" }, { cli.shell((line:gsub("%u%u+", { PATH = path, FORMAT = option, CHUNK = cli.quote(chunk) }))) })
+  end
+end
+
+describe("rows from pipes", function()
+  after_each(cli.clean)
+
+  it("are those of the file", function()
+    same_everywhere(csv(100000), "csv", ':where "a > 99990 or a = 1"')
+    same_everywhere(csv(3, 2, "x y"), "csv", ':select("c", "a")')
+    same_everywhere(cli.file("a\tb\n1\tx\n", ".tsv"), "tsv", ':select("b")')
+    local lines = {}
+    for i = 1, 50000 do lines[i] = ('{"a":%d,"b":[%d]}'):format(i, i % 3) end
+    same_everywhere(cli.file(table.concat(lines, "\n"), ".json"), "json", ':where "a > 49990 or a = 1"')
+    same_everywhere(cli.file("[" .. table.concat(lines, ",\n") .. "]", ".json"), "json", ':where "a > 49990 or a = 1"')
+  end)
+
+  it("need a declared type when a value comes that the sample does not show", function()
+    local path = csv(150000, 140000, "1.5")
+    assert.same({ 0, "150000\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()'", path) })
+    local status, _, err = run("cat '%s' | luabatch --icsv -e ':where \"c > 1\"'", path)
+    assert.equal(4, status)
+    assert.matches("column c: '1.5' is its first value.*record standard input:140001 %(byte %d+%): 140000,0,1.5\n", err)
+    assert.matches('standard input cannot be read twice: declare types = { c = "float" }', err, 1, true)
+    assert.same({ 0, "10001\n", "" },
+      { run([[cat '%s' | luabatch -e 'lb.csv("-", { types = { c = "float" } }):where("c > 1"):count()']], path) })
+    -- Nor can a file be read again beside such an input.
+    status, _, err = run([[cat '%s' | luabatch -e '
+      lb.csv(arg[1]):select("a", "c"):join(lb.csv("-"):select("a"), { on = "a" }):where("c > 1"):count()' '%s']], path, path)
+    assert.equal(4, status)
+    assert.matches("first value.*record at byte %d+ of .*standard input cannot be read twice", err)
+  end)
+
+  it("need declared names that come late in JSON", function()
+    local lines = {}
+    for i = 1, 150000 do lines[i] = ('{"a":%d%s}'):format(i, i == 140000 and ',"late":"x"' or "") end
+    local path = cli.file(table.concat(lines, "\n") .. "\n", ".json")
+    local status, _, err = run("cat '%s' | luabatch --ijson -e ':where \"a > 1\"'", path)
+    assert.equal(4, status)
+    assert.matches("name 'late'.*record standard input:140000 .-{\"a\":140000,\"late\":\"x\"}\n", err)
+    assert.matches('declare types = { late = "string" }', err, 1, true)
+    assert.same({ 0, '{"a":140000,"late":"x"}\n', "" },
+      { run([[cat '%s' | luabatch --ojson -e 'lb.json("-", { types = { late = "string" } }):where "late is not null"']], path) })
+  end)
+
+  it("are read once", function()
+    local path = csv(10)
+    local status, _, err = run([[cat '%s' | luabatch -e 'local d = lb.csv("-") print(d:count(), d:count())']], path)
+    assert.equal(2, status)
+    assert.matches("standard input was read already; keep its records with cache()", err, 1, true)
+    status, _, err = run([[cat '%s' | luabatch -e 'lb.csv("-"):count() print(lb.text("/dev/stdin"):count())']], path)
+    assert.equal(2, status)
+    assert.matches("/dev/stdin was read already", err, 1, true)
+    assert.same({ 0, "10\t10\n", "" },
+      { run([[cat '%s' | luabatch -e 'local d = lb.csv("-"):cache() print(d:count(), d:count())']], path) })
+  end)
+
+  it("stand among files", function()
+    local path, other = csv(10), csv(4)
+    assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })
+    assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' - '%s'", path, other) })
+    assert.same({ 0, "4\n", "" }, { run(": | luabatch --icsv -e ':count()' - '%s'", other) })
+    local status, _, err = run("printf 'a,c\n' | luabatch --icsv -e ':count()' '%s' -", path)
+    assert.equal(4, status)
+    assert.matches("standard input: the header names 2 columns, not 3", err, 1, true)
+    status, _, err = run(": | luabatch --icsv -e ':count()'")
+    assert.equal(4, status)
+    assert.matches("standard input: no columns: the input is empty", err, 1, true)
+  end)
+end)
