@@ -110,7 +110,7 @@ function row_source.tsv(path, options)
   return delimited("tsv", path, options, "\t")
 end
 
--- The names that `types` declares and a sample does not show, where the input cannot be read twice: they may come later. Of other inputs the
+-- The names that `types` declares and a sample does not show, where the input cannot be read twice: they may come later. Of others the
 -- names that come later are found; there such a name is a mistake.
 local function late_names(paths, known, types)
   local list, once = {}, false
