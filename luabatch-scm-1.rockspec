@@ -40,6 +40,7 @@ build = {
         "src/core/algo/byteset.c",
         "src/core/algo/exact_sum.c",
         "src/core/algo/float_sum.c",
+        "src/core/algo/group_records.c",
         "src/core/algo/group_state.c",
         "src/core/algo/group_state_list.c",
         "src/core/algo/group_state_moment.c",

@@ -201,7 +201,6 @@ static int l_step_rows(lua_State *L)
     struct lb_lua_task *task = &u->task;
     const struct lb_group_rows *rows = u->rows;
     const struct lb_batch *batch = rows->batch;
-    struct slot *slots = (struct slot *)u->self->states;
     bool takes_row = lb_lua_row_is_on(&task->row);
     luaL_checkstack(L, (int)u->n_columns + LUA_MINSTACK, "an aggregate");
     lb_lua_task_push(task, L, SLOT_STEP);
@@ -210,10 +209,10 @@ static int l_step_rows(lua_State *L)
     u->states.n = (lua_Integer)u->self->n_slots;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        struct slot *slot = &slots[rows->slots[i]];
+        struct slot *slot = lb_group_slot(u->self, rows->slots[i]);
         lua_Integer number = (lua_Integer)rows->slots[i] + 1;
         if (i + AHEAD < batch->n_selected)
-            __builtin_prefetch(&slots[rows->slots[i + AHEAD]], 1);
+            __builtin_prefetch(lb_group_slot(u->self, rows->slots[i + AHEAD]), 1);
         task->place.row = row;
         lua_settop(L, TABLE);
         if (slot->run == u->run) {
@@ -267,7 +266,7 @@ static lb_status user_update(struct lb_group_state *self, const struct lb_group_
 static lb_status put_current(struct user_aggregate *u, size_t number, struct lb_buf *out,
                              struct lb_error *err)
 {
-    const struct slot *slot = (const struct slot *)u->self->states + number;
+    const struct slot *slot = lb_group_slot(u->self, number);
     lua_State *L = u->task.lua->L;
     LB_TRY(lb_buf_append(out, &slot->first, sizeof slot->first, err));
     if (!lua_checkstack(L, 4))
@@ -290,7 +289,7 @@ static lb_status put_current(struct user_aggregate *u, size_t number, struct lb_
 static lb_status put_segments(struct user_aggregate *u, size_t number, struct lb_buf *out,
                               uint32_t *n, struct lb_error *err)
 {
-    const struct slot *slot = (const struct slot *)u->self->states + number;
+    const struct slot *slot = lb_group_slot(u->self, number);
     struct slot old = *slot;
     *n = 0;
     if (slot->run == 0)

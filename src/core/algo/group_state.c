@@ -140,7 +140,6 @@ static lb_status count_update(struct lb_group_state *self, const struct lb_group
                               struct lb_error *err)
 {
     (void)err;
-    int64_t *counts = (int64_t *)self->states;
     const struct lb_batch *batch = rows->batch;
     const struct lb_column *column =
         self->column != LB_NO_COLUMN ? &batch->columns[self->column] : NULL;
@@ -149,19 +148,20 @@ static lb_status count_update(struct lb_group_state *self, const struct lb_group
         (column->type != LB_NULL && column->type != LB_ANY && column->valid == NULL)) {
         for (uint32_t i = 0; i < n; i++) {
             lb_group_call(self, rows->slots, i, n);
-            counts[rows->slots[i]]++;
+            ++*(int64_t *)lb_group_slot(self, rows->slots[i]);
         }
         return LB_OK;
     }
     for (uint32_t i = 0; i < n; i++)
-        counts[rows->slots[i]] += lb_group_value(column, lb_batch_row(batch, i)).tag != 'n';
+        *(int64_t *)lb_group_slot(self, rows->slots[i]) +=
+            lb_group_value(column, lb_batch_row(batch, i)).tag != 'n';
     return LB_OK;
 }
 
 static lb_status count_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                             struct lb_error *err)
 {
-    return lb_buf_append(out, self->states + slot * sizeof(int64_t), sizeof(int64_t), err);
+    return lb_buf_append(out, lb_group_slot(self, slot), sizeof(int64_t), err);
 }
 
 static lb_status count_merge(struct lb_group_state *self, const char **cursor, const char *end,
@@ -194,7 +194,6 @@ enum { SEEN_FALSE = 1, SEEN_TRUE = 2 };
 static lb_status bool_update(struct lb_group_state *self, const struct lb_group_rows *rows,
                              struct lb_error *err)
 {
-    uint64_t *seen = (uint64_t *)self->states;
     const struct lb_batch *batch = rows->batch;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
@@ -203,7 +202,7 @@ static lb_status bool_update(struct lb_group_state *self, const struct lb_group_
             continue;
         if (tag != 't' && tag != 'f')
             return lb_group_wrong_type(self, rows, row, "a boolean", err);
-        seen[rows->slots[i]] |= tag == 't' ? SEEN_TRUE : SEEN_FALSE;
+        *(uint64_t *)lb_group_slot(self, rows->slots[i]) |= tag == 't' ? SEEN_TRUE : SEEN_FALSE;
     }
     return LB_OK;
 }
@@ -211,7 +210,7 @@ static lb_status bool_update(struct lb_group_state *self, const struct lb_group_
 static lb_status bool_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                            struct lb_error *err)
 {
-    return lb_buf_append_byte(out, (char)((const uint64_t *)self->states)[slot], err);
+    return lb_buf_append_byte(out, (char)*(const uint64_t *)lb_group_slot(self, slot), err);
 }
 
 static lb_status bool_merge(struct lb_group_state *self, const char **cursor, const char *end,
@@ -355,6 +354,8 @@ lb_status lb_group_state_init_for(struct lb_group_state *state, const struct lb_
     if (field.size >= sizeof state->label)
         field.size = sizeof state->label - 1;
     memcpy(state->label, field.data, field.size);
+    state->state_bytes = state->class->state_bytes;
+    state->stride = state->state_bytes;
     uint32_t n_columns = state->class->n_columns;
     LB_TRY(get_column(state, params, "column", n_columns > 0, &state->column, err));
     LB_TRY(get_column(state, params, "column2", n_columns > 1, &state->column2, err));
@@ -378,8 +379,8 @@ void lb_group_state_fini(struct lb_group_state *state)
 {
     if (state->extra != NULL)
         state->class->close(state);
-    if (state->states != NULL)
-        lb_lines_free(state->states, state->capacity * state->class->state_bytes);
+    if (!state->is_in_record)
+        lb_lines_free(state->states, state->capacity * state->stride);
     memset(state, 0, sizeof *state);
 }
 
@@ -391,19 +392,13 @@ enum { FIRST_SLOTS = 4, KEEP_BYTES = 512 };
 enum { FIRST_SLOTS = 64, KEEP_BYTES = 512 << 10 };
 #endif
 
-static size_t room_for(const struct lb_group_state *state, size_t n_slots)
-{
-    size_t capacity = state->capacity > 0 ? state->capacity : FIRST_SLOTS;
-    while (capacity < n_slots)
-        capacity *= 2;
-    return capacity;
-}
-
 static lb_status use_slots(struct lb_group_state *state, size_t n_slots, struct lb_error *err)
 {
-    if (n_slots > state->capacity) {
-        size_t width = state->class->state_bytes;
-        size_t capacity = room_for(state, n_slots);
+    if (!state->is_in_record && n_slots > state->capacity) {
+        size_t width = state->stride,
+               capacity = state->capacity > 0 ? state->capacity : FIRST_SLOTS;
+        while (capacity < n_slots)
+            capacity *= 2;
         size_t old = state->capacity * width;
         char *states = lb_lines_new(capacity * width, state->states, old, old);
         if (states == NULL)
@@ -455,31 +450,23 @@ bool lb_group_state_saves_merged(const struct lb_group_state *state)
 
 void lb_group_state_reset(struct lb_group_state *state)
 {
-    size_t width = state->class->state_bytes;
+    size_t bytes = state->capacity * state->stride;
     if (state->class->forget != NULL)
         state->class->forget(state);
-    if (state->capacity * width > KEEP_BYTES) {
-        lb_lines_free(state->states, state->capacity * width);
+    if (bytes > KEEP_BYTES) {
+        lb_lines_free(state->states, bytes);
         state->states = NULL;
         state->capacity = 0;
-    } else if (state->states != NULL) {
-        memset(state->states, 0, state->n_slots * width);
+    } else if (!state->is_in_record && state->states != NULL) {
+        memset(state->states, 0, state->n_slots * state->stride);
     }
     state->n_slots = 0;
 }
 
 size_t lb_group_state_held_bytes(const struct lb_group_state *state)
 {
-    size_t bytes = state->capacity * state->class->state_bytes;
+    size_t bytes = state->capacity * state->stride;
     return state->class->extra_bytes != NULL ? bytes + state->class->extra_bytes(state) : bytes;
-}
-
-size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots, size_t *old)
-{
-    size_t width = state->class->state_bytes, capacity = room_for(state, n_slots);
-    if (capacity > state->capacity && state->capacity * width > *old)
-        *old = state->capacity * width;
-    return lb_group_state_held_bytes(state) + (capacity - state->capacity) * width;
 }
 
 /* ---- the final merge: slot 0 alone ---- */

@@ -2,8 +2,8 @@
  *
  * CALLS  init; then in workers: (update | save | reset)*; or in a final merge, per group: clear, (merge)+, result;
  *        fini.
- * IDEA   Groups are numbered from 0 (slots) by the caller. A function keeps its states as an array by slot and goes over a
- *        whole batch at once, with loops of its own for typed columns.
+ * IDEA   Groups are numbered from 0 (slots) by the caller. A function has a state per slot, in an array of its own or beside
+ *        those of others (group_records.h), and goes over a whole batch at once, with loops of its own for typed columns.
  * STATES A state of zero bytes is that of a group without values. What does not fit its fixed size is in memory
  *        shared by all states of one struct, which reset frees.
  * ORDER  Results depend on the set of (position, value) alone, never on how rows were spread over workers and flushes:
@@ -50,10 +50,14 @@ struct lb_group_state {
     struct lb_worker
         *worker; /* whose thread this runs in; NULL: parameters are looked at, no rows */
     /* state */
-    char *states;    /* capacity * class->state_bytes */
-    size_t capacity; /* slots there is room for; those not used yet are zero */
-    size_t n_slots;  /* slots in use */
-    void *extra;     /* the class's own */
+    char *states;         /* the state of slot 0; those not used yet are zero */
+    size_t stride;        /* bytes from one slot to the next */
+    size_t capacity;      /* slots there is room for; not in records */
+    size_t n_slots;       /* slots in use */
+    bool is_in_record;    /* the states lie in records (group_records.h), which own them */
+    uint32_t state_bytes; /* of one; the class's, unless it fitted them to a type */
+    uint32_t offset;      /* in records */
+    void *extra;          /* the class's own */
 };
 
 /* The rows of an update: selected row i belongs to group slots[i] and has position `position + i`. */
@@ -88,9 +92,6 @@ bool lb_group_state_saves_merged(const struct lb_group_state *state);
 /* Forgets all states; keeps little memory. */
 void lb_group_state_reset(struct lb_group_state *state);
 size_t lb_group_state_held_bytes(const struct lb_group_state *state);
-/* Bytes it would hold with room for so many slots. *old becomes at least the size of an array that is there
- * beside its larger copy while that is made: of many states that grow, one at a time. */
-size_t lb_group_state_next_bytes(const struct lb_group_state *state, size_t n_slots, size_t *old);
 
 /* Final merge: one group at a time. */
 lb_status lb_group_state_clear(struct lb_group_state *state, struct lb_error *err) LB_MUST_USE;

@@ -102,7 +102,6 @@ static lb_status list_update(struct lb_group_state *self, const struct lb_group_
                              struct lb_error *err)
 {
     struct list_extra *extra = self->extra;
-    struct list_state *states = (struct list_state *)self->states;
     const struct lb_batch *batch = rows->batch;
     const struct lb_column *column = &batch->columns[self->column];
     for (uint32_t i = 0; i < batch->n_selected; i++) {
@@ -113,8 +112,8 @@ static lb_status list_update(struct lb_group_state *self, const struct lb_group_
         extra->scratch.size = 0;
         LB_TRY(lb_buf_append(&extra->scratch, &position, sizeof position, err));
         LB_TRY(lb_codec_put_column(&extra->scratch, column, row, err));
-        LB_TRY(
-            append(self, &states[rows->slots[i]], extra->scratch.data, extra->scratch.size, err));
+        LB_TRY(append(self, lb_group_slot(self, rows->slots[i]), extra->scratch.data,
+                      extra->scratch.size, err));
     }
     return LB_OK;
 }
@@ -122,7 +121,7 @@ static lb_status list_update(struct lb_group_state *self, const struct lb_group_
 static lb_status list_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                            struct lb_error *err)
 {
-    const struct list_state *state = (const struct list_state *)self->states + slot;
+    const struct list_state *state = lb_group_slot(self, slot);
     uint64_t size = 0;
     for (const struct block *block = state->first; block != NULL; block = block->next)
         size += block->used;

@@ -5,8 +5,9 @@
  *        the sums (algo/float_sum.h) keep at least 80 bits below the largest value. The last subtraction is done in
  *        113 bits. So the result does not depend on the order of rows, and a variance is exact to about n * 2^-80 of the largest
  *        square: a standard deviation of a billionth of the mean still has some 6 correct digits of its variance.
- * STATES The sums of integers are in the state; groups with other rows also have short sums, in an array of their own, and
- *        when one of these was full, long ones, in a third array.
+ * STATES The sums of integers are in the state; groups with other rows also have short sums, and when one of these was full, long
+ *        ones, in an array of their own. The short ones are in an array too, but for variances of a column of floats: there
+ *        they are in the state, before those of integers.
  * FORMAT of a partial: uint64 number of rows; unless it is 0, a byte that says which sums follow, and these. */
 #include <math.h>
 
@@ -24,6 +25,14 @@ struct moments {
     __int128 ints[N_SUMS];
 };
 
+/* A variance as fitted to a column of floats. */
+struct float_moments {
+    uint64_t n;
+    uint64_t slot; /* in longs, plus one; 0: none */
+    struct lb_short_sum shorts[2];
+    __int128 ints[2];
+};
+
 enum {
     VARIANCE_BYTES = offsetof(struct moments, ints) + 2 * sizeof(__int128),
     CORR_BYTES = sizeof(struct moments),
@@ -32,7 +41,7 @@ enum {
 static const int64_t SMALL = (int64_t)1 << 30;
 
 struct moment_extra {
-    struct lb_short_sum *shorts; /* n_sums per slot */
+    struct lb_short_sum *shorts; /* n_sums per slot; with float_moments not used */
     struct lb_float_sum *longs;  /* likewise; NULL: no short sum was full yet */
     size_t n, capacity;          /* slots */
 };
@@ -42,9 +51,26 @@ static inline size_t n_sums(const struct lb_group_state *self)
     return self->class == &lb_group_corr ? N_SUMS : 2;
 }
 
+static inline bool has_floats(const struct lb_group_state *self)
+{
+    return self->state_bytes == sizeof(struct float_moments);
+}
+
+static uint32_t variance_fit(const struct lb_group_state *self, const struct lb_batch *batch)
+{
+    bool is_float = batch->columns[self->column].type == LB_FLOAT64;
+    return is_float ? (uint32_t)sizeof(struct float_moments) : self->class->state_bytes;
+}
+
+/* The sums of integers. */
+static inline __int128 *ints_of(const struct lb_group_state *self, struct moments *moments)
+{
+    return has_floats(self) ? ((struct float_moments *)(void *)moments)->ints : moments->ints;
+}
+
 static inline struct moments *moments_at(const struct lb_group_state *self, size_t slot)
 {
-    return (struct moments *)(void *)(self->states + slot * self->class->state_bytes);
+    return lb_group_slot(self, slot);
 }
 
 static lb_status moment_open(struct lb_group_state *self, struct lb_error *err)
@@ -102,14 +128,17 @@ static size_t moment_bytes(const struct lb_group_state *self)
 
 /* The short sums of a state; they hold until another state gets some. */
 static inline struct lb_short_sum *shorts_of(const struct lb_group_state *self,
-                                             const struct moments *moments)
+                                             struct moments *moments)
 {
     const struct moment_extra *extra = self->extra;
+    if (has_floats(self))
+        return ((struct float_moments *)(void *)moments)->shorts;
     return extra->shorts + (moments->slot - 1) * n_sums(self);
 }
 
-static lb_status give_shorts(struct lb_group_state *self, struct moments *moments,
-                             struct lb_error *err)
+/* A place in the arrays. */
+static lb_status give_slot(struct lb_group_state *self, struct moments *moments,
+                           struct lb_error *err)
 {
     struct moment_extra *extra = self->extra;
     size_t n = n_sums(self);
@@ -143,12 +172,19 @@ static lb_status give_shorts(struct lb_group_state *self, struct moments *moment
     return LB_OK;
 }
 
+static inline lb_status give_shorts(struct lb_group_state *self, struct moments *moments,
+                                    struct lb_error *err)
+{
+    return has_floats(self) ? LB_OK : give_slot(self, moments, err);
+}
+
 /* *longs are those of a state that has short ones. */
-static lb_status give_longs(struct lb_group_state *self, const struct moments *moments,
+static lb_status give_longs(struct lb_group_state *self, struct moments *moments,
                             struct lb_float_sum **longs, struct lb_error *err)
 {
     struct moment_extra *extra = self->extra;
     size_t n = n_sums(self);
+    LB_TRY(give_slot(self, moments, err));
     if (extra->longs == NULL) {
         extra->longs = lb_alloc(extra->capacity * n * sizeof *extra->longs);
         if (extra->longs == NULL)
@@ -161,7 +197,7 @@ static lb_status give_longs(struct lb_group_state *self, const struct moments *m
 }
 
 /* Empties short sums that could not take n more values. */
-static lb_status make_room(struct lb_group_state *self, const struct moments *moments, uint32_t n,
+static lb_status make_room(struct lb_group_state *self, struct moments *moments, uint32_t n,
                            struct lb_error *err)
 {
     struct lb_short_sum *shorts = shorts_of(self, moments);
@@ -228,20 +264,22 @@ static inline bool is_small(const struct lb_value *value)
     return value->tag == 'i' && value->i < SMALL && value->i > -SMALL;
 }
 
+enum { MOST_ADDS = 8 }; /* of one row to one sum */
+
 /* Two numbers; of variances y is 0. */
 static inline lb_status add_row(struct lb_group_state *self, struct moments *moments,
                                 const struct lb_value *x, const struct lb_value *y, bool has_y,
                                 struct lb_error *err)
 {
-    enum { MOST_ADDS = 8 }; /* of one row to one sum */
     moments->n++;
     if (is_small(x) && is_small(y)) {
-        moments->ints[SUM_X] += x->i;
-        moments->ints[SUM_XX] += x->i * x->i;
+        __int128 *ints = ints_of(self, moments);
+        ints[SUM_X] += x->i;
+        ints[SUM_XX] += x->i * x->i;
         if (has_y) {
-            moments->ints[SUM_Y] += y->i;
-            moments->ints[SUM_YY] += y->i * y->i;
-            moments->ints[SUM_XY] += x->i * y->i;
+            ints[SUM_Y] += y->i;
+            ints[SUM_YY] += y->i * y->i;
+            ints[SUM_XY] += x->i * y->i;
         }
         return LB_OK;
     }
@@ -277,8 +315,8 @@ static inline void call_sums(const struct lb_group_state *self, const uint32_t *
 {
     enum { NEAR = LB_GROUP_AHEAD / 2 };
     lb_group_call(self, slots, i, n);
-    const struct moments *near = moments_at(self, slots[i + NEAR < n ? i + NEAR : n - 1]);
-    if (near->slot == 0)
+    struct moments *near = moments_at(self, slots[i + NEAR < n ? i + NEAR : n - 1]);
+    if (has_floats(self) || near->slot == 0)
         return;
     const char *sums = (const char *)shorts_of(self, near);
     for (size_t at = 0; at < n_sums(self) * sizeof(struct lb_short_sum); at += 64)
@@ -303,6 +341,27 @@ static inline lb_status update_plain(struct lb_group_state *self, const struct l
     return LB_OK;
 }
 
+/* Floats without nils, in states fitted to them. */
+static lb_status update_floats(struct lb_group_state *self, const struct lb_group_rows *rows,
+                               const struct lb_column *column, struct lb_error *err)
+{
+    uint32_t n = rows->batch->n_selected;
+    for (uint32_t i = 0; i < n; i++) {
+        struct float_moments *moments = lb_group_slot(self, rows->slots[i]);
+        struct lb_short_sum *sums = moments->shorts;
+        double value = column->floats[lb_batch_row(rows->batch, i)];
+        lb_group_call(self, rows->slots, i, n);
+        if (__builtin_expect(sums[SUM_X].n > LB_SHORT_SUM_MOST - MOST_ADDS ||
+                                 sums[SUM_XX].n > LB_SHORT_SUM_MOST - MOST_ADDS,
+                             0))
+            LB_TRY(make_room(self, (struct moments *)(void *)moments, MOST_ADDS, err));
+        moments->n++;
+        lb_short_sum_add(&sums[SUM_X], value);
+        add_product(&sums[SUM_XX], value, value);
+    }
+    return LB_OK;
+}
+
 static lb_status moment_update(struct lb_group_state *self, const struct lb_group_rows *rows,
                                struct lb_error *err)
 {
@@ -315,6 +374,8 @@ static lb_status moment_update(struct lb_group_state *self, const struct lb_grou
         ys = &batch->columns[self->column2];
     if (is_plain(xs) && (!has_y || is_plain(ys))) {
         bool x_is_int = xs->type == LB_INT64;
+        if (!x_is_int && has_floats(self))
+            return update_floats(self, rows, xs, err);
         if (!has_y)
             return x_is_int ? update_plain(self, rows, xs, xs, true, true, false, err)
                             : update_plain(self, rows, xs, xs, false, true, false, err);
@@ -340,20 +401,21 @@ static lb_status moment_update(struct lb_group_state *self, const struct lb_grou
 static lb_status moment_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                              struct lb_error *err)
 {
-    const struct moments *moments = moments_at(self, slot);
+    struct moments *moments = moments_at(self, slot);
     const struct moment_extra *extra = self->extra;
+    const __int128 *ints = ints_of(self, moments);
     size_t n = n_sums(self);
     LB_TRY(lb_buf_append(out, &moments->n, sizeof moments->n, err));
     if (moments->n == 0)
         return LB_OK;
-    char forms = moments->slot != 0 ? HAS_SHORTS : 0;
+    char forms = moments->slot != 0 || has_floats(self) ? HAS_SHORTS : 0;
     if (moments->slot != 0 && extra->longs != NULL)
         forms |= HAS_LONGS;
     for (size_t i = 0; i < n; i++)
-        forms |= moments->ints[i] != 0 ? HAS_INTS : 0;
+        forms |= ints[i] != 0 ? HAS_INTS : 0;
     LB_TRY(lb_buf_append_byte(out, forms, err));
     if (forms & HAS_INTS)
-        LB_TRY(lb_buf_append(out, moments->ints, n * sizeof *moments->ints, err));
+        LB_TRY(lb_buf_append(out, ints, n * sizeof *ints, err));
     if (forms & HAS_SHORTS)
         LB_TRY(lb_buf_append(out, shorts_of(self, moments), n * sizeof *extra->shorts, err));
     if (forms & HAS_LONGS)
@@ -376,7 +438,7 @@ static lb_status moment_merge(struct lb_group_state *self, const char **cursor, 
     for (size_t i = 0; i < n_sums(self) && (forms & HAS_INTS); i++) {
         __int128 sum;
         LB_GROUP_LOAD(self, cursor, end, sum, err);
-        moments->ints[i] += sum;
+        ints_of(self, moments)[i] += sum;
     }
     if ((forms & HAS_SHORTS) == 0)
         return LB_OK;
@@ -398,17 +460,16 @@ static lb_status moment_merge(struct lb_group_state *self, const char **cursor, 
 
 /* ---- results ---- */
 
-static __float128 sum_value(const struct lb_group_state *self, const struct moments *moments,
-                            int which)
+static __float128 sum_value(const struct lb_group_state *self, struct moments *moments, int which)
 {
     const struct moment_extra *extra = self->extra;
-    __float128 value = (__float128)moments->ints[which];
-    if (moments->slot == 0)
+    __float128 value = (__float128)ints_of(self, moments)[which];
+    if (moments->slot == 0 && !has_floats(self))
         return value;
     struct lb_float_sum rest;
     lb_float_sum_init(&rest);
     lb_float_sum_merge_short(&rest, &shorts_of(self, moments)[which]);
-    if (extra->longs != NULL)
+    if (moments->slot != 0 && extra->longs != NULL)
         lb_float_sum_merge(&rest, &extra->longs[(moments->slot - 1) * n_sums(self) + which]);
     __float128 floats = 0;
     for (int i = 0; i < 3; i++) {
@@ -422,8 +483,8 @@ static __float128 sum_value(const struct lb_group_state *self, const struct mome
 }
 
 /* The sum of (x - mean x) * (y - mean y). */
-static __float128 central(const struct lb_group_state *self, const struct moments *moments, int x,
-                          int y, int xy)
+static __float128 central(const struct lb_group_state *self, struct moments *moments, int x, int y,
+                          int xy)
 {
     __float128 n = (__float128)moments->n;
     return sum_value(self, moments, xy) -
@@ -433,7 +494,7 @@ static __float128 central(const struct lb_group_state *self, const struct moment
 static lb_status moment_result(struct lb_group_state *self, struct lb_builder *out,
                                struct lb_error *err)
 {
-    const struct moments *moments = moments_at(self, 0);
+    struct moments *moments = moments_at(self, 0);
     uint64_t divisor = self->population ? moments->n : moments->n - 1;
     if (moments->n == 0 || divisor == 0)
         return lb_builder_null(out, err);
@@ -446,7 +507,7 @@ static lb_status moment_result(struct lb_group_state *self, struct lb_builder *o
 static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out,
                              struct lb_error *err)
 {
-    const struct moments *moments = moments_at(self, 0);
+    struct moments *moments = moments_at(self, 0);
     if (moments->n < 2)
         return lb_builder_null(out, err);
     double xx = (double)central(self, moments, SUM_X, SUM_X, SUM_XX);
@@ -462,6 +523,7 @@ static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out
 
 const struct lb_group_state_class lb_group_variance = {.name = "variance",
                                                        .state_bytes = VARIANCE_BYTES,
+                                                       .fit = variance_fit,
                                                        .n_columns = 1,
                                                        .open = moment_open,
                                                        .close = moment_close,
@@ -474,6 +536,7 @@ const struct lb_group_state_class lb_group_variance = {.name = "variance",
                                                        .result = moment_result};
 const struct lb_group_state_class lb_group_stddev = {.name = "stddev",
                                                      .state_bytes = VARIANCE_BYTES,
+                                                     .fit = variance_fit,
                                                      .n_columns = 1,
                                                      .open = moment_open,
                                                      .close = moment_close,

@@ -10,6 +10,9 @@ struct lb_group_state_class {
     uint32_t
         state_bytes;    /* of one slot; a multiple of 8; zero bytes are the state without values */
     uint32_t n_columns; /* that it must have: 0 (one may be given), 1 or 2 */
+    /* The bytes of a state for columns like these, when less will do: state_bytes says which it is. Any batch may still
+     * come. Not called for merges. NULL: always the same. */
+    uint32_t (*fit)(const struct lb_group_state *self, const struct lb_batch *batch);
     /* Makes and frees extra; both NULL when there is none. */
     lb_status (*open)(struct lb_group_state *self, struct lb_error *err);
     void (*close)(struct lb_group_state *self);
@@ -117,6 +120,12 @@ lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value,
 lb_status lb_group_build_value(struct lb_builder *out, const struct lb_value *value,
                                struct lb_error *err) LB_MUST_USE;
 
+/* The state of a slot. */
+static inline void *lb_group_slot(const struct lb_group_state *self, size_t slot)
+{
+    return self->states + slot * self->stride;
+}
+
 enum { LB_GROUP_AHEAD = 24 };
 
 /* Calls the state of a later row into the cache: groups come at random. */
@@ -124,10 +133,9 @@ static inline void lb_group_call(const struct lb_group_state *self, const uint32
                                  uint32_t i, uint32_t n)
 {
     size_t slot = slots[i + LB_GROUP_AHEAD < n ? i + LB_GROUP_AHEAD : n - 1];
-    const char *state = self->states + slot * self->class->state_bytes;
-    __builtin_prefetch(state, 1);
-    if (self->class->state_bytes > 64)
-        __builtin_prefetch(state + 64, 1);
+    __builtin_prefetch(self->states + slot * self->stride, 1);
+    if (self->state_bytes > 64)
+        __builtin_prefetch(self->states + slot * self->stride + 64, 1);
 }
 
 #define LB_GROUP_LOAD(self, cursor, end, what, err)     \

@@ -236,24 +236,30 @@ static lb_status quantile_update(struct lb_group_state *self, const struct lb_gr
 static lb_status sort_log(struct lb_group_state *self, struct lb_error *err)
 {
     struct quantile_extra *extra = self->extra;
-    struct quantile_state *states = (struct quantile_state *)(void *)self->states;
     if (extra->sorted != NULL || extra->n == 0)
         return LB_OK;
     extra->sorted = lb_alloc(extra->n * sizeof *extra->sorted);
     if (extra->sorted == NULL)
         return lb_error_memory(err, self->label, extra->n * sizeof *extra->sorted);
     extra->n_sorted = extra->n;
-    memset(states, 0, self->n_slots * sizeof *states);
-    for (size_t i = 0; i < extra->n; i++)
-        states[extra->slots[i]].n++;
-    size_t start = 0;
+    struct quantile_state *state;
     for (size_t slot = 0; slot < self->n_slots; slot++) {
-        states[slot].start = start;
-        start += states[slot].n;
-        states[slot].n = 0;
+        state = lb_group_slot(self, slot);
+        state->n = 0;
     }
     for (size_t i = 0; i < extra->n; i++) {
-        struct quantile_state *state = &states[extra->slots[i]];
+        state = lb_group_slot(self, extra->slots[i]);
+        state->n++;
+    }
+    size_t start = 0;
+    for (size_t slot = 0; slot < self->n_slots; slot++) {
+        state = lb_group_slot(self, slot);
+        state->start = start;
+        start += state->n;
+        state->n = 0;
+    }
+    for (size_t i = 0; i < extra->n; i++) {
+        state = lb_group_slot(self, extra->slots[i]);
         extra->sorted[state->start + state->n++] = extra->words[i];
     }
     return LB_OK;
@@ -309,8 +315,7 @@ static lb_status quantile_save(struct lb_group_state *self, size_t slot, struct 
 {
     struct quantile_extra *extra = self->extra;
     LB_TRY(sort_log(self, err));
-    const struct quantile_state *state =
-        (const struct quantile_state *)(const void *)self->states + slot;
+    const struct quantile_state *state = lb_group_slot(self, slot);
     uint64_t *words = extra->sorted + state->start;
     if (extra->n == 0 || state->n == 0)
         return put_head(out, FORM_WORDS, 0, err);

@@ -180,7 +180,7 @@ static lb_status new_item(struct lb_group_state *self, struct lb_group_entry *en
                           struct lb_error *err)
 {
     struct set_extra *extra = self->extra;
-    struct set_state *state = (struct set_state *)self->states + slot;
+    struct set_state *state = lb_group_slot(self, slot);
     if (extra->n_items == extra->items_capacity) {
         size_t capacity = extra->items_capacity > 0 ? 2 * extra->items_capacity : 64;
         struct item *items = lb_realloc(extra->items, extra->items_capacity * sizeof *items,
@@ -242,7 +242,7 @@ static lb_status set_save(struct lb_group_state *self, size_t slot, struct lb_bu
                           struct lb_error *err)
 {
     const struct set_extra *extra = self->extra;
-    const struct set_state *state = (const struct set_state *)self->states + slot;
+    const struct set_state *state = lb_group_slot(self, slot);
     LB_TRY(lb_buf_append(out, &state->n, sizeof state->n, err));
     for (uint32_t at = state->head; at != 0; at = extra->items[at - 1].next) {
         const struct item *item = &extra->items[at - 1];

@@ -149,7 +149,6 @@ static lb_status hash_value(struct sketch_extra *extra, const struct lb_value *v
 static lb_status sketch_update(struct lb_group_state *self, const struct lb_group_rows *rows,
                                struct lb_error *err)
 {
-    struct sketch_state *states = (struct sketch_state *)self->states;
     const struct lb_batch *batch = rows->batch;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         struct lb_value value =
@@ -160,7 +159,8 @@ static lb_status sketch_update(struct lb_group_state *self, const struct lb_grou
         LB_TRY(hash_value(self->extra, &value, &hash, err));
         uint64_t rest = hash << BITS;
         uint32_t rank = rest == 0 ? Q + 1 : (uint32_t)__builtin_clzll(rest) + 1;
-        LB_TRY(add_rank(self, &states[rows->slots[i]], (uint32_t)(hash >> Q), rank, err));
+        LB_TRY(
+            add_rank(self, lb_group_slot(self, rows->slots[i]), (uint32_t)(hash >> Q), rank, err));
     }
     return LB_OK;
 }
@@ -168,7 +168,7 @@ static lb_status sketch_update(struct lb_group_state *self, const struct lb_grou
 static lb_status sketch_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                              struct lb_error *err)
 {
-    const struct sketch_state *state = (const struct sketch_state *)self->states + slot;
+    const struct sketch_state *state = lb_group_slot(self, slot);
     uint16_t n = state->capacity == ALL ? (uint16_t)ALL : state->n;
     LB_TRY(lb_buf_append(out, &n, sizeof n, err));
     if (n == ALL)

@@ -1,6 +1,6 @@
 /* sum and avg.
  *
- * STATES 32 bytes, two of them in a cache line: what a random group costs is the line.
+ * STATES 32 bytes, or 16 for a column of integers (struct short_ints): what a random group costs are its cache lines.
  *        KIND_INTS       integers alone, in 128 bits, which 2^64 of them cannot overflow
  *        KIND_ONE_FLOAT  one float, as it is
  *        KIND_FLOATS     floats alone: a struct lb_short_sum
@@ -35,6 +35,17 @@ struct sum_state {
         uint64_t slot;              /* KIND_WIDE: in wides */
         struct lb_short_sum short_; /* KIND_FLOATS; its n and owner (enum kind) are used by all */
     };
+};
+
+/* A state as fitted to a column of integers: of kind KIND_INTS while the sum has 64 bits, else KIND_WIDE. */
+struct short_ints {
+    union {
+        int64_t sum;   /* KIND_INTS */
+        uint64_t slot; /* KIND_WIDE */
+    };
+    uint32_t n;
+    uint8_t spare[3];
+    uint8_t owner;
 };
 
 struct wide {
@@ -222,25 +233,95 @@ static lb_status add_value(struct lb_group_state *self, struct sum_state *state,
                              : add_int(self, state, value->i, err);
 }
 
+/* ---- states of 16 bytes ---- */
+
+static inline bool is_fitted(const struct lb_group_state *self)
+{
+    return self->state_bytes == sizeof(struct short_ints);
+}
+
+static uint32_t sum_fit(const struct lb_group_state *self, const struct lb_batch *batch)
+{
+    bool is_int = batch->columns[self->column].type == LB_INT64;
+    return is_int ? sizeof(struct short_ints) : sizeof(struct sum_state);
+}
+
+static struct sum_state whole_state(const struct short_ints *ints)
+{
+    struct sum_state state;
+    memset(&state, 0, sizeof state);
+    state.low = ints->slot; /* or the sum */
+    if (ints->owner == KIND_INTS) {
+        state.high = ints->sum >> 63;
+        state.short_.n = ints->n;
+    }
+    state.short_.owner = ints->owner;
+    return state;
+}
+
+/* Any value. */
+static lb_status add_fitted(struct lb_group_state *self, struct short_ints *ints,
+                            const struct lb_value *value, struct lb_error *err)
+{
+    struct sum_state state = whole_state(ints);
+    struct wide *wide;
+    LB_TRY(add_value(self, &state, value, err));
+    if (state.short_.owner == KIND_INTS && !is_long(&state)) {
+        ints->sum = (int64_t)state.low;
+        ints->n = state.short_.n;
+        return LB_OK;
+    }
+    LB_TRY(make_wide(self, &state, &wide, err));
+    ints->slot = state.slot;
+    ints->owner = KIND_WIDE;
+    return LB_OK;
+}
+
+static lb_status add_fitted_ints(struct lb_group_state *self, const struct lb_group_rows *rows,
+                                 const struct lb_column *column, struct lb_error *err)
+{
+    const struct lb_batch *batch = rows->batch;
+    uint32_t n = batch->n_selected;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t value = column->ints[lb_batch_row(batch, i)], sum;
+        struct short_ints *ints = lb_group_slot(self, rows->slots[i]);
+        lb_group_call(self, rows->slots, i, n);
+        if (__builtin_expect(ints->owner == KIND_INTS && ints->n < UINT32_MAX &&
+                                 !__builtin_add_overflow(ints->sum, value, &sum),
+                             1)) {
+            ints->sum = sum;
+            ints->n++;
+            continue;
+        }
+        const struct lb_value any = {.tag = 'i', .i = value};
+        LB_TRY(add_fitted(self, ints, &any, err));
+    }
+    return LB_OK;
+}
+
 static lb_status sum_update(struct lb_group_state *self, const struct lb_group_rows *rows,
                             struct lb_error *err)
 {
-    struct sum_state *states = (struct sum_state *)self->states;
+    bool fitted = is_fitted(self);
     const struct lb_batch *batch = rows->batch;
     const struct lb_column *column = &batch->columns[self->column];
     const uint32_t *slots = rows->slots;
     uint32_t n = batch->n_selected;
-    if (column->type == LB_INT64 && column->valid == NULL) {
+    if (fitted && column->type == LB_INT64 && column->valid == NULL)
+        return add_fitted_ints(self, rows, column, err);
+    if (!fitted && column->type == LB_INT64 && column->valid == NULL) {
         for (uint32_t i = 0; i < n; i++) {
             lb_group_call(self, slots, i, n);
-            LB_TRY(add_int(self, &states[slots[i]], column->ints[lb_batch_row(batch, i)], err));
+            LB_TRY(add_int(self, lb_group_slot(self, slots[i]),
+                           column->ints[lb_batch_row(batch, i)], err));
         }
         return LB_OK;
     }
-    if (column->type == LB_FLOAT64 && column->valid == NULL) {
+    if (!fitted && column->type == LB_FLOAT64 && column->valid == NULL) {
         for (uint32_t i = 0; i < n; i++) {
             lb_group_call(self, slots, i, n);
-            LB_TRY(add_float(self, &states[slots[i]], column->floats[lb_batch_row(batch, i)], err));
+            LB_TRY(add_float(self, lb_group_slot(self, slots[i]),
+                             column->floats[lb_batch_row(batch, i)], err));
         }
         return LB_OK;
     }
@@ -251,7 +332,8 @@ static lb_status sum_update(struct lb_group_state *self, const struct lb_group_r
             continue;
         if (value.tag != 'i' && value.tag != 'd')
             return lb_group_wrong_type(self, rows, row, "a number", err);
-        LB_TRY(add_value(self, &states[slots[i]], &value, err));
+        void *state = lb_group_slot(self, slots[i]);
+        LB_TRY(fitted ? add_fitted(self, state, &value, err) : add_value(self, state, &value, err));
     }
     return LB_OK;
 }
@@ -266,9 +348,14 @@ static lb_status put_form(struct lb_buf *out, enum form form, const void *data, 
 static lb_status sum_save(struct lb_group_state *self, size_t slot, struct lb_buf *out,
                           struct lb_error *err)
 {
-    const struct sum_state *state = (const struct sum_state *)self->states + slot;
-    uint64_t n = state->short_.n;
+    const struct sum_state *state = lb_group_slot(self, slot);
+    struct sum_state made;
     struct wide wide;
+    if (is_fitted(self)) {
+        made = whole_state(lb_group_slot(self, slot));
+        state = &made;
+    }
+    uint64_t n = state->short_.n;
     switch ((enum kind)state->short_.owner) {
     case KIND_ONE_FLOAT:
         return put_form(out, FORM_ONE_FLOAT, &state->first, sizeof state->first, err);
@@ -459,8 +546,9 @@ static lb_status avg_result(struct lb_group_state *self, struct lb_builder *out,
 #define SUM_CLASS(text, result_)                                                                 \
     {                                                                                            \
         .name = text, .state_bytes = sizeof(struct sum_state), .n_columns = 1, .open = sum_open, \
-        .close = sum_close, .update = sum_update, .saves_merged = true, .save = sum_save,        \
-        .merge = sum_merge, .result = result_, .forget = sum_forget, .extra_bytes = sum_bytes    \
+        .fit = sum_fit, .close = sum_close, .update = sum_update, .saves_merged = true,          \
+        .save = sum_save, .merge = sum_merge, .result = result_, .forget = sum_forget,           \
+        .extra_bytes = sum_bytes                                                                 \
     }
 
 const struct lb_group_state_class lb_group_sum = SUM_CLASS("sum", sum_result);

@@ -28,7 +28,11 @@ struct value_state {
     struct kept value; /* of min_by and max_by */
 };
 
-enum { PLAIN_BYTES = offsetof(struct value_state, value), BY_BYTES = sizeof(struct value_state) };
+enum {
+    KEY_BYTES = offsetof(struct value_state, position),
+    PLACE_BYTES = offsetof(struct value_state, value),
+    BY_BYTES = sizeof(struct value_state)
+};
 
 struct value_extra {
     struct lb_arena arena;
@@ -74,7 +78,7 @@ static size_t value_bytes(const struct lb_group_state *self)
 
 static inline struct value_state *state_at(const struct lb_group_state *self, size_t slot)
 {
-    return (struct value_state *)(void *)(self->states + slot * self->class->state_bytes);
+    return lb_group_slot(self, slot);
 }
 
 static lb_status keep_bytes(struct lb_group_state *self, struct kept *kept, const char *data,
@@ -399,15 +403,15 @@ static lb_status by_result(struct lb_group_state *self, struct lb_builder *out,
     }
 
 const struct lb_group_state_class lb_group_min =
-    VALUE_CLASS("min", PLAIN_BYTES, 1, extreme, key_result);
+    VALUE_CLASS("min", KEY_BYTES, 1, extreme, key_result);
 const struct lb_group_state_class lb_group_max =
-    VALUE_CLASS("max", PLAIN_BYTES, 1, extreme, key_result);
+    VALUE_CLASS("max", KEY_BYTES, 1, extreme, key_result);
 const struct lb_group_state_class lb_group_any_value =
-    VALUE_CLASS("any_value", PLAIN_BYTES, 1, extreme, key_result);
+    VALUE_CLASS("any_value", KEY_BYTES, 1, extreme, key_result);
 const struct lb_group_state_class lb_group_first =
-    VALUE_CLASS("first", PLAIN_BYTES, 1, place, key_result);
+    VALUE_CLASS("first", PLACE_BYTES, 1, place, key_result);
 const struct lb_group_state_class lb_group_last =
-    VALUE_CLASS("last", PLAIN_BYTES, 1, place, key_result);
+    VALUE_CLASS("last", PLACE_BYTES, 1, place, key_result);
 const struct lb_group_state_class lb_group_min_by =
     VALUE_CLASS("min_by", BY_BYTES, 2, by, by_result);
 const struct lb_group_state_class lb_group_max_by =

@@ -11,9 +11,11 @@ enum { FIRST_SLOTS = 8192 };
 #endif
 enum { SHORT_BYTES = 7 };
 
-lb_status lb_packed_table_init(struct lb_packed_table *table, struct lb_error *err)
+lb_status lb_packed_table_init(struct lb_packed_table *table, struct lb_group_records *records,
+                               struct lb_error *err)
 {
     memset(table, 0, sizeof *table);
+    table->records = records;
     table->slots = lb_lines_new(FIRST_SLOTS * sizeof *table->slots, NULL, 0, 0);
     table->n_slots = FIRST_SLOTS;
     table->hashes = lb_alloc(LB_BATCH_ROWS * sizeof *table->hashes);
@@ -31,13 +33,6 @@ static void free_packed(struct lb_packed_table *table)
     table->packed = NULL;
 }
 
-static void free_words(struct lb_packed_table *table)
-{
-    lb_lines_free(table->words, table->n_words * sizeof *table->words);
-    table->words = NULL;
-    table->n_words = 0;
-}
-
 void lb_packed_table_fini(struct lb_packed_table *table)
 {
     lb_lines_free(table->slots, table->n_slots * sizeof *table->slots);
@@ -46,7 +41,6 @@ void lb_packed_table_fini(struct lb_packed_table *table)
     if (table->expected != NULL)
         lb_free(table->expected, LB_BATCH_ROWS * sizeof *table->expected);
     free_packed(table);
-    free_words(table);
     memset(table, 0, sizeof *table);
 }
 
@@ -55,16 +49,13 @@ void lb_packed_table_reset(struct lb_packed_table *table, size_t keep_bytes)
     size_t bytes = table->n_slots * sizeof *table->slots;
     bool is_empty = table->n_groups == 0;
     table->n_groups = 0;
-    if (bytes + table->n_words * sizeof *table->words > keep_bytes) {
-        free_words(table);
-        if (table->n_slots > FIRST_SLOTS) {
-            struct lb_packed_slot *few = lb_lines_new(FIRST_SLOTS * sizeof *few, NULL, 0, 0);
-            if (few != NULL) { /* else the many serve */
-                lb_lines_free(table->slots, bytes);
-                table->slots = few;
-                table->n_slots = FIRST_SLOTS;
-                return;
-            }
+    if (bytes > keep_bytes && table->n_slots > FIRST_SLOTS) {
+        struct lb_packed_slot *few = lb_lines_new(FIRST_SLOTS * sizeof *few, NULL, 0, 0);
+        if (few != NULL) { /* else the many serve */
+            lb_lines_free(table->slots, bytes);
+            table->slots = few;
+            table->n_slots = FIRST_SLOTS;
+            return;
         }
     }
     if (!is_empty)
@@ -80,40 +71,17 @@ static size_t slots_for(const struct lb_packed_table *table, size_t n_groups)
     return n_slots;
 }
 
-static size_t words_for(const struct lb_packed_table *table, size_t n_numbers)
-{
-    size_t n_words = table->n_words > 0 ? table->n_words : FIRST_SLOTS / 2;
-    while (n_words < n_numbers * table->width)
-        n_words *= 2;
-    return n_words;
-}
-
-size_t lb_packed_table_next_bytes(const struct lb_packed_table *table, size_t n_numbers)
+size_t lb_packed_table_next_bytes(const struct lb_packed_table *table)
 {
     size_t n_slots = slots_for(table, table->n_groups + LB_BATCH_ROWS);
-    size_t n_words = words_for(table, n_numbers + LB_BATCH_ROWS);
-    size_t bytes = n_slots * sizeof *table->slots + n_words * sizeof *table->words;
-    /* Old and new are there while one grows. */
-    if (n_slots > table->n_slots)
-        bytes += table->n_slots * sizeof *table->slots;
-    if (n_words > table->n_words)
-        bytes += table->n_words * sizeof *table->words;
-    return bytes;
+    size_t bytes = n_slots * sizeof *table->slots;
+    /* Old and new are there while it grows. */
+    return n_slots > table->n_slots ? bytes + table->n_slots * sizeof *table->slots : bytes;
 }
 
-static lb_status grow(struct lb_packed_table *table, size_t n_numbers, uint32_t n_keys,
-                      struct lb_error *err)
+static lb_status grow(struct lb_packed_table *table, uint32_t n_keys, struct lb_error *err)
 {
     size_t n_slots = slots_for(table, table->n_groups + n_keys);
-    size_t n_words = words_for(table, n_numbers + n_keys);
-    if (n_words > table->n_words) {
-        size_t bytes = table->n_words * sizeof *table->words;
-        uint64_t *words = lb_lines_new(n_words * sizeof *words, table->words, bytes, bytes);
-        if (words == NULL)
-            return lb_error_memory(err, "the keys of a group table", n_words * sizeof *words);
-        table->words = words;
-        table->n_words = n_words;
-    }
     if (n_slots == table->n_slots)
         return LB_OK;
     struct lb_packed_slot *slots = lb_lines_new(n_slots * sizeof *slots, NULL, 0, 0);
@@ -157,10 +125,10 @@ static bool kind_of(const struct lb_batch *batch, const struct lb_column *column
     return longest <= LB_VIEW_INLINE;
 }
 
-/* Sets the layout for this batch, if it may be changed. */
+/* Sets the layout for this batch, if it may be changed: no record is in use. */
 static lb_status choose_layout(struct lb_packed_table *table, const struct lb_batch *batch,
-                               const uint32_t *columns, uint32_t n, enum lb_packed_result *result,
-                               struct lb_error *err)
+                               const uint32_t *columns, uint32_t n, size_t n_numbers,
+                               enum lb_packed_result *result, struct lb_error *err)
 {
     uint8_t kinds[LB_PACKED_COLUMNS];
     uint32_t width = 0;
@@ -185,7 +153,7 @@ static lb_status choose_layout(struct lb_packed_table *table, const struct lb_ba
     if (table->n_columns > 0 && memcmp(kinds, table->kinds, n) == 0)
         return LB_OK;
     *result = LB_PACKED_WIDER;
-    if (table->n_groups > 0)
+    if (n_numbers > 0)
         return LB_OK;
     uint64_t *packed = lb_lines_new(LB_BATCH_ROWS * width * sizeof *packed, NULL, 0, 0);
     if (packed == NULL)
@@ -195,6 +163,7 @@ static lb_status choose_layout(struct lb_packed_table *table, const struct lb_ba
     memcpy(table->kinds, kinds, n);
     table->n_columns = n;
     table->width = width;
+    lb_group_records_set_key_bytes(table->records, width * (uint32_t)sizeof *table->packed);
     *result = LB_PACKED_FOUND;
     return LB_OK;
 }
@@ -267,12 +236,11 @@ static uint32_t probe(struct lb_packed_table *table, uint32_t row, uint32_t widt
         if (slot->group == 0) {
             uint32_t group = (uint32_t)(*n_numbers)++;
             *slot = (struct lb_packed_slot){hash, group + 1};
-            memcpy(table->words + (size_t)group * width, key, width * sizeof *key);
+            memcpy(lb_group_record(table->records, group), key, width * sizeof *key);
             table->n_groups++;
             return group;
         }
-        if (slot->hash == hash &&
-            same_words(table->words + (size_t)(slot->group - 1) * width, key, width))
+        if (slot->hash == hash && same_words(lb_packed_words(table, slot->group - 1), key, width))
             return slot->group - 1;
     }
 }
@@ -282,7 +250,9 @@ static inline void find_groups(struct lb_packed_table *table, uint32_t n, uint32
                                size_t *n_numbers, uint32_t *groups)
 {
     const uint64_t *keys = table->packed;
+    const struct lb_group_records *records = table->records;
     size_t mask = table->n_slots - 1;
+    uint32_t stride = records->stride;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t hash = hash_words(keys + (size_t)i * width, width);
         table->hashes[i] = hash;
@@ -292,13 +262,14 @@ static inline void find_groups(struct lb_packed_table *table, uint32_t n, uint32
         struct lb_packed_slot slot = table->slots[table->hashes[i] & mask];
         uint32_t expected = slot.hash == table->hashes[i] ? slot.group : 0;
         table->expected[i] = expected;
-        __builtin_prefetch(table->words + (size_t)(expected > 0 ? expected - 1 : 0) * width);
+        const char *record = lb_group_record(records, expected > 0 ? expected - 1 : 0);
+        for (uint32_t at = 0; at < stride; at += LB_LINE_BYTES)
+            __builtin_prefetch(record + at, 1);
     }
     for (uint32_t i = 0; i < n; i++) {
         uint32_t expected = table->expected[i];
-        if (__builtin_expect(expected > 0 &&
-                                 same_words(table->words + (size_t)(expected - 1) * width,
-                                            keys + (size_t)i * width, width),
+        if (__builtin_expect(expected > 0 && same_words(lb_packed_words(table, expected - 1),
+                                                        keys + (size_t)i * width, width),
                              1))
             groups[i] = expected - 1;
         else
@@ -312,10 +283,12 @@ lb_status lb_packed_table_find(struct lb_packed_table *table, const struct lb_ba
                                struct lb_error *err)
 {
     uint32_t n_rows = batch->n_selected;
-    LB_TRY(choose_layout(table, batch, columns, n, result, err));
+    LB_TRY(choose_layout(table, batch, columns, n, *n_numbers, result, err));
     if (*result != LB_PACKED_FOUND)
         return LB_OK;
-    LB_TRY(grow(table, *n_numbers, n_rows, err));
+    /* As if all were new. */
+    LB_TRY(grow(table, n_rows, err));
+    LB_TRY(lb_group_records_reserve(table->records, *n_numbers + n_rows, err));
     pack(table, batch, columns);
     switch (table->width) {
     case 1:
@@ -330,5 +303,5 @@ lb_status lb_packed_table_find(struct lb_packed_table *table, const struct lb_ba
     default:
         find_groups(table, n_rows, table->width, n_numbers, groups);
     }
-    return LB_OK;
+    return lb_group_records_use(table->records, *n_numbers, err);
 }

@@ -1,9 +1,9 @@
 /* The hash table of a worker for keys of short strings and integers, of one column or several: numbers the groups of a batch.
  *
- * CALLS  init; (find | reset)*; fini. After find: words.
- * IDEA   A key is a few words, made a column at a time; the table has 8 bytes a slot (hash and group), and the words of all groups lie in
- *        an array by group. A batch is packed, hashed and its slots called into the cache; then the words of the groups that they
- *        name; only then keys are compared. So a random group costs two cache lines, both asked for in time.
+ * CALLS  init; (find | reset)*; fini. After find: words. Reset the records too.
+ * IDEA   A key is a few words, made a column at a time; the table has 8 bytes a slot (hash and group), and the words of a group lie at
+ *        the head of its record (group_records.h). A batch is packed, hashed and its slots called into the cache; then the records
+ *        of the groups that they name; only then keys are compared. So a random group costs two cache lines or three, asked for in time.
  * WORDS  of an integer: one, its sign bit turned; of a string of up to 7 bytes: these, first byte highest, and the size in the
  *        lowest byte; of one of up to 12 bytes: two, the bytes and the size likewise. So words order as the values do.
  * LAYOUT Which words a key has is fixed while there are groups. It only ever widens, by a reset in between.
@@ -11,8 +11,7 @@
 #ifndef LB_ALGO_PACKED_TABLE_H
 #define LB_ALGO_PACKED_TABLE_H
 
-#include "core/base/error.h"
-#include "core/column/batch.h"
+#include "core/algo/group_records.h"
 
 enum { LB_PACKED_COLUMNS = 16, LB_PACKED_WORDS = 24 };
 
@@ -37,24 +36,25 @@ struct lb_packed_table {
     uint32_t width;                   /* words of a key */
     /* groups */
     struct lb_packed_slot *slots;
-    size_t n_slots;  /* a power of two */
-    size_t n_groups; /* those in this table */
-    uint64_t *words; /* width per group number; numbers given by others have no meaning */
-    size_t n_words;  /* there is room for */
+    size_t n_slots;                   /* a power of two */
+    size_t n_groups;                  /* those in this table */
+    struct lb_group_records *records; /* borrowed; those of numbers given by others have no words */
     /* of a batch */
     uint64_t *packed;   /* LB_BATCH_ROWS * width */
     uint32_t *hashes;   /* LB_BATCH_ROWS */
     uint32_t *expected; /* likewise */
 };
 
-lb_status lb_packed_table_init(struct lb_packed_table *table, struct lb_error *err) LB_MUST_USE;
+lb_status lb_packed_table_init(struct lb_packed_table *table, struct lb_group_records *records,
+                               struct lb_error *err) LB_MUST_USE;
 void lb_packed_table_fini(struct lb_packed_table *table);
 /* Forgets all groups; keeps at most keep_bytes of memory. */
 void lb_packed_table_reset(struct lb_packed_table *table, size_t keep_bytes);
-/* Bytes it would hold after growing for one more batch; n_numbers: group numbers given so far, by whomever. */
-size_t lb_packed_table_next_bytes(const struct lb_packed_table *table, size_t n_numbers);
+/* Bytes it would hold after growing for one more batch, without the records. */
+size_t lb_packed_table_next_bytes(const struct lb_packed_table *table);
 
-/* The groups of the selected rows by n key columns; new ones take numbers from *n_numbers on. */
+/* The groups of the selected rows by n key columns; new ones take numbers from *n_numbers on (those given so far, by
+ * whomever), and their records are in use. */
 lb_status lb_packed_table_find(struct lb_packed_table *table, const struct lb_batch *batch,
                                const uint32_t *columns, uint32_t n, size_t *n_numbers,
                                uint32_t *groups, enum lb_packed_result *result,
@@ -63,7 +63,7 @@ lb_status lb_packed_table_find(struct lb_packed_table *table, const struct lb_ba
 /* The words of a group that find has given. */
 static inline const uint64_t *lb_packed_words(const struct lb_packed_table *table, size_t group)
 {
-    return table->words + group * table->width;
+    return (const uint64_t *)(const void *)lb_group_record(table->records, group);
 }
 
 /* The words of a kind. */

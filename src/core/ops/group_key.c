@@ -9,11 +9,12 @@
 
 static const struct lb_column nil_column = {.type = LB_NULL};
 
-lb_status lb_group_keys_init(struct lb_group_keys *keys, const uint32_t *columns, uint32_t n,
-                             struct lb_error *err)
+lb_status lb_group_keys_init(struct lb_group_keys *keys, struct lb_group_records *records,
+                             const uint32_t *columns, uint32_t n, struct lb_error *err)
 {
     memset(keys, 0, sizeof *keys);
     keys->columns = columns;
+    keys->records = records;
     keys->n = n;
     keys->views = lb_alloc(LB_BATCH_ROWS * sizeof *keys->views);
     keys->found = lb_alloc(LB_BATCH_ROWS * sizeof *keys->found);
@@ -21,7 +22,7 @@ lb_status lb_group_keys_init(struct lb_group_keys *keys, const uint32_t *columns
     if (keys->views == NULL || keys->found == NULL)
         status = lb_error_memory(err, "keys", LB_BATCH_ROWS * sizeof *keys->views);
     if (status == LB_OK)
-        status = lb_packed_table_init(&keys->packed, err);
+        status = lb_packed_table_init(&keys->packed, records, err);
     if (status == LB_OK)
         status = lb_group_table_init(&keys->table, err);
     if (status != LB_OK)
@@ -53,8 +54,7 @@ void lb_group_keys_reset(struct lb_group_keys *keys, size_t keep_bytes)
 
 size_t lb_group_keys_next_bytes(const struct lb_group_keys *keys)
 {
-    return lb_packed_table_next_bytes(&keys->packed, keys->n_groups) +
-           lb_group_table_next_bytes(&keys->table);
+    return lb_packed_table_next_bytes(&keys->packed) + lb_group_table_next_bytes(&keys->table);
 }
 
 /* ---- making ---- */
@@ -214,7 +214,7 @@ lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *
         }
         groups[i] = (uint32_t)entry->state;
     }
-    return LB_OK;
+    return lb_group_records_use(keys->records, keys->n_groups, err);
 }
 
 /* ---- saving ---- */

@@ -32,9 +32,10 @@ enum lb_key_form {
 };
 
 struct lb_group_keys {
-    const uint32_t *columns; /* 0-based; borrowed */
-    uint32_t n;              /* at least 1 */
-    size_t n_groups;         /* numbers given since the reset */
+    const uint32_t *columns;          /* 0-based; borrowed */
+    uint32_t n;                       /* at least 1 */
+    size_t n_groups;                  /* numbers given since the reset */
+    struct lb_group_records *records; /* borrowed; used up to n_groups after a find */
     struct lb_packed_table packed;
     struct lb_group_table table; /* an entry's state is the group's number */
     struct lb_buf bytes;         /* keys of several columns, of one batch */
@@ -44,12 +45,12 @@ struct lb_group_keys {
     struct lb_group_entry **found;
 };
 
-lb_status lb_group_keys_init(struct lb_group_keys *keys, const uint32_t *columns, uint32_t n,
-                             struct lb_error *err) LB_MUST_USE;
+lb_status lb_group_keys_init(struct lb_group_keys *keys, struct lb_group_records *records,
+                             const uint32_t *columns, uint32_t n, struct lb_error *err) LB_MUST_USE;
 void lb_group_keys_fini(struct lb_group_keys *keys);
-/* Forgets all groups; keeps at most keep_bytes of memory. */
+/* Forgets all groups but not the records; keeps at most keep_bytes of memory. */
 void lb_group_keys_reset(struct lb_group_keys *keys, size_t keep_bytes);
-/* Bytes it would hold after growing for one more batch. */
+/* Bytes it would hold after growing for one more batch, without the records. */
 size_t lb_group_keys_next_bytes(const struct lb_group_keys *keys);
 /* The numbers of the selected rows' groups. *must_reset: nothing was done; flush and reset first, then call again. */
 lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *batch,

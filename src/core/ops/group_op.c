@@ -1,7 +1,7 @@
 /* The sink "group": native aggregates by key columns. scan_group.c merges what it collects.
  *
  * IDEA    Every worker numbers the groups it meets (slots) by a table of keys (group_key.h) and folds each batch into the
- *         states of all aggregates (algo/group_state.h), a column at a time. Full or finished tables are flushed as rows (partition,
+ *         states of all aggregates (algo/group_state.h), which lie side by side (algo/group_records.h), a column at a time. Full or finished tables are flushed as rows (partition,
  *         key, partial states) into the external sorter, and scan.group merges rows of equal key: memory, spilling,
  *         partitions and order are the sorter's, as in aggregate_op.c.
  * ORDER   States know positions (morsel << 40 | row of the morsel), so it does not matter when a table is flushed.
@@ -32,7 +32,8 @@ struct group_local {
     struct lb_group_keys keys;
     struct lb_group_alias alias;   /* when is_ordered */
     bool is_ordered;               /* some aggregate is */
-    struct lb_group_state *states; /* one per aggregate */
+    struct lb_group_state *states; /* one per aggregate, in records */
+    struct lb_group_records records;
     bool stays_small;
     uint64_t rows_seen; /* since the last flush */
     uint64_t n_flushes; /* within this morsel */
@@ -193,10 +194,12 @@ static lb_status group_attach(struct lb_op_local *local, struct lb_error *err)
     struct group_local *state = local->state = lb_alloc_zero(sizeof *state);
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
-    if (shared->n_keys > 0)
-        LB_TRY(lb_group_keys_init(&state->keys, shared->key_columns, shared->n_keys, err));
-    LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
     LB_TRY(lb_group_open_states(shared, local->worker, &state->states, err));
+    lb_group_records_init(&state->records, state->states, shared->n_aggregates);
+    if (shared->n_keys > 0)
+        LB_TRY(lb_group_keys_init(&state->keys, &state->records, shared->key_columns,
+                                  shared->n_keys, err));
+    LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
         state->is_ordered = state->is_ordered || lb_group_state_is_ordered(&state->states[i]);
     if (!state->is_ordered || shared->n_keys == 0)
@@ -209,8 +212,9 @@ static void group_detach(struct lb_op_local *local)
     struct group_local *state = local->state;
     if (state->writer != NULL)
         lb_sort_writer_delete(state->writer);
-    lb_group_close_states(local->op->shared, state->states);
     lb_group_keys_fini(&state->keys);
+    lb_group_records_fini(&state->records);
+    lb_group_close_states(local->op->shared, state->states);
     lb_group_alias_fini(&state->alias);
     lb_buf_fini(&state->sort_key);
     lb_heat_local_fini(&state->heat);
@@ -277,8 +281,7 @@ static lb_status flush(struct lb_op_local *local, struct lb_error *err)
         lb_group_keys_reset(&state->keys, KEEP_TABLE_BYTES);
     if (shared->n_keys > 0 && state->is_ordered)
         lb_group_alias_reset(&state->alias, KEEP_TABLE_BYTES);
-    for (uint32_t i = 0; i < shared->n_aggregates; i++)
-        lb_group_state_reset(&state->states[i]);
+    lb_group_records_reset(&state->records, KEEP_TABLE_BYTES);
     return LB_OK;
 }
 
@@ -291,13 +294,11 @@ static bool is_full(const struct lb_op_local *local)
     if (n == 0)
         return false;
     size_t small = SMALL_BYTES + (size_t)shared->n_aggregates * SMALL_STATE_BYTES;
-    size_t bytes = shared->n_keys > 0 ? lb_group_keys_next_bytes(&state->keys) : 0;
-    size_t old = 0;
+    size_t bytes = lb_group_records_next_bytes(&state->records, n + LB_BATCH_ROWS);
+    if (shared->n_keys > 0)
+        bytes += lb_group_keys_next_bytes(&state->keys);
     if (shared->n_keys > 0 && state->is_ordered)
         bytes += lb_group_alias_next_bytes(&state->alias);
-    for (uint32_t i = 0; i < shared->n_aggregates; i++)
-        bytes += lb_group_state_next_bytes(&state->states[i], n + LB_BATCH_ROWS, &old);
-    bytes += old;
     if (bytes <= small)
         return false;
     if (state->stays_small || bytes > shared->table_bytes)
@@ -315,8 +316,10 @@ static lb_status find_slots(struct lb_op_local *local, const struct lb_batch *ba
 {
     struct group_local *state = local->state;
     bool must_reset = false;
-    if (state->keys.n == 0)
-        return LB_OK; /* slots are zero from the start */
+    if (n_groups(local) == 0)
+        lb_group_records_fit(&state->records, batch);
+    if (state->keys.n == 0) /* slots are zero from the start */
+        return lb_group_records_use(&state->records, 1, err);
     LB_TRY(lb_group_keys_find(&state->keys, batch, state->slots, &must_reset, err));
     if (must_reset) {
         LB_TRY(flush(local, err));

@@ -51,6 +51,7 @@ struct lb_window_top {
     const struct lb_window_shared *shared;
     struct lb_budget *budget;
     /* state */
+    struct lb_group_records records; /* of keys */
     struct lb_group_keys keys;
     struct group *groups;
     uint32_t n_groups;
@@ -72,9 +73,11 @@ lb_status lb_window_top_new(const struct lb_window_shared *shared, struct lb_bud
     top->shared = shared;
     top->budget = budget;
     *out = top;
+    lb_group_records_init(&top->records, NULL, 0);
     if (shared->n_partition == 0)
         return LB_OK;
-    return lb_group_keys_init(&top->keys, shared->partition, shared->n_partition, err);
+    return lb_group_keys_init(&top->keys, &top->records, shared->partition, shared->n_partition,
+                              err);
 }
 
 static size_t row_bytes(const struct held *row)
@@ -106,6 +109,7 @@ void lb_window_top_delete(struct lb_window_top *top)
     lb_free(top->groups, top->capacity * sizeof *top->groups);
     lb_budget_release(top->budget, top->reserved);
     lb_group_keys_fini(&top->keys);
+    lb_group_records_fini(&top->records);
     lb_buf_fini(&top->key);
     lb_free(top, sizeof *top);
 }
@@ -245,7 +249,8 @@ static bool has_room(struct lb_window_top *top)
 {
     size_t bytes = top->held_bytes + STEP_BYTES;
     if (top->shared->n_partition > 0)
-        bytes += lb_group_keys_next_bytes(&top->keys);
+        bytes += lb_group_keys_next_bytes(&top->keys) +
+                 lb_group_records_next_bytes(&top->records, top->keys.n_groups + LB_BATCH_ROWS);
     if (bytes > top->shared->top_bytes)
         return false;
     if (bytes <= top->reserved)
@@ -343,8 +348,10 @@ lb_status lb_window_top_flush(struct lb_window_top *top, struct lb_sort_writer *
     top->groups = NULL;
     top->n_groups = top->capacity = 0;
     top->held_bytes = 0;
-    if (top->shared->n_partition > 0)
+    if (top->shared->n_partition > 0) {
         lb_group_keys_reset(&top->keys, KEEP_TABLE_BYTES);
+        lb_group_records_reset(&top->records, KEEP_TABLE_BYTES);
+    }
     lb_budget_release(top->budget, top->reserved);
     top->reserved = 0;
     return LB_OK;

@@ -102,13 +102,15 @@ static void round_of_batches(void)
     static uint32_t groups[LB_BATCH_ROWS];
     struct key of_group[MOST_GROUPS * 2];
     struct lb_packed_table table;
+    struct lb_group_records records;
     bool is_int[MOST_COLUMNS];
     uint32_t n = 1 + (uint32_t)next_random(MOST_COLUMNS);
     size_t n_numbers = 0, n_known = 0;
     uint32_t longest = 7;
     for (uint32_t c = 0; c < n; c++)
         is_int[c] = next_random(2) == 0;
-    OK(lb_packed_table_init(&table, &error));
+    lb_group_records_init(&records, NULL, 0);
+    OK(lb_packed_table_init(&table, &records, &error));
     for (int round = 0; round < 60 && n_numbers < MOST_GROUPS; round++) {
         uint32_t n_rows = 1 + (uint32_t)next_random(LB_BATCH_ROWS < 50 ? LB_BATCH_ROWS : 50);
         if (round == 30)
@@ -124,6 +126,7 @@ static void round_of_batches(void)
         if (result == LB_PACKED_WIDER) {
             assert_true(round >= 30 && table.n_groups > 0);
             lb_packed_table_reset(&table, next_random(2) == 0 ? 0 : SIZE_MAX);
+            lb_group_records_reset(&records, next_random(2) == 0 ? 0 : SIZE_MAX);
             n_numbers = n_known = 0;
             OK(lb_packed_table_find(&table, &made.batch, in_order, n, &n_numbers, groups, &result,
                                     &error));
@@ -148,6 +151,7 @@ static void round_of_batches(void)
         }
     }
     lb_packed_table_fini(&table);
+    lb_group_records_fini(&records);
 }
 
 static void random_keys(void **state)
@@ -169,6 +173,7 @@ static void order_of_words(void **state)
         size_t n_numbers = 0;
         enum lb_packed_result result;
         struct lb_packed_table table;
+        struct lb_group_records records;
         bool is_int = kinds[next_random(2)];
         uint32_t longest = next_random(2) == 0 ? 7 : 12;
         keys[0] = random_key(1, &is_int, longest);
@@ -176,7 +181,8 @@ static void order_of_words(void **state)
         if (LB_BATCH_ROWS < 2)
             return;
         make_batch(&made, keys, 2, 1, &is_int, false);
-        OK(lb_packed_table_init(&table, &error));
+        lb_group_records_init(&records, NULL, 0);
+        OK(lb_packed_table_init(&table, &records, &error));
         OK(lb_packed_table_find(&table, &made.batch, in_order, 1, &n_numbers, groups, &result,
                                 &error));
         const uint64_t *a = lb_packed_words(&table, groups[0]);
@@ -192,6 +198,7 @@ static void order_of_words(void **state)
         }
         assert_int_equal(words, values);
         lb_packed_table_fini(&table);
+        lb_group_records_fini(&records);
     }
 }
 
@@ -208,7 +215,9 @@ static void other_keys(void **state)
     uint32_t group;
     size_t n_numbers = 0;
     enum lb_packed_result result;
-    OK(lb_packed_table_init(&table, &error));
+    struct lb_group_records records;
+    lb_group_records_init(&records, NULL, 0);
+    OK(lb_packed_table_init(&table, &records, &error));
     memset(keys, 0, sizeof keys);
     for (int i = 0; i < 4; i++) {
         make_batch(&made, keys, 1, 1, &is_int, false);
@@ -225,6 +234,7 @@ static void other_keys(void **state)
         assert_int_equal(n_numbers, 0);
     }
     lb_packed_table_fini(&table);
+    lb_group_records_fini(&records);
 }
 
 int main(void)
