@@ -259,8 +259,11 @@ static inline void find_groups(struct lb_packed_table *table, uint32_t n, uint32
         __builtin_prefetch(&table->slots[hash & mask], 1);
     }
     for (uint32_t i = 0; i < n; i++) {
-        struct lb_packed_slot slot = table->slots[table->hashes[i] & mask];
-        uint32_t expected = slot.hash == table->hashes[i] ? slot.group : 0;
+        uint32_t hash = table->hashes[i];
+        size_t place = hash & mask;
+        while (table->slots[place].group != 0 && table->slots[place].hash != hash)
+            place = (place + 1) & mask;
+        uint32_t expected = table->slots[place].group;
         table->expected[i] = expected;
         const char *record = lb_group_record(records, expected > 0 ? expected - 1 : 0);
         for (uint32_t at = 0; at < stride; at += LB_LINE_BYTES)
