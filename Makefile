@@ -47,7 +47,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(OUT)/obj/%.o,$(wildcard
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench rock install deb dist clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -117,6 +117,13 @@ bench: build
 rock:
 	tests/rock.sh
 
+# The comments of public functions and the guides as pages, build/docs/index.html, and as annotations for editors.
+docs: build
+	scripts/deps docs
+	@mkdir -p $(BUILD)/docs/ldoc
+	$(OUT)/luabatch scripts/stubs.lua $(BUILD)/docs
+	ldoc -q -c docs/config.ld -d $(BUILD)/docs $(BUILD)/docs/ldoc
+
 # The program with its manual page and completions, the module for lua5.4 and the C header. DESTDIR is for packagers.
 share  := $(DESTDIR)$(PREFIX)/share
 luadir := $(share)/lua/5.4/luabatch
@@ -129,6 +136,8 @@ install: build module $(OUT)/luabatch.1
 	install -D -m 755 -t $(libdir) $(OUT)/lua/luabatch/core.so $(OUT)/lua/luabatch/terminal.so
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/luabatch.h
 	install -D -m 644 -t $(share)/man/man1 $(OUT)/luabatch.1
+	mkdir -p $(OUT)/stubs/ldoc && $(OUT)/luabatch scripts/stubs.lua $(OUT)/stubs
+	install -D -m 644 -t $(share)/luabatch/library $(OUT)/stubs/luabatch.lua
 	install -d $(share)/bash-completion/completions $(share)/zsh/vendor-completions $(share)/fish/vendor_completions.d
 	$(OUT)/luabatch completion bash >$(share)/bash-completion/completions/luabatch
 	$(OUT)/luabatch completion zsh >$(share)/zsh/vendor-completions/_luabatch

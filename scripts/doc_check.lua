@@ -39,7 +39,7 @@ end
 
 -- Those whose result is a dataset when the comment does not say otherwise.
 local function is_verb(one)
-  return (one.owner == "ds" or one.owner == "groups") and one.file ~= "action.lua"
+  return (one.owner == "ds" or one.owner == "groups") and one.module ~= "action"
 end
 
 local seen = {}

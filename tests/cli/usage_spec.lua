@@ -71,6 +71,22 @@ describe("the comments of public functions", function()
     assert.same({}, failed)
   end)
 
+  it("become annotations for editors", function()
+    local stubs_in = directory .. "/stubs"
+    local code, out, message = cli.shell(("cd '%s' && mkdir -p '%s/ldoc' && %s scripts/stubs.lua '%s'"):format(tree, stubs_in,
+      cli.quote(cli.absolute(cli.program)), stubs_in))
+    assert.same({ 0, "", "" }, { code, out, message })
+    local stubs = cli.read(stubs_in .. "/luabatch.lua")
+    assert.is_truthy(load(stubs))
+    for _, line in ipairs {
+      "---@return luabatch.dataset\nfunction dataset:map(f, options) end", "---@return integer # the number of records\nfunction dataset:save(",
+      "---@param f fun(...: any): any calls `emit", "---@param last? integer the last\n", "---@return luabatch.groups",
+      "---@overload fun(...: string|function): luabatch.aggregate",
+    } do
+      assert.is_truthy(stubs:find(line, 1, true), line)
+    end
+  end)
+
   it("lack nothing", function()
     local code, out, message = cli.shell(("cd '%s' && luabatch() { %s \"$@\"; } && luabatch scripts/doc_check.lua"):format(tree,
       cli.quote(cli.absolute(cli.program))))

@@ -52,7 +52,7 @@ local function type_of(text)
     local result, said = rest:match("^ *%-> *([^:]*)(.*)$")
     if result then kind, rest = kind .. " -> " .. result, said end
   else
-    kind, rest = text:match("^([%a|]+%??)(.*)$")
+    kind, rest = text:match("^([%a_|]+%??)(.*)$")
   end
   if not kind or rest ~= "" and rest:sub(1, 1) ~= ":" then return nil, text end
   return kind, (rest:gsub("^:%s*", ""))
@@ -89,6 +89,7 @@ end
 -- The functions that a module's text declares, documented or not.
 local function read(file, text, set, list)
   local comment, number = {}, 0
+  local module = file == "luabatch" and "init" or file:match("([%w_]+)%.lua$") or file:match("[%w_]+$")
   for line in (text .. "\n"):gmatch("(.-)\n") do
     number = number + 1
     local said = line:match("^%-%-%-?%s?(.*)$")
@@ -104,7 +105,7 @@ local function read(file, text, set, list)
       if owner and set[owner][name] then
         list[#list + 1] = {
           owner = owner, name = name, parameters = words(parameters), title = titles[owner] .. name .. "(" .. parameters .. ")",
-          text = said_lines, tags = tags, lines = comment, file = file, line = number,
+          text = said_lines, tags = tags, file = file, line = number, module = module,
         }
       end
       comment = {}
@@ -127,9 +128,10 @@ local function texts()
 end
 
 --- All public functions that modules declare, by module, in the order in which they stand.
--- @param sources table from file name to text (default: the library's)
+-- @param sources table from name of a file or module to text (default: the library's)
 -- @return list of tables: `owner` ("lb", "ds", "groups" or "job"), `name`, `parameters` (list of names), `title`, `text` (list of lines),
---   `tags` (list of `{tag =, text =}`, with `name` and `type`), `lines` of the comment, `file`, `line` of the declaration
+--   `tags` (list of `{tag =, text =}`, with `name` and `type`), `module` ("action"), `file` (its key in sources), `line` of the
+--   declaration
 function help.functions(sources)
   sources = sources or texts()
   local names, set, list = {}, known(), {}

@@ -18,37 +18,37 @@ end
 
 --- For `window`: the row's place in its partition: 1, 2, 3, ...
 -- @function lb.row_number()
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = "amount", v = lb.row_number() }):show()
 constructors.row_number = plain "row_number"
 
 --- For `window`: the place of the first row that is equal to this one in order. Wants `order_by`.
 -- @function lb.rank()
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = "amount", v = lb.rank() }):show()
 constructors.rank = plain "rank"
 
 --- For `window`: the row's place in order, counted without gaps. Wants `order_by`.
 -- @function lb.dense_rank()
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = "amount", v = lb.dense_rank() }):show()
 constructors.dense_rank = plain "dense_rank"
 
 --- For `window`: (rank - 1) / (rows - 1), a float from 0 to 1; 0 of a single row. Wants `order_by`.
 -- @function lb.percent_rank()
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = "amount", v = lb.percent_rank() }):show()
 constructors.percent_rank = plain "percent_rank"
 
 --- For `window`: the part of the partition's rows that are not behind this one in order, a float above 0, up to 1. Wants `order_by`.
 -- @function lb.cume_dist()
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = "amount", v = lb.cume_dist() }):show()
 constructors.cume_dist = plain "cume_dist"
 
 --- For `window`: the number of the row's bucket, from 1, when the partition is divided into n of about equal size. Wants `order_by`.
 -- @param n integer: how many buckets, from 1
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ order_by = "amount", quarter = lb.ntile(4) }):show()
 function constructors.ntile(n)
   return make("ntile", nil, check.integer("ntile", "n", n, 1))
@@ -71,7 +71,7 @@ end
 -- @param column string|function: name, SQL expression or function of the row
 -- @param n integer?: rows (default 1)
 -- @param default number|string|boolean?: value where there is no such row (default nil)
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "user", order_by = "day", other = lb.lag("day") }):show()
 constructors.lag = shifted "lag"
 
@@ -80,14 +80,14 @@ constructors.lag = shifted "lag"
 -- @param column string|function: name, SQL expression or function of the row
 -- @param n integer?: rows (default 1)
 -- @param default number|string|boolean?: value where there is no such row (default nil)
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "user", order_by = "day", other = lb.lead("day") }):show()
 constructors.lead = shifted "lead"
 
 --- For `window`: a column's value in the n-th row of the frame, nil where the frame has fewer.
 -- @param column string|function: name, SQL expression or function of the row
 -- @param n integer: 1 is the first row of the frame
--- @return function: for `window`
+-- @return window_function
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = "day", second = lb.nth_value("item", 2) }):show()
 function constructors.nth_value(column, n)
   return make("nth_value", check.column("nth_value", "column", column), check.integer("nth_value", "n", n, 1))
@@ -96,7 +96,7 @@ end
 --- For `window`: what a function makes of the frame: `#frame` rows, `frame[i]`, and `for row in frame do`. The rows are tables that are
 -- shared between frames, to be read only.
 -- @param f function(frame) -> value
--- @return function: for `window`
+-- @return window_function
 -- @raise an error of f ends the run
 -- @usage
 -- lb.csv("sales.csv"):window({ order_by = "day", rows = { -6, 0 }, spread = lb.over(function(frame)
