@@ -481,18 +481,35 @@ function action:plot(kind, ...)
   if text then print(text) end
 end
 
-local modes = { logical = true, optimised = true, optimized = true, stages = true, all = true }
+-- Runs the dataset as it is, drops its records, and prints what that took.
+local function analyze(self)
+  local settings = runtime.settings
+  local profile = settings.profile
+  settings.profile = true
+  local ok, result, info = pcall(runtime.run, "analyze", self._node, function(b, stream)
+    return b:add { op = "count", inputs = { stream }, result = true, label = "drop" }
+  end)
+  settings.profile = profile
+  if not ok then error(result, 0) end
+  print((require("luabatch.stats").tree("analyze", info.seconds, info):gsub("\n$", "")))
+end
 
---- Prints how the dataset is computed; runs nothing.
--- @param mode string?: "logical" (as written), "optimised" (after the rules), "stages" (as the engine runs it) or
---   "all" (default)
+local modes = { logical = true, optimised = true, optimized = true, stages = true, all = true, analyze = true }
+
+--- Prints how the dataset is computed; runs nothing, but for "analyze".
+-- @param mode string?: "logical" (as written), "optimised" (after the rules), "stages" (as the engine runs it),
+--   "all" (default), or "analyze": runs it, drops its records, and prints the stages with what each operator took
 -- @usage lb.csv("sales.csv"):where("amount > 10"):select("item"):explain("optimised")
 function action:explain(mode)
   mode = mode == nil and "all" or check.string("explain", "mode", mode)
   if not modes[mode] then
-    check.misuse("bad argument 'mode' to explain ('logical', 'optimised', 'stages' or 'all' expected)")
+    check.misuse("bad argument 'mode' to explain ('logical', 'optimised', 'stages', 'all' or 'analyze' expected)")
   end
-  print(require("luabatch.display").plan(self._node, mode))
+  if mode == "analyze" then
+    analyze(self)
+  else
+    print(require("luabatch.display").plan(self._node, mode))
+  end
 end
 
 local save_options = {

@@ -132,6 +132,20 @@ end
 
 -- Running.
 
+-- What writes the files of --trace and --report. One that cannot be written is told before anything runs.
+local function artifacts(options)
+  local writers = {}
+  for _, name in ipairs { "trace", "report" } do
+    local path = options[name]
+    if path then
+      local ok, message = require("luabatch.whole").check(path)
+      if not ok then error(failure(USAGE, "--%s: cannot write %s", name, message), 0) end
+      writers[#writers + 1] = { write = require("luabatch." .. name).writer(path) }
+    end
+  end
+  return writers
+end
+
 -- Settings and hooks of the runtime from the options.
 local function configure(options, program)
   local runtime = require "luabatch.runtime"
@@ -140,9 +154,23 @@ local function configure(options, program)
   settings.signals, settings.check = true, options.check
   settings.busy = program.busy
   settings.progress = require("luabatch.progress").teller(options.progress or "auto", options.quiet)
-  local started = core.clock()
+  settings.profile = (options.stats or options.trace or options.report) and true
+  local writers = artifacts(options)
+  -- At the end of each run, good or not.
+  local function tell(action, info, node, message)
+    for _, writer in ipairs(writers) do
+      local ok, problem = writer.write(action, info, node, message)
+      if not ok and not writer.failed then
+        io.stderr:write(("luabatch: cannot write %s\n"):format(problem))
+        writer.failed = true
+      end
+    end
+    if not options.stats then return end
+    local stats = require "luabatch.stats"
+    local form = options.stats == "json" and stats.json or stats.text
+    io.stderr:write(form(action, info.seconds, info, message))
+  end
   function settings.on_plan(action, node, description)
-    started = core.clock()
     if options.check then
       write_out(("plan of %s\n%s"):format(action, core.describe(description)))
     elseif options.explain then
@@ -151,15 +179,13 @@ local function configure(options, program)
         "\nstages\n", core.describe(description))
     end
   end
-  function settings.on_run(action, info)
+  settings.on_fail = tell
+  function settings.on_run(action, info, node)
     if (info.skipped or 0) > 0 and not options.quiet then
       io.stderr:write(("luabatch: %s: %d record%s skipped, the first because: %s\n"):format(action, info.skipped,
         info.skipped == 1 and "" or "s", info.first_skipped or "unknown"))
     end
-    if not options.stats then return end
-    local stats = require "luabatch.stats"
-    local form = options.stats == "json" and stats.json or stats.text
-    io.stderr:write(form(action, core.clock() - started, info))
+    tell(action, info, node)
   end
 end
 

@@ -46,6 +46,14 @@ options.list = {
     help = "tell on standard error what each run took",
   },
   {
+    name = "trace", value = "always", shown = "FILE", is_path = true,
+    help = "write what the workers did when, for chrome://tracing or Perfetto",
+  },
+  {
+    name = "report", value = "always", shown = "FILE", is_path = true,
+    help = "write a page (HTML) on all runs: plan, times, skew, errors",
+  },
+  {
     name = "errors", value = "always", shown = "json", choices = { "text", "json" }, default = "text",
     help = "errors as one line of JSON",
   },

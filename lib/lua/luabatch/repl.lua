@@ -344,11 +344,9 @@ end
 function repl.run(settings)
   session.color = require("luabatch.display").has_color()
   local told = settings.on_run
-  function settings.on_run(action, info)
-    local seconds = 0
-    for _, stage in ipairs(info.stages) do seconds = seconds + stage.seconds end
-    session.last_info = require("luabatch.stats").text(action, seconds, info):gsub("\n$", "")
-    if told then told(action, info) end
+  function settings.on_run(action, info, node)
+    session.last_info = require("luabatch.stats").text(action, info.seconds, info):gsub("\n$", "")
+    if told then told(action, info, node) end
   end
   local complete = require "luabatch.complete"
   local editor = terminal().editor(function(text)

@@ -7,8 +7,9 @@ local runtime = {}
 
 --- Settings, from the command line or the environment; nil: the engine's default.
 -- `threads`, `memory` (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node,
--- description)` before and `on_run(action, info)` after each run; `busy(flag)` around the engine's work; `progress(action)` gives a
--- function that is told how far the run is (core.execute), and one that is called at its end.
+-- description)` before and `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
+-- that did not, with what is known of it; `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
+-- engine's work; `progress(action)` gives a function that is told how far the run is (core.execute), and one that is called at its end.
 runtime.settings = {}
 
 local units = { [""] = 1, B = 1, K = 1024, M = 1024 ^ 2, G = 1024 ^ 3, T = 1024 ^ 4 }
@@ -117,7 +118,10 @@ local function widens(failure, description, scans, options)
       copy.on_bad = "skip"
       local ok, problem = pcall(core.execute, {
         nodes = { copy, { op = "count", inputs = { 1 }, result = true } },
-      }, options)
+      }, {
+        threads = options.threads, memory = options.memory, tmp = options.tmp, signals = options.signals,
+        progress = options.progress,
+      })
       if not ok and type(problem) == "table" and problem.status == RESTART and problem.restart then
         widen(problem, { scan })
         return true
@@ -144,6 +148,7 @@ function runtime.run(action, node, make_sink, read)
   stdout:flush()
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
+    info = { start = core.clock() }, sample = settings.profile, trace = settings.profile,
   }
   local undraw
   if settings.progress then options.progress, undraw = settings.progress(action) end
@@ -161,12 +166,17 @@ function runtime.run(action, node, make_sink, read)
       again = true
     end
     if again then return runtime.run(action, node, make_sink, read) end
+    if settings.on_fail then
+      options.info.seconds = core.clock() - options.info.start
+      settings.on_fail(action, options.info, node, type(results) == "table" and results.message or tostring(results))
+    end
     error(results, 0)
   end
   for _, kept in ipairs(caches) do
     if not kept.cache.off then kept.cache.store = results[kept.sink].store end
   end
-  if settings.on_run then settings.on_run(action, info) end
+  info.seconds = core.clock() - info.start
+  if settings.on_run then settings.on_run(action, info, node) end
   return results[sink], info
 end
 

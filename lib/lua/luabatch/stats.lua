@@ -1,8 +1,12 @@
---- What a run took, for `--stats`: text for people, or one line of JSON.
+--- What a run took, for `--stats`: text for people, or one line of JSON; and the tree of stages for `explain("analyze")`.
 --
--- The engine gives `info.stages`, a list with a table for each stage: `seconds`, `morsels`, `rows_in` (records that its sources gave),
--- `rows_out` (records that reached its end), `spilled_bytes` and `operators`, each with `op`, `label`, `rows_in`, `rows_out` and maybe
--- `facts`, what it has to tell (src/core/ops/metrics.h).
+-- The engine gives `info` (core.execute): `peak_bytes`, `memory_limit_bytes`, `spilled_bytes`, `threads`, `skipped` and `first_skipped`,
+-- `samples` of user code where they were asked for, and `stages`, a list with a table for each stage: `seconds`, `start`, `morsels`,
+-- `rows_in` (records that its sources gave), `rows_out` (records that reached its end), `peak_bytes`, `spilled_bytes`, `claim_seconds` and
+-- `idle_seconds` (that threads waited for their turn, and for each other at the end) and `operators`, each with `op`, `label`, `leg`,
+-- `reads` (stages), `rows_in`, `rows_out`, maybe `bytes`, `idle` (it was not needed), `seconds` and its parts `seconds_c`, `_lua`,
+-- `_spill`, `_wait`, added up over threads, `spill_written_bytes`, `spill_read_bytes` and maybe `facts`, what it has to tell
+-- (src/core/ops/metrics.h).
 -- @module luabatch.stats
 local core = require "luabatch.core"
 
@@ -10,8 +14,11 @@ local stats = {}
 
 local KEY_BYTES = 60
 local MOST_SPLIT = 20
+local MOST_LINES = 10
 
 --- A number of bytes for people.
+-- @number n bytes
+-- @return string
 -- @usage print(require("luabatch.stats").bytes(1536)) --> 1.5 KiB
 function stats.bytes(n)
   local units, i = { "B", "KiB", "MiB", "GiB", "TiB" }, 1
@@ -19,73 +26,230 @@ function stats.bytes(n)
   return (i == 1 and "%d %s" or "%.1f %s"):format(n, units[i])
 end
 
+--- A time for people.
+-- @number seconds how long
+-- @return string
+-- @usage print(require("luabatch.stats").time(0.0125)) --> 12.5 ms
+function stats.time(seconds)
+  if seconds >= 100 then return ("%.0f s"):format(seconds) end
+  if seconds >= 1 then return ("%.2f s"):format(seconds) end
+  if seconds >= 1e-3 then return ("%.1f ms"):format(seconds * 1e3) end
+  return seconds > 0 and ("%.0f us"):format(seconds * 1e6) or "0"
+end
+
+--- An operator as it is named: its class, and its label where that says more.
+-- @tparam table operator of `info.stages`
+-- @return string
+-- @usage print(require("luabatch.stats").name { op = "lua.map", label = "mapper of step 1" }) --> lua.map (mapper of step 1)
+function stats.name(operator)
+  if operator.label == operator.op then return operator.op end
+  return ("%s (%s)"):format(operator.op, (core.printable(operator.label, 60)))
+end
+
 -- A key, escaped and cut.
 local function key_text(key)
   local text = core.format(key, "lua")
   return #text > KEY_BYTES and text:sub(1, KEY_BYTES) .. "..." or text
 end
+stats.key = key_text
 
-local function shuffle_lines(facts, lines)
-  lines[#lines + 1] = ("     %d records of %s in %d partitions of %d to %d (median %d), spilled %s"):format(facts.rows,
-    stats.bytes(facts.bytes), facts.partitions, facts.rows_min, facts.rows_max, facts.rows_median,
-    stats.bytes(facts.spilled_bytes))
-  for _, hot in ipairs(facts.hot) do
-    lines[#lines + 1] = ("     hot key %s: about %d records"):format(key_text(hot.key), hot.rows)
+--- What an operator has to tell besides rows and times: partitions, hot and split keys.
+-- @tparam table operator of `info.stages`
+-- @return list of strings
+-- @usage print(#require("luabatch.stats").facts {}) --> 0
+function stats.facts(operator)
+  local facts, lines = operator.facts or {}, {}
+  if facts.partitions then
+    lines[1] = ("%d records of %s in %d partitions of %d to %d (median %d), spilled %s"):format(facts.rows,
+      stats.bytes(facts.bytes), facts.partitions, facts.rows_min, facts.rows_max, facts.rows_median,
+      stats.bytes(facts.spilled_bytes))
+    for _, hot in ipairs(facts.hot) do
+      lines[#lines + 1] = ("hot key %s: about %d records"):format(key_text(hot.key), hot.rows)
+    end
   end
-end
-
-local function split_lines(split, lines)
-  for i, key in ipairs(split) do
+  for i, key in ipairs(facts.split or {}) do
     if i > MOST_SPLIT then
-      lines[#lines + 1] = ("     ... and %d more keys"):format(#split - MOST_SPLIT)
+      lines[#lines + 1] = ("... and %d more keys"):format(#facts.split - MOST_SPLIT)
       break
     end
-    lines[#lines + 1] = ("     split key %s: %d records in %d pieces"):format(key_text(key.key), key.rows, key.pieces)
+    lines[#lines + 1] = ("split key %s: %d records in %d pieces"):format(key_text(key.key), key.rows, key.pieces)
   end
+  if (operator.spill_written_bytes or 0) + (operator.spill_read_bytes or 0) > 0 then
+    lines[#lines + 1] = ("spill files: wrote %s, read %s in %s"):format(stats.bytes(operator.spill_written_bytes),
+      stats.bytes(operator.spill_read_bytes), stats.time(operator.seconds_spill))
+  end
+  return lines
 end
 
-local function operator_lines(operator, is_source, is_sink, lines)
-  local line = ("  %s%-16s %-28s"):format(is_sink and "=> " or is_source and "" or "| ", operator.op,
-    operator.label ~= operator.op and operator.label or "")
-  if not is_source then line = line .. (" %12d records in"):format(operator.rows_in) end
-  lines[#lines + 1] = line:gsub(" +$", "")
-  local facts = operator.facts
-  if facts and facts.partitions then shuffle_lines(facts, lines) end
-  if facts and facts.split then split_lines(facts.split, lines) end
+--- The time of all operators, added up over threads.
+-- @tparam table info what core.execute told
+-- @return seconds
+-- @usage print(require("luabatch.stats").work { stages = {} }) --> 0
+function stats.work(info)
+  local sum = 0
+  for _, stage in ipairs(info.stages or {}) do
+    for _, operator in ipairs(stage.operators) do sum = sum + operator.seconds end
+  end
+  return sum
 end
 
---- What a run took as text.
--- @param action its name
--- @param seconds that it took
--- @param info what core.execute gave beside the results
--- @return string
-function stats.text(action, seconds, info)
-  local lines = {
-    ("%s: %.3f s, peak memory %s, spilled %s"):format(action, seconds, stats.bytes(info.peak_bytes or 0),
-      stats.bytes(info.spilled_bytes or 0)),
-  }
-  for i, stage in ipairs(info.stages or {}) do
-    lines[#lines + 1] = ("stage %d: %.3f s, %d morsels, %d records in, %d out"):format(i, stage.seconds, stage.morsels,
-      stage.rows_in, stage.rows_out) .. (stage.spilled_bytes > 0 and ", spilled " .. stats.bytes(stage.spilled_bytes) or "")
-    for k, operator in ipairs(stage.operators) do
-      operator_lines(operator, operator.rows_in == nil, k == #stage.operators, lines)
-    end
+-- The parts of an operator's time that are worth a word: "Lua 90 %, wait 3 %".
+local function parts(operator)
+  local list, seconds = {}, operator.seconds
+  for _, part in ipairs { { "C", "seconds_c" }, { "Lua", "seconds_lua" }, { "spill", "seconds_spill" }, { "wait", "seconds_wait" } } do
+    local share = seconds > 0 and operator[part[2]] / seconds or 0
+    if share >= 0.005 then list[#list + 1] = ("%s %.0f %%"):format(part[1], share * 100) end
   end
+  return table.concat(list, ", ")
+end
+stats.parts = parts
+
+local HEAD = ("  %-38s %12s %12s %10s %9s %6s  %s"):format("operator", "records in", "records out", "bytes", "time", "share", "of it")
+
+local function operator_lines(operator, is_sink, work, lines, indent)
+  if operator.idle then return end
+  local is_source = operator.rows_in == nil
+  local name = (is_sink and "=> " or is_source and "" or "| ") .. stats.name(operator)
+  local bytes = operator.bytes or operator.facts and operator.facts.bytes
+  lines[#lines + 1] = indent .. ("  %-38s %12s %12s %10s %9s %5.1f%%  %s"):format(name, operator.rows_in or "", operator.rows_out or "",
+    bytes and stats.bytes(bytes) or "", stats.time(operator.seconds), work > 0 and operator.seconds / work * 100 or 0,
+    parts(operator)):gsub(" +$", "")
+  for _, line in ipairs(stats.facts(operator)) do lines[#lines + 1] = indent .. "       " .. line end
+end
+
+-- "1 record", "2 records".
+local function many(n, what)
+  return ("%d %s%s"):format(n, what, n == 1 and "" or "s")
+end
+stats.many = many
+
+local function stage_line(i, stage)
+  if stage.start == 0 then return ("stage %d: did not run"):format(i) end
+  local line = ("stage %d: %s, %s, %s in, %d out, peak memory %s"):format(i, stats.time(stage.seconds),
+    many(stage.morsels, "morsel"), many(stage.rows_in, "record"), stage.rows_out, stats.bytes(stage.peak_bytes))
+  if stage.spilled_bytes > 0 then line = line .. ", spilled " .. stats.bytes(stage.spilled_bytes) end
+  local waited = stage.claim_seconds + stage.idle_seconds
+  if waited >= 0.0005 then line = line .. ", threads waited " .. stats.time(waited) end
+  return line
+end
+
+local function summary(action, seconds, info)
+  return ("%s: %.3f s, %d thread%s, operators %s, peak memory %s of %s, spilled %s"):format(action, seconds, info.threads or 0,
+    info.threads == 1 and "" or "s", stats.time(stats.work(info)), stats.bytes(info.peak_bytes or 0),
+    stats.bytes(info.memory_limit_bytes or 0), stats.bytes(info.spilled_bytes or 0))
+end
+
+--- The lines of user code that the most samples found, with their shares.
+-- @tparam table info what core.execute told
+-- @return list of `{ place, share, n }`, the number of all samples
+-- @usage print(#require("luabatch.stats").lines {}) --> 0
+function stats.lines(info)
+  local samples, list = info.samples or { n = 0, lines = {} }, {}
+  for i = 1, math.min(MOST_LINES, #samples.lines) do
+    local line = samples.lines[i]
+    list[i] = { place = ("%s:%d"):format(line.source, line.line), share = line.n / samples.n, n = line.n }
+  end
+  return list, samples.n
+end
+
+--- The names of the counters, sorted, and their values.
+-- @return list of names, table of values
+-- @usage print(#require("luabatch.stats").counters()) --> 0
+function stats.counters()
   local counters, names = core.counters(), {}
   for name in pairs(counters) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do
-    lines[#lines + 1] = ("  counter %s: %s"):format(name, tostring(counters[name]))
+  return names, counters
+end
+
+local function tail_lines(info, lines)
+  local sampled, n = stats.lines(info)
+  if n > 0 then lines[#lines + 1] = ("user code, of %d samples:"):format(n) end
+  for _, line in ipairs(sampled) do
+    lines[#lines + 1] = ("  %5.1f%%  %s"):format(line.share * 100, (core.printable(line.place, 100)))
   end
+  local names, counters = stats.counters()
+  for _, name in ipairs(names) do
+    lines[#lines + 1] = ("counter %s: %s"):format(name, tostring(counters[name]))
+  end
+  if (info.skipped or 0) > 0 then
+    lines[#lines + 1] = ("skipped: %d, the first because: %s"):format(info.skipped, info.first_skipped or "unknown")
+  end
+end
+
+--- What a run took as text.
+-- @string action its name
+-- @number seconds that it took
+-- @tparam table info what core.execute told
+-- @string[opt] message of the error with which it ended
+-- @return string of lines
+-- @usage print((require("luabatch.stats").text("count", 1, { stages = {} }):match("^count: 1.000 s"))) --> count: 1.000 s
+function stats.text(action, seconds, info, message)
+  local lines, work = { summary(action, seconds, info) }, stats.work(info)
+  if #(info.stages or {}) > 0 then lines[2] = HEAD:gsub(" +$", "") end
+  for i, stage in ipairs(info.stages or {}) do
+    lines[#lines + 1] = stage_line(i, stage)
+    for k, operator in ipairs(stage.operators) do operator_lines(operator, k == #stage.operators, work, lines, "") end
+  end
+  tail_lines(info, lines)
+  if message then lines[#lines + 1] = "failed: " .. core.printable(message:match("[^\n]*")) end
   return table.concat(lines, "\n") .. "\n"
 end
 
---- The same as one line of JSON.
-function stats.json(action, seconds, info)
+-- The stages that a stage reads, each once.
+local function reads(stage)
+  local list, seen = {}, {}
+  for _, operator in ipairs(stage.operators) do
+    for _, number in ipairs(operator.reads) do
+      if not seen[number] then list[#list + 1] = number end
+      seen[number] = true
+    end
+  end
+  return list
+end
+stats.reads = reads
+
+--- The stages of a run as a tree: the last one first, those that it reads indented below it.
+-- @string action its name
+-- @number seconds that it took
+-- @tparam table info what core.execute told
+-- @return string of lines
+-- @usage print((require("luabatch.stats").tree("count", 1, { stages = {} }):match("^count: 1.000 s"))) --> count: 1.000 s
+function stats.tree(action, seconds, info)
+  local lines, work, shown = { summary(action, seconds, info) }, stats.work(info), {}
+  local function visit(number, depth)
+    local indent, stage = ("  "):rep(depth), info.stages[number]
+    if shown[number] then
+      lines[#lines + 1] = ("%sstage %d: see above"):format(indent, number)
+      return
+    end
+    shown[number] = true
+    lines[#lines + 1] = indent .. stage_line(number, stage)
+    for k, operator in ipairs(stage.operators) do operator_lines(operator, k == #stage.operators, work, lines, indent) end
+    for _, below in ipairs(reads(stage)) do visit(below, depth + 1) end
+  end
+  if #(info.stages or {}) > 0 then lines[2] = HEAD:gsub(" +$", "") end
+  -- A stage that nothing reads stands at the root.
+  for number = #(info.stages or {}), 1, -1 do
+    if not shown[number] then visit(number, 0) end
+  end
+  tail_lines(info, lines)
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The same as stats.text as one line of JSON.
+-- @string action its name
+-- @number seconds that it took
+-- @tparam table info what core.execute told
+-- @string[opt] message of the error with which it ended
+-- @return string, a line
+-- @usage print((require("luabatch.stats").json("count", 1, {}):match('"action":"count"'))) --> "action":"count"
+function stats.json(action, seconds, info, message)
   local counters = core.counters()
   local fields = core.format({
-    action = action, seconds = seconds, peak_bytes = info.peak_bytes, spilled_bytes = info.spilled_bytes,
-    stages = info.stages,
+    action = action, seconds = seconds, peak_bytes = info.peak_bytes, spilled_bytes = info.spilled_bytes, threads = info.threads,
+    memory_limit_bytes = info.memory_limit_bytes, skipped = info.skipped, first_skipped = info.first_skipped,
+    stages = info.stages, samples = info.samples, error = message,
   }, "json")
   -- An empty table would be written as a list.
   return ('{"counters":%s,%s\n'):format(next(counters) and core.format(counters, "json") or "{}", fields:sub(2))

@@ -12,6 +12,7 @@ enum {
 #else
     GAPS = 63,
 #endif
+    MOST_SPREAD = 64,
     HOT_PART = 64, /* a key with more than such a part of the rows is hot */
     MOST_HOT = 10
 };
@@ -124,32 +125,56 @@ static lb_status put_hot(struct lb_buf *out, struct lb_heat *heat, struct lb_err
     return LB_OK;
 }
 
-lb_status lb_facts_of_shuffle(struct lb_op *op, const struct lb_sorter *sorter,
-                              struct lb_heat *heat, struct lb_error *err)
+/* spread = the sorted counts, or as many of them at even distances. */
+static lb_status put_spread(struct lb_buf *out, const uint64_t *counts, uint32_t n,
+                            struct lb_error *err)
 {
-    struct lb_buf *out = &op->facts;
-    uint32_t n = lb_sorter_n_partitions(sorter);
+    size_t list;
+    uint32_t n_put = n < MOST_SPREAD ? n : MOST_SPREAD;
+    LB_TRY(put_name(out, "rows_spread", err));
+    LB_TRY(lb_codec_begin(out, 'l', &list, err));
+    for (uint32_t i = 0; i < n_put; i++) {
+        uint64_t at = n_put > 1 ? (uint64_t)i * (n - 1) / (n_put - 1) : 0;
+        LB_TRY(lb_codec_put_int(out, (int64_t)counts[at], err));
+    }
+    lb_codec_end(out, list, n_put);
+    return LB_OK;
+}
+
+/* counts: rows of the n partitions, sorted. */
+static lb_status put_shuffle(struct lb_buf *out, const struct lb_sorter *sorter,
+                             struct lb_heat *heat, const uint64_t *counts, uint32_t n,
+                             struct lb_error *err)
+{
     size_t mark;
-    uint64_t *counts = lb_alloc(n * sizeof *counts);
-    if (counts == NULL)
-        return lb_error_memory(err, op->label, n * sizeof *counts);
-    for (uint32_t i = 0; i < n; i++)
-        counts[i] = lb_sorter_partition_rows(sorter, i);
-    qsort(counts, n, sizeof *counts, compare_counts);
-    uint64_t least = counts[0], median = counts[n / 2], most = counts[n - 1];
-    lb_free(counts, n * sizeof *counts);
     out->size = 0;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err));
     LB_TRY(put_count(out, "bytes", lb_sorter_row_bytes(sorter), err));
     LB_TRY(put_hot(out, heat, err));
     LB_TRY(put_count(out, "partitions", n, err));
     LB_TRY(put_count(out, "rows", lb_sorter_n_rows(sorter), err));
-    LB_TRY(put_count(out, "rows_max", most, err));
-    LB_TRY(put_count(out, "rows_median", median, err));
-    LB_TRY(put_count(out, "rows_min", least, err));
+    LB_TRY(put_count(out, "rows_max", counts[n - 1], err));
+    LB_TRY(put_count(out, "rows_median", counts[n / 2], err));
+    LB_TRY(put_count(out, "rows_min", counts[0], err));
+    LB_TRY(put_spread(out, counts, n, err));
     LB_TRY(put_count(out, "spilled_bytes", lb_sorter_spilled_bytes(sorter), err));
-    lb_codec_end(out, mark, 8);
+    lb_codec_end(out, mark, 9);
     return LB_OK;
+}
+
+lb_status lb_facts_of_shuffle(struct lb_op *op, const struct lb_sorter *sorter,
+                              struct lb_heat *heat, struct lb_error *err)
+{
+    uint32_t n = lb_sorter_n_partitions(sorter);
+    uint64_t *counts = lb_alloc(n * sizeof *counts);
+    if (counts == NULL)
+        return lb_error_memory(err, op->label, n * sizeof *counts);
+    for (uint32_t i = 0; i < n; i++)
+        counts[i] = lb_sorter_partition_rows(sorter, i);
+    qsort(counts, n, sizeof *counts, compare_counts);
+    lb_status status = put_shuffle(&op->facts, sorter, heat, counts, n, err);
+    lb_free(counts, n * sizeof *counts);
+    return status;
 }
 
 lb_status lb_facts_of_pieces(struct lb_op *op, const struct lb_sort_pieces *pieces, bool closed,

@@ -1,7 +1,8 @@
 /* What operators tell of their run, for --stats.
  *
  * FORMAT  op->facts is empty or an encoded map. Of a sink that shuffles: { bytes, hot, partitions, rows, rows_max, rows_median,
- *         rows_min, spilled_bytes }: what went through the sorter, rows of a partition, and hot = list of { key, rows }: keys
+ *         rows_min, rows_spread, spilled_bytes }: what went through the sorter, rows of a partition (rows_spread: of each, sorted; of
+ *         up to 64 at even distances), and hot = list of { key, rows }: keys
  *         that have more than a 64th of the records, about so many of them. Of a source that cut keys:
  *         { split = list of { key, pieces, rows } }, where rows are exact. */
 #ifndef LB_OPS_METRICS_H

@@ -57,7 +57,7 @@ static lb_status put_times(struct lb_buf *out, const struct lb_op *op, struct lb
 
 /* leg: its number from 1, 0 for the sink. next: what it pushes to, when nothing else does; or NULL. */
 static lb_status put_op(struct lb_buf *out, const struct lb_plan *plan, const struct lb_op *op,
-                        uint32_t leg, const struct lb_op *next, struct lb_error *err)
+                        uint32_t leg, bool is_idle, const struct lb_op *next, struct lb_error *err)
 {
     size_t mark;
     uint32_t n = 11;
@@ -70,6 +70,11 @@ static lb_status put_op(struct lb_buf *out, const struct lb_plan *plan, const st
     if (op->facts.size > 0) {
         LB_TRY(put_name(out, "facts", err));
         LB_TRY(lb_buf_append(out, op->facts.data, op->facts.size, err));
+        n++;
+    }
+    if (is_idle) {
+        LB_TRY(put_name(out, "idle", err));
+        LB_TRY(lb_codec_put_bool(out, true, err));
         n++;
     }
     LB_TRY(put_name(out, "label", err));
@@ -103,10 +108,10 @@ static lb_status put_operators(struct lb_buf *out, const struct lb_plan *plan,
         const struct lb_op *last = stage->n_legs == 1 ? stage->sink : NULL;
         for (uint32_t j = 0; j < leg->n_ops; j++, n++) {
             const struct lb_op *next = j + 1 < leg->n_ops ? leg->ops[j + 1] : last;
-            LB_TRY(put_op(out, plan, leg->ops[j], i + 1, next, err));
+            LB_TRY(put_op(out, plan, leg->ops[j], i + 1, leg->is_idle, next, err));
         }
     }
-    LB_TRY(put_op(out, plan, stage->sink, 0, NULL, err));
+    LB_TRY(put_op(out, plan, stage->sink, 0, false, NULL, err));
     lb_codec_end(out, list, n);
     return LB_OK;
 }

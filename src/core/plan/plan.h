@@ -122,8 +122,8 @@ struct lb_plan_result lb_plan_result(const struct lb_plan *plan, uint32_t i);
 /* Appends what a run took, good or not, as one encoded value: a list with a map for each stage: { claim_seconds, idle_seconds, morsels,
  * operators, peak_bytes, rows_in, rows_out, seconds, spilled_bytes, start }: claim_seconds that workers waited for their turn to
  * claim, idle_seconds for others to leave the stage (both added up over workers), start of lb_clock_ns, 0 when it did not run.
- * operators, leg after leg, the sink last = list of { bytes?, facts?, label, leg, op, reads, rows_in?, rows_out?, seconds, seconds_c,
- * seconds_lua, seconds_spill, seconds_wait, spill_read_bytes, spill_written_bytes }: bytes that a source read or a sink wrote;
+ * operators, leg after leg, the sink last = list of { bytes?, facts?, idle?, label, leg, op, reads, rows_in?, rows_out?, seconds, seconds_c,
+ * seconds_lua, seconds_spill, seconds_wait, spill_read_bytes, spill_written_bytes }: bytes that a source read or a sink wrote; idle, true: its leg was not needed;
  * leg from 1, 0 of the sink; reads = stages whose sinks it reads; seconds of its own, added up over threads, and what they went to; a
  * source has no rows_in; facts: see ops/metrics.h. */
 lb_status lb_plan_metrics(const struct lb_plan *plan, struct lb_buf *out,
