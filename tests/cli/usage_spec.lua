@@ -79,8 +79,9 @@ describe("the comments of public functions", function()
     local stubs = cli.read(stubs_in .. "/luabatch.lua")
     assert.is_truthy(load(stubs))
     for _, line in ipairs {
-      "---@return luabatch.dataset\nfunction dataset:map(f, options) end", "---@return integer # the number of records\nfunction dataset:save(",
-      "---@param f fun(...: any): any calls `emit", "---@param last? integer the last\n", "---@return luabatch.groups",
+      "---@return luabatch.dataset\nfunction dataset:map(f, options) end",
+      "---@return integer # the number of records\nfunction dataset:save(", "---@param f fun(...: any): any calls `emit",
+      "---@param last? integer the last\n", "---@return luabatch.groups",
       "---@overload fun(...: string|function): luabatch.aggregate",
     } do
       assert.is_truthy(stubs:find(line, 1, true), line)

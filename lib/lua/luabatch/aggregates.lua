@@ -48,7 +48,8 @@ function constructors.count(column)
   return make("count", check.column("count", "column", column))
 end
 
---- The sum of a column's numbers: of integers an integer, exactly; with a float among them a float, rounded once. nil of none.
+--- The sum of a column's numbers: of integers an integer, exactly; with a float among them a float that does not depend
+-- on the order of the rows. nil of none.
 -- @function lb.sum(column)
 -- @param column string|function: name, SQL expression or function of the row
 -- @return aggregate
@@ -99,7 +100,7 @@ constructors.last = of_column "last"
 -- @usage lb.csv("sales.csv"):group_by("country"):agg({ v = lb.any_value "item" }):show()
 constructors.any_value = of_column "any_value"
 
---- The number of a column's different values, exactly; they are kept, on disk where memory is short.
+--- The number of a column's different values, exactly. At the end those of one group are in memory at once.
 -- @function lb.count_distinct(column)
 -- @param column string|function: name, SQL expression or function of the row
 -- @return aggregate
@@ -129,7 +130,7 @@ constructors.stddev = of_column "stddev"
 -- @usage lb.csv("sales.csv"):agg({ v = lb.variance "amount" }):show()
 constructors.variance = of_column "variance"
 
---- The value in the middle of a column's numbers, exact and interpolated, a float.
+--- The value in the middle of a column's numbers, exact and interpolated, a float. At the end those of one group are in memory at once.
 -- @function lb.median(column)
 -- @param column string|function: name, SQL expression or function of the row
 -- @return aggregate
@@ -137,7 +138,7 @@ constructors.variance = of_column "variance"
 -- @usage lb.csv("sales.csv"):agg({ v = lb.median "amount" }):show()
 constructors.median = of_column "median"
 
---- A column's most frequent value; of several the least.
+--- A column's most frequent value; of several the least. At the end the different ones of one group are in memory at once.
 -- @function lb.mode(column)
 -- @param column string|function: name, SQL expression or function of the row
 -- @return aggregate
@@ -148,7 +149,6 @@ constructors.mode = of_column "mode"
 -- @function lb.collect_list(column)
 -- @param column string|function: name, SQL expression or function of the row
 -- @return aggregate
--- @raise a list that does not fit `--memory` ends the run
 -- @usage lb.csv("sales.csv"):group_by("country"):agg({ v = lb.collect_list "item" }):show()
 constructors.collect_list = of_column "collect_list"
 
@@ -156,7 +156,6 @@ constructors.collect_list = of_column "collect_list"
 -- @function lb.collect_set(column)
 -- @param column string|function: name, SQL expression or function of the row
 -- @return aggregate
--- @raise a list that does not fit `--memory` ends the run
 -- @usage lb.csv("sales.csv"):group_by("country"):agg({ v = lb.collect_set "item" }):show()
 constructors.collect_set = of_column "collect_set"
 
@@ -200,7 +199,8 @@ constructors.max_by = of_two("max_by", "column", "by")
 -- @usage lb.csv("sales.csv"):agg({ v = lb.corr("amount", "quantity") }):show()
 constructors.corr = of_two("corr", "a", "b")
 
---- The value below which a part p of a column's numbers lies, exact and interpolated, a float. Keeps all values of a group at the end.
+--- The value below which a part p of a column's numbers lies, exact and interpolated, a float. At the end those of one group
+-- are in memory at once.
 -- @param column string|function: name, SQL expression or function of the row
 -- @param p number: from 0 to 1; 0.5 is the median
 -- @return aggregate

@@ -317,7 +317,7 @@ function Dataset:cartesian(other)
   return derive(self, "cartesian", { inputs = { self._node, node }, columns = a and b and a + b })
 end
 
---- The records with their position, from 0, as last column. Reads the input once before, to count it.
+--- The records with their position, from 0, as last column. They are kept, in memory or on disk, until all are counted.
 -- @usage lb.from({ "a", "b" }):zip_with_index():show()
 function Dataset:zip_with_index()
   local columns = self._node.columns
