@@ -123,6 +123,8 @@ docs: build
 	@mkdir -p $(BUILD)/docs/ldoc
 	$(OUT)/luabatch scripts/stubs.lua $(BUILD)/docs
 	ldoc -q -c docs/config.ld -d $(BUILD)/docs $(BUILD)/docs/ldoc
+	sed -i 's/href="\([a-z_]*\)\.md"/href="\1.md.html"/g' $(BUILD)/docs/topics/*.html
+	echo 'th, td { border: 1px solid #cccccc; padding: 2px 6px; }' >>$(BUILD)/docs/ldoc.css
 
 # The program with its manual page and completions, the module for lua5.4 and the C header. DESTDIR is for packagers.
 share  := $(DESTDIR)$(PREFIX)/share
