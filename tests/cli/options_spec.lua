@@ -12,6 +12,14 @@ describe("the command line", function()
     local csv = support.file(sales, ".csv")
     local json = '{"item":"Tea","price":4.5}\n{"item":"Lamp","price":89.0}\n{"item":"Tea","price":4.0}\n'
     assert.same({ 0, json, "" }, { support.run("--icsv", "--ojson", csv) })
+    assert.same({ 0, json, "" }, { support.shell(("luabatch --icsv --ojson < %s"):format(csv)) })
+    local lines = support.file(json, ".jsonl")
+    assert.same({ 0, "item,price\nTea,4.5\nLamp,89.0\nTea,4.0\n", "" }, { support.run("--ijson", "--ocsv", lines) })
+    assert.same({ 0, '{"item":"Lamp","price":89.0}\n', "" }, { support.run("--ijson", "-e", ':where "price > 5"', lines) })
+    assert.same({ 0, "item,price\nLamp,89.0\n", "" }, { support.run("--icsv", "-e", ':where "price > 5"', csv) })
+    local out = support.path(".json")
+    assert.same({ 0, "", "" }, { support.run("--icsv", "--output", out, csv) })
+    assert.equal(json, support.read(out))
     local tsv = support.file((sales:gsub(",", "\t")), ".tsv")
     assert.same({ 0, "Tea\t2\n", "" },
       { support.run("--itsv", "-e", ':group_by("item"):agg { n = lb.count() }:where "n > 1"', tsv) })
@@ -57,6 +65,7 @@ describe("the command line", function()
       { { "-e", ("lb.text('%s'):count()"):format(wrong) }, ("no such file: %s; did you mean '%s'?"):format(wrong, path) },
       { { "--memry", "1G" }, "unknown option --memry; did you mean '--memory'?" },
       { { "--output-format", "jsn" }, "option --output-format: 'text', 'json', 'csv', 'lua' expected, got 'jsn'; did you mean 'json'?" },
+      { { "--icsv", path, "-e", ":limit(1)" }, "no such file: -e; options stand before the script or the inputs" },
       { { "--check=1" }, "option --check takes no value" },
     } do
       local status, out, err = support.run(table.unpack(case[1]))

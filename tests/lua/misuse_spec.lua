@@ -75,8 +75,9 @@ describe("misuse", function()
     assert.equal("join needs pairs: map to key, value first", message(function() local _ = pair:join(ds) end))
     assert.equal("cogroup needs pairs: map to key, value first", message(function() local _ = pair:cogroup(ds) end))
     assert.equal(0, pair:subtract_by_key(lb.range(1)):count())
-    for verb, argument in pairs { words = 1, fields = ",", field = 1, grep = "x", lower = 1 } do
-      assert.equal(verb .. " needs text: one string a record", message(function() local _ = pair[verb](pair, argument) end))
+    for verb, arguments in pairs { words = {}, fields = { "," }, field = { 1 }, grep = { "x" }, lower = {} } do
+      assert.equal(verb .. " needs text: one string a record",
+        message(function() local _ = pair[verb](pair, table.unpack(arguments)) end))
     end
   end)
 
@@ -129,5 +130,47 @@ describe("misuse", function()
       assert.matches("misuse_spec.lua:%d+: " .. verb .. " needs pairs, and these are rows; make pairs with key_by or map", err)
     end
     assert.same({ 2 }, rows:key_by(function(row) return row.a end):map_values(function(row) return row.b end):values():collect())
+  end)
+
+  it("an argument too many, a string where a function is wanted, a name from elsewhere", function()
+    local rows = lb.from { { a = 1, b = "x" } }
+    for want, call in pairs {
+      ["with_columns takes one argument, got 2"] = function() rows:with_columns({ c = "a" }, {}) end,
+      ["count takes no argument, got 1"] = function() rows:count("a") end,
+      ["sum takes one column; conditions go into it"] = function() lb.sum("a", "a > 1") end,
+      ["sum: of which column? sum(\"a\")"] = function() rows:sum() end,
+      ["sort_by takes no name of a column; with columns there is order_by"] = function() rows:sort_by("a") end,
+      ["distinct takes no name of a column; with columns there is drop_duplicates"] = function() rows:distinct("a") end,
+      ['in descending order is lb.desc "a"'] = function() rows:order_by("a desc") end,
+      ["an expression needs a name: with_columns"] = function() rows:order_by("a + 1") end,
+      ["groups have no method 'sum'; they have agg, count, pivot, as in agg { v = lb.sum \"amount\" }"] = function()
+        rows:group_by("a"):sum("b")
+      end,
+      ["a dataset has no verb 'head'; did you mean 'limit'?"] = function() rows:head() end,
+      ["luabatch has no function 'mean'; did you mean 'avg'?"] = function() lb.mean("a") end,
+      ["join has no option 'left_on'; did you mean 'on'?"] = function() rows:join(rows, { left_on = "a" }) end,
+      ["use ds:count()"] = function() return #rows end,
+      ["group_by: there is a column 'a' already"] = function() rows:group_by { a = "a + 1" } end,
+      ["the other dataset has no column 'b'"] = function() rows:union(lb.from { { a = 1 } }) end,
+      ["only the other dataset has a column 'c'"] = function() rows:union(lb.from { { a = 1, b = 2, c = 3 } }) end,
+    } do
+      local text = message(call)
+      assert.truthy(text:find(want, 1, true), text)
+    end
+  end)
+
+  it("columns where they are natural", function()
+    local rows = lb.from { { a = 1, b = "x" }, { a = 3, b = "y" } }
+    assert.same({ 4, 2.0, 1, 3 }, { rows:sum("a"), rows:mean("a"), rows:min("a"), rows:max("a") })
+    assert.equal(10, rows:sum("a * a"))
+    assert.same({ { a = 3, b = "y" } }, rows:filter("a > 1"):collect())
+    assert.same({ { a = 3 } }, rows:order_by({ "b" }):select({ "a" }):where("a > 1"):collect())
+    local groups = rows:group_by({ odd = "a % 2", function_of = function(r) return #r.b end }):count():collect()
+    assert.same({ { odd = 1, function_of = 1, count = 2 } }, groups)
+    assert.equal("groups by b; agg, count or pivot makes rows of them", tostring(rows:group_by("b")))
+    assert.same({ { column = "a", type = "string", count = 1, nulls = 0, min = "x", max = "x" } },
+      lb.from({ { a = "x" } }):describe():collect())
+    assert.same({ { column = "a", type = "integer", count = 0, nulls = 0 } },
+      lb.from({ { a = 1 } }):where("false"):describe():collect())
   end)
 end)

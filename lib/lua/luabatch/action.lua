@@ -281,11 +281,25 @@ local function folded(self, name, fold)
   return merged(list, n, fold.merge)
 end
 
+-- The aggregate of a column of rows, or nothing when none is named.
+local function of_column(self, name, aggregate, column)
+  if column == nil then
+    if self._node.names then check.misuse('%s: of which column? %s("%s")', name, name, self._node.names[1]) end
+    return nil
+  end
+  check.string(name, "column", column)
+  if not self._node.names then check.misuse("%s takes a column of rows, and these are no rows", name) end
+  return { self:agg({ value = require("luabatch")[aggregate](column) }):first().value }
+end
+
 --- The sum of numbers: an integer when all are, a float otherwise; 0 of none.
+-- @param column string?: of rows, the column or SQL expression
 -- @return number
 -- @raise a record that is no number; an integer sum that does not fit 64 bits
--- @usage print(lb.range(100):sum())
-function action:sum()
+-- @usage print(lb.range(100):sum(), lb.csv("sales.csv"):sum("amount"))
+function action:sum(column)
+  local value = of_column(self, "sum", "sum", column)
+  if value then return value[1] or 0 end
   local state = folded(self, "sum", builtin.sum)
   if not state then return 0 end
   local total, message = builtin.sum_total(state)
@@ -294,26 +308,33 @@ function action:sum()
 end
 
 --- The mean of numbers.
+-- @param column string?: of rows, the column or SQL expression
 -- @return number: a float; nil of none
 -- @raise a record that is no number
--- @usage print(lb.range(100):mean())
-function action:mean()
+-- @usage print(lb.range(100):mean(), lb.csv("sales.csv"):mean("amount"))
+function action:mean(column)
+  local value = of_column(self, "mean", "avg", column)
+  if value then return value[1] end
   local state = folded(self, "mean", builtin.sum)
   return state and builtin.sum_float(state) / state.n
 end
 
---- The least record in the order of values.
+--- The least record in the order of values, or the least value of a column.
+-- @param column string?: of rows, the column or SQL expression
 -- @return value: nil when there are no records
--- @usage print(lb.from({ 3, 1, 2 }):min())
-function action:min()
+-- @usage print(lb.from({ 3, 1, 2 }):min(), lb.csv("sales.csv"):min("amount"))
+function action:min(column)
+  if column ~= nil then return of_column(self, "min", "min", column)[1] end
   local state = folded(self, "min", builtin.min)
   return state and state[1]
 end
 
---- The greatest record in the order of values.
+--- The greatest record in the order of values, or the greatest value of a column.
+-- @param column string?: of rows, the column or SQL expression
 -- @return value: nil when there are no records
--- @usage print(lb.from({ 3, 1, 2 }):max())
-function action:max()
+-- @usage print(lb.from({ 3, 1, 2 }):max(), lb.csv("sales.csv"):max("amount"))
+function action:max(column)
+  if column ~= nil then return of_column(self, "max", "max", column)[1] end
   local state = folded(self, "max", builtin.max)
   return state and state[1]
 end
@@ -324,6 +345,9 @@ end
 -- @raise a record that is no number; an integer sum that does not fit 64 bits
 -- @usage print(lb.range(5):stats().variance)
 function action:stats()
+  if self._node.names then
+    check.misuse('stats takes numbers; of rows there is describe(), or agg { v = lb.avg "%s" }', self._node.names[1])
+  end
   local state = folded(self, "stats", builtin.stats)
   if not state then return { count = 0, sum = 0 } end
   local n = state.sum.n
@@ -459,6 +483,7 @@ function action:describe()
     if column.type == "integer" or column.type == "float" then aggregates["mean" .. i] = lb.avg(name) end
   end
   local result, list = self:agg(aggregates):first(), {}
+  local fields = { "column", "type", "count", "nulls", "min", "max", "mean" }
   for i, column in ipairs(schema) do
     local count = result["count" .. i]
     list[i] = {
@@ -466,7 +491,11 @@ function action:describe()
       max = result["max" .. i], mean = result["mean" .. i],
     }
   end
-  return lb.from(list):select("column", "type", "count", "nulls", "min", "max", "mean")
+  local records = {}
+  for i, one in ipairs(list) do records[i] = { one } end
+  return dataset.new {
+    op = "unpack", label = "describe", inputs = { { op = "list", rows = records, columns = 1 } }, names = fields, columns = #fields,
+  }
 end
 
 --- Draws the dataset in the terminal, or into an SVG file. Points and bins are counted by the engine: the data may be of any size.

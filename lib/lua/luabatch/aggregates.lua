@@ -27,14 +27,21 @@ local function make(fn, column, ...)
   return setmetatable({ fn = fn, columns = { column, ... } }, meta)
 end
 
+-- An argument that is one too many was meant to do something.
+local function no_more(fn, takes, ...)
+  if select("#", ...) > 0 then check.misuse("%s takes %s; conditions go into it: %s \"case when x > 0 then y end\"", fn, takes, fn) end
+end
+
 local function of_column(fn)
-  return function(column)
+  return function(column, ...)
+    no_more(fn, "one column", ...)
     return make(fn, check.column(fn, "column", column))
   end
 end
 
 local function of_two(fn, first, second)
-  return function(a, b)
+  return function(a, b, ...)
+    no_more(fn, "two columns", ...)
     return make(fn, check.column(fn, first, a), check.column(fn, second, b))
   end
 end

@@ -113,6 +113,7 @@ function check.options(verb, options, allowed)
       for known in pairs(allowed) do names[#names + 1] = known end
       table.sort(names)
       local hint = require("luabatch.suggest").hint(tostring(name), names)
+      if hint == "" and #names > 0 and #names <= 16 then hint = "; its options are " .. table.concat(names, ", ") end
       check.misuse("%s has no option '%s'%s", verb, tostring(name), hint)
     elseif type(want) == "table" then
       local found = false

@@ -76,6 +76,7 @@ end
 local function file_hint(message)
   local path = message:match("^no such file: (.+)$") or message:match("^cannot open (.-): No such file")
   if not path then return "" end
+  if path:find("^%-") then return "; options stand before the script or the inputs" end
   local directory, name = path:match("^(.*/)([^/]*)$")
   if not directory then directory, name = "", path end
   local names = require("luabatch.terminal").list_directory(directory ~= "" and directory or ".")
@@ -189,11 +190,26 @@ local function configure(options, program)
   end
 end
 
+-- Formats by the end of a file's name, and those in which rows go out as they came in.
+local formats = { csv = "csv", json = "json", jsonl = "json", ndjson = "json" }
+local same_format = { csv = "csv", json = "json" }
+
+-- As many rows of a chunk's dataset are shown on a terminal; elsewhere all are printed.
+local SHOWN_ROWS = 40
+
 -- Writes a dataset where the options say.
 local function print_dataset(options, ds, action)
   local runtime = require "luabatch.runtime"
   local path = options.output or "-"
-  runtime.run(action, ds._node, runtime.write_sink(path, options["output-format"] or "text", {
+  local width = core.terminal_size()
+  if width and not options.output and not options["output-format"] and (options.chunk or options.input_format) then
+    local display = require "luabatch.display"
+    write_out(display.first_rows(ds, SHOWN_ROWS, { width = width, color = display.has_color() }) .. "\n")
+    return
+  end
+  local by_name = path:gsub("%.%a+$", { [".gz"] = "", [".zst"] = "", [".lz4"] = "", [".bz2"] = "" }):match("%.(%a+)$")
+  local format = options["output-format"] or formats[by_name or ""] or same_format[options.input_format or ""] or "text"
+  runtime.run(action, ds._node, runtime.write_sink(path, format, {
     mode = options.output and "overwrite" or nil,
   }))
 end

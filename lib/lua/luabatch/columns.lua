@@ -28,7 +28,11 @@ function columns.find(verb, names, name)
   for i, known in ipairs(names) do
     if known == name then return i end
   end
-  check.misuse("%s: there is no column '%s'%s", verb, name, require("luabatch.suggest").hint(name, names))
+  local hint = require("luabatch.suggest").hint(name, names)
+  if hint == "" and name:find("[^%w_]") and pcall(columns.sql, verb, name, names) then
+    hint = (' (an expression needs a name: with_columns { name = "%s" })'):format(name)
+  end
+  check.misuse("%s: there is no column '%s'%s", verb, name, hint)
 end
 
 --- Checks a list of names of columns, given as arguments or as one list.

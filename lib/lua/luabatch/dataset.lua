@@ -116,6 +116,7 @@ end
 -- @raise an error of f ends the run
 -- @usage print(lb.range(10):filter(function(n) return n % 2 == 0 end):count())
 function Dataset:filter(f, options)
+  if type(f) == "string" and self._node.names then return self:where(f) end
   check.func("filter", "f", f)
   options = check.options("filter", options, on_error)
   return derive(self, "filter", { fn = f, on_error = options.on_error, columns = self._node.columns })
@@ -661,9 +662,25 @@ for _, name in ipairs(row_verbs) do is_row_verb[name] = true end
 -- What a user gets as ds.name: the method, which tells when it was not called with a colon.
 local methods_given = {}
 
+-- What is meant by a string where a verb wants a function.
+local for_columns = {
+  sort_by = "order_by", distinct = "drop_duplicates", value_counts = 'group_by("a"):count()', map = "select or with_columns",
+  top = 'order_by(lb.desc "a"):limit(n)', take_ordered = 'order_by("a"):limit(n)', intersection = "join with how = \"semi\"",
+}
+
 local function given(name, method)
+  local info = debug.getinfo(method, "u")
+  local most = not info.isvararg and info.nparams - 1
   methods_given[name] = function(self, ...)
     if not dataset.is(self) then check.misuse("%s is a method: call it with ':', as in ds:%s(...)", name, name) end
+    local n = select("#", ...)
+    if most and n > most then
+      check.misuse("%s takes %s, got %d", name, most == 0 and "no argument" or most == 1 and "one argument"
+        or ("at most %d arguments"):format(most), n)
+    end
+    if for_columns[name] and self._node.names and (type((...)) == "string" or type((select(2, ...))) == "string") then
+      check.misuse("%s takes no name of a column; with columns there is %s", name, for_columns[name])
+    end
     return method(self, ...)
   end
   return methods_given[name]
@@ -692,6 +709,10 @@ end
 
 function meta.__newindex(_, name)
   check.misuse("a dataset is immutable; '%s' cannot be set", tostring(name))
+end
+
+function meta.__len()
+  check.misuse("a dataset has no length before it is computed; use ds:count()")
 end
 
 function meta.__tostring(self)

@@ -7,7 +7,7 @@ local core = require "luabatch.core"
 
 local grid = {}
 
-local NARROWEST = 5 -- a column is not made narrower than this
+local NARROWEST = 9 -- a column is not made narrower than this
 local LONGEST = 60 -- nor wider than this when others want the room
 
 -- The name of a value's type as schemas say it.

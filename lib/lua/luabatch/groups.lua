@@ -9,28 +9,46 @@ local row = require "luabatch.row"
 local groups = {}
 
 local Groups = {}
-Groups.__index = Groups
 Groups.__name = "groups"
+
+local methods = { "agg", "count", "pivot" }
+local is_aggregate = { sum = true, avg = true, min = true, max = true, median = true, first = true, last = true }
+
+-- Groups are no rows yet: a verb on them was meant for the rows that agg makes, or is an aggregate.
+function Groups.__index(_, name)
+  if Groups[name] then return Groups[name] end
+  local aggregate = name == "mean" and "avg" or name
+  check.misuse("groups have no method '%s'; they have %s%s", tostring(name), table.concat(methods, ", "),
+    is_aggregate[aggregate] and (', as in agg { v = lb.%s "amount" }'):format(aggregate) or "")
+end
+
+function Groups:__tostring()
+  return ("groups by %s; agg, count or pivot makes rows of them"):format(table.concat(self.keys, ", "))
+end
 
 --- Groups of a node's rows.
 -- @param node logical node of rows
 -- @param verb for messages
--- @param ... names of columns, or one list of them; one may be a window of time
+-- @param ... names of columns, lists of them, or tables `{name = SQL expression or function(row)}`; one may be a window of time
 function groups.new(node, verb, ...)
   local windows = require "luabatch.windows"
-  local given, names, window, place = { ... }, {}, nil, nil
-  if type(given[1]) == "table" and not windows.is(given[1]) then given = given[1] end
-  for i, key in ipairs(given) do
+  local names, window, place = {}, nil, nil
+  local function add(key)
     if windows.is(key) then
       if window then check.misuse("%s: more than one window of time", verb) end
-      window, place = key, i
+      window, place = key, #names + 1
+    elseif type(key) == "table" and not getmetatable(key) then
+      for _, one in ipairs(key) do add(one) end
+      local computed
+      node, computed = row.with_computed(node, verb, key)
+      for _, name in ipairs(computed) do add(name) end
     else
-      names[#names + 1] = key
+      names[#names + 1] = check.string(verb, "column", key)
     end
   end
-  if #names + (window and 1 or 0) ~= #given then check.bad(verb, "column", "string", nil) end
+  for i = 1, select("#", ...) do add((select(i, ...))) end
   local keys = columns.list(verb, node.names, names)
-  local self = setmetatable({ node = node, keys = keys, verb = verb }, Groups)
+  local self = setmetatable({ node = node, keys = keys, verb = verb, window = false }, Groups)
   if window then windows.apply(self, window, math.min(place, #keys + 1)) end
   return self
 end

@@ -45,6 +45,9 @@ local function numeric(ds, name)
   local kind = columns.types(ds._node)[name]
   local quoted = columns.quote(name)
   if kind == "string" then return ("epoch(%s)"):format(quoted), true end
+  if kind == nil or kind == "any" then
+    return ("case when typeof(%s) = 'string' then epoch(%s) else %s end"):format(quoted, quoted, quoted), false
+  end
   if kind == "boolean" then return ("case when %s then 1 else 0 end"):format(quoted), false end
   return quoted, false
 end

@@ -171,7 +171,7 @@ local function evaluate(chunk)
   end
   run(function()
     for i = 1, results.n do
-      if results.n > 1 or results[i] ~= nil then show(results[i]) end
+      show(results[i])
     end
   end)
   keep(results)
@@ -322,6 +322,9 @@ end
 
 -- The loop.
 
+-- What people type to leave and to be helped.
+local words = { exit = "quit", quit = "quit", help = "help" }
+
 local function read_input(editor)
   local lines = {}
   while true do
@@ -332,7 +335,12 @@ local function read_input(editor)
     if not line then return line end
     lines[#lines + 1] = line
     local text = table.concat(lines, "\n")
+    -- A pasted chain goes on from the last result.
+    if #lines == 1 and text:find("^%s*:%a[%w_]*%s*[%({\"']") then lines[1], text = "_" .. text, "_" .. text end
     if #lines == 1 and text:find("^%s*:%a*") and not text:find("^%s*::") then return text end
+    if #lines == 1 and words[text:match("^%s*(%a+)[%s()]*$") or ""] and rawget(_G, text:match("%a+")) == nil then
+      return ":" .. words[text:match("%a+")]
+    end
     if text:find("^%s*$") then return "" end
     local chunk, message, incomplete = compile(text)
     if not incomplete then return text, chunk, message end

@@ -94,7 +94,15 @@ function row:select(...)
       columns.find("select", node.names, argument)
       items[#items + 1] = { name = argument, column = argument }
     elseif type(argument) == "table" then
-      for _, name in ipairs(sorted_keys("select", argument)) do
+      local given = {}
+      for key, value in pairs(argument) do
+        if math.type(key) ~= "integer" then given[key] = value end
+      end
+      for _, name in ipairs(argument) do
+        columns.find("select", node.names, name)
+        items[#items + 1] = { name = name, column = name }
+      end
+      for _, name in ipairs(sorted_keys("select", given)) do
         items[#items + 1] = computed("select", node.names, name, argument[name])
       end
     else
@@ -129,6 +137,25 @@ function row:with_columns(computations)
     items[index[name] or #items + 1] = computed("with_columns", node.names, name, computations[name])
   end
   return select_items(node, "with_columns", items, true)
+end
+
+--- A node with the columns that keys are computed into: `{name = SQL expression or function(row)}`, list elements left aside.
+-- @return node, list of the new columns' names
+function row.with_computed(node, verb, t)
+  local given = {}
+  for name, how in pairs(t) do
+    if math.type(name) ~= "integer" then given[name] = how end
+  end
+  local names = sorted_keys(verb, given)
+  if #names == 0 then return node, names end
+  local items, index = kept_items(node), columns.index(node.names)
+  for _, name in ipairs(names) do
+    if index[name] then
+      check.misuse("%s: there is a column '%s' already; what is computed needs another name", verb, name)
+    end
+    items[#items + 1] = computed(verb, node.names, name, given[name])
+  end
+  return select_items(node, verb, items)._node, names
 end
 
 --- Other names for columns.
@@ -222,12 +249,14 @@ end
 
 -- Names of columns and lb.desc as a list of {name, desc}.
 local function order_keys(verb, node, ...)
-  local keys = {}
-  for i = 1, select("#", ...) do
-    local key = select(i, ...)
+  local keys, given = {}, { ... }
+  if #given == 1 and type(given[1]) == "table" and not getmetatable(given[1]) then given = given[1] end
+  for i, key in ipairs(given) do
     local desc = getmetatable(key) == Descending
     local name = desc and key.name or key
     if type(name) ~= "string" then check.bad(verb, "column", "string or lb.desc(string)", name) end
+    local plain = name:match("^(.-)%s+[dD][eE][sS][cC]$")
+    if plain and columns.index(node.names)[plain] then check.misuse('%s: in descending order is lb.desc "%s"', verb, plain) end
     keys[i] = { name = name, desc = desc }
   end
   if #keys == 0 then check.bad(verb, "column", "string", nil) end
@@ -248,7 +277,8 @@ end
 -- Groups (groups.lua).
 
 --- Groups of rows that are equal in these columns; `agg`, `count` or `pivot` makes rows of them. nil is a group as any other value.
--- @param ... string: names of columns, and perhaps one window of time: `lb.tumble`, `lb.slide` or `lb.session`
+-- @param ... string|table: names of columns, tables `{name = SQL expression or function(row)}` of computed ones, and perhaps
+--   one window of time: `lb.tumble`, `lb.slide` or `lb.session`
 -- @return groups: with the methods `agg`, `count` and `pivot`
 -- @raise a column that is not there
 -- @usage lb.csv("sales.csv"):group_by("country"):agg({ n = lb.count(), total = lb.sum "amount" }):show()
@@ -339,12 +369,14 @@ end
 function row.aligned(verb, names, other)
   local node = other._node
   if not node.names then check.misuse("%s: the other dataset has no named columns", verb) end
-  local same = #node.names == #names
+  local same, mine, others = #node.names == #names, columns.index(names), columns.index(node.names)
   for i, name in ipairs(names) do
-    columns.find(verb, node.names, name)
+    if not others[name] then check.misuse("%s: the other dataset has no column '%s'", verb, name) end
     same = same and node.names[i] == name
   end
-  for _, name in ipairs(node.names) do columns.find(verb, names, name) end
+  for _, name in ipairs(node.names) do
+    if not mine[name] then check.misuse("%s: only the other dataset has a column '%s'", verb, name) end
+  end
   return same and node or other:select(table.unpack(names))._node
 end
 

@@ -42,12 +42,36 @@ function suggest.nearest(name, candidates)
   return best
 end
 
+-- What the same is called elsewhere: pandas, SQL, Spark, Lua.
+local synonyms = {
+  head = { "limit" }, tail = { "limit" }, groupby = { "group_by" }, sort = { "order_by", "sort_by" }, sort_values = { "order_by" },
+  merge = { "join" }, query = { "where" }, assign = { "with_columns" }, with_column = { "with_columns" }, mutate = { "with_columns" },
+  withcolumn = { "with_columns" }, dropna = { "drop_nil" }, fillna = { "fill_nil" }, apply = { "map" }, unique = { "distinct" },
+  columns = { "schema" }, dtypes = { "schema" }, print = { "show" }, display = { "show" }, len = { "count" }, length = { "count" },
+  size = { "count" }, each = { "foreach" }, mean = { "avg", "mean" }, average = { "avg", "mean" }, std = { "stddev" },
+  stdev = { "stddev" }, var = { "variance" }, percentile = { "quantile" }, nunique = { "count_distinct" }, cumsum = { "sum" },
+  read_csv = { "csv" }, read_json = { "json" }, parallelize = { "from" }, text_file = { "text" }, textfile = { "text" },
+  to_csv = { "save_csv" }, write_csv = { "save_csv" }, to_json = { "save_json" }, reducebykey = { "reduce_by_key" },
+  left_on = { "on" }, right_on = { "on" }, by = { "on", "partition_by", "index" }, delimiter = { "sep" }, delim = { "sep" },
+  separator = { "sep" }, dtype = { "types" }, names = { "columns" }, schema = { "types" }, partition = { "partition_by" },
+  na_values = { "null" }, array_agg = { "collect_list" }, string_agg = { "collect_list" }, melt = { "flat_map" }, unpivot = { "flat_map" },
+}
+
+-- The first of the names that mean the same which is there.
+local function synonym(name, candidates)
+  for _, other in ipairs(synonyms[name:lower()] or {}) do
+    for _, candidate in ipairs(candidates) do
+      if candidate == other then return other end
+    end
+  end
+end
+
 --- The end of a message about an unknown name: "; did you mean 'x'?", or nothing.
 -- @param name what was written
 -- @param candidates list of existing names
 -- @return string
 function suggest.hint(name, candidates)
-  local nearest = suggest.nearest(name, candidates)
+  local nearest = synonym(name, candidates) or suggest.nearest(name, candidates)
   return nearest and ("; did you mean '%s'?"):format(nearest) or ""
 end
 
