@@ -155,6 +155,7 @@ build = {
         "src/core/ops/pipe.c",
         "src/core/ops/project.c",
         "src/core/ops/range_scan.c",
+        "src/core/ops/rejects.c",
         "src/core/ops/rows.c",
         "src/core/ops/scan_csv.c",
         "src/core/ops/scan_group.c",

@@ -80,12 +80,12 @@ static int l_tostring(lua_State *L)
 }
 
 /* A table as Lua would write it, when it is one of plain values. */
-static bool read_table(lua_State *L, char *text, size_t size)
+static bool read_table(lua_State *L, int index, char *text, size_t size)
 {
     struct lb_buf encoded = {0}, written = {0};
     bool good =
-        lua_type(L, 1) == LUA_TTABLE && lua_checkstack(L, LUA_MINSTACK) &&
-        lb_lua_encode(L, 1, "error", &encoded, NULL) == LB_OK &&
+        lua_type(L, index) == LUA_TTABLE && lua_checkstack(L, LUA_MINSTACK) &&
+        lb_lua_encode(L, index, "error", &encoded, NULL) == LB_OK &&
         lb_format_encoded(LB_FORMAT_LUA, encoded.data, encoded.size, &written, NULL) == LB_OK;
     if (good)
         snprintf(text, size, "%.*s", (int)(written.size < size ? written.size : size),
@@ -95,28 +95,29 @@ static bool read_table(lua_State *L, char *text, size_t size)
     return good;
 }
 
-/* The message of an error value of any type; __tostring may fail in its turn. */
-static void read_message(lua_State *L, char *text, size_t size)
+/* __tostring may fail in its turn. */
+void lb_lua_error_text(lua_State *L, int index, char *text, size_t size)
 {
-    if (lua_type(L, 1) == LUA_TSTRING) {
-        snprintf(text, size, "%s", lua_tostring(L, 1));
+    if (lua_type(L, index) == LUA_TSTRING) {
+        snprintf(text, size, "%s", lua_tostring(L, index));
         return;
     }
-    bool has_tostring = luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL;
+    bool has_tostring = luaL_getmetafield(L, index, "__tostring") != LUA_TNIL;
     if (has_tostring)
         lua_pop(L, 1);
-    if (!has_tostring && !lua_isnil(L, 1) && !lua_isnumber(L, 1) && !lua_isboolean(L, 1)) {
-        if (!read_table(L, text, size))
-            snprintf(text, size, "(error object is a %s value)", luaL_typename(L, 1));
+    if (!has_tostring && !lua_isnil(L, index) && !lua_isnumber(L, index) &&
+        !lua_isboolean(L, index)) {
+        if (!read_table(L, index, text, size))
+            snprintf(text, size, "(error object is a %s value)", luaL_typename(L, index));
         return;
     }
     lua_pushcfunction(L, l_tostring);
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
         snprintf(text, size, "%s", lua_tostring(L, -1));
     else
         snprintf(text, size, "(error object is a %s value whose __tostring fails)",
-                 luaL_typename(L, 1));
+                 luaL_typename(L, index));
     lua_pop(L, 1);
 }
 
@@ -128,7 +129,7 @@ static int l_message_handler(lua_State *L)
         return 1;
     struct lb_lua_failure *failure = &p->failure;
     failure->is_set = true;
-    read_message(L, failure->message, sizeof failure->message);
+    lb_lua_error_text(L, 1, failure->message, sizeof failure->message);
     failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
     trace(L, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
           sizeof failure->traceback);

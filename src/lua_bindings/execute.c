@@ -337,14 +337,10 @@ static void tell_end(lua_State *L, int info, struct execution *x)
 {
     close_plan(x); /* operators count what they spilled when they close */
     set_integer_at(L, info, "spilled_bytes", atomic_load(&x->run->spilled_bytes));
-    struct lb_error first;
-    uint64_t skipped = lb_lua_take_skipped(&first);
-    if (skipped == 0 && atomic_load(&x->run->n_skipped) > 0)
-        first = x->run->first_skipped;
-    skipped += atomic_load(&x->run->n_skipped);
+    uint64_t skipped = atomic_load(&x->run->n_skipped);
     set_integer_at(L, info, "skipped", skipped);
     if (skipped > 0) {
-        lua_pushstring(L, first.message);
+        lua_pushstring(L, x->run->first_skipped.message);
         lua_setfield(L, info, "first_skipped");
     }
     lb_run_delete(x->run); /* workers hand their samples over when they stop */
@@ -379,7 +375,6 @@ int lb_lua_execute(lua_State *L)
         options.host.progress = tell_progress;
         options.host.progress_state = &listener;
     }
-    (void)lb_lua_take_skipped(NULL); /* those of a run that failed */
     lb_status status = lb_run_new(&options, &x->run, &x->err);
     if (status != LB_OK)
         return fail(L, x);

@@ -1,9 +1,9 @@
 /* The operators that call Lua, by plan name (registered by lb_lua_register_ops).
  *
  * `fn` and other functions are shipped bytes (ship.h). All take label from the node, and on_error:
- * "fail" (default) or "skip", which counts and leaves out the records whose function fails; what
- * such a record had emitted before stays. map_partitions, init, final and merges of states always
- * fail.
+ * "fail" (default); "skip", which counts and leaves out the records whose function fails (what such a record had
+ * emitted before stays); or { to = path }, which writes them there, too (rejects.h). map_partitions, init, final and merges
+ * of states always fail.
  *
  *
  * Operators marked R take names = list of the columns' names. Then the function gets one row instead of a
@@ -61,11 +61,6 @@
 #include "core/ops/op.h"
 
 void lb_lua_register_ops(void);
-
-/* Takes the number of records that on_error = "skip" left out since the last call, in all
- * operators of the process. When it is not 0, *first (may be NULL) tells of the first one. Call it
- * when no run is under way. */
-uint64_t lb_lua_take_skipped(struct lb_error *first);
 
 /* The classes, for ops.c. ORDER lua operators */
 extern const struct lb_op_class lb_lua_op_map, lb_lua_op_flat_map, lb_lua_op_filter,

@@ -1,41 +1,94 @@
-/* Tasks (see task.h), and the count of skipped records. */
+/* Tasks: see task.h. */
 #include "lua_bindings/task.h"
 
 #include <lauxlib.h>
 #include <stdio.h>
 
 #include "core/base/sys.h"
+#include "core/ops/rejects.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/ship.h"
 
-/* Skipped records of the process since the last lb_lua_take_skipped. Whoever makes n_skipped 1
- * writes the message; it is read when no worker runs. */
-static _Atomic uint64_t n_skipped;
-static struct lb_error first_skipped;
+enum { MESSAGE_BYTES = 1024 };
 
-uint64_t lb_lua_take_skipped(struct lb_error *first)
+/* Raises what went wrong while a record was left out. */
+static void check(struct lb_lua_task *task, lb_status status)
 {
-    uint64_t n = atomic_exchange(&n_skipped, 0);
-    if (n > 0 && first != NULL)
-        *first = first_skipped;
-    return n;
+    if (status != LB_OK)
+        lb_emitter_throw(&task->emitter, status);
+}
+
+/* Encodes the record of a batch into out: its value, a list of its values, or a row. */
+static lb_status encode_record(struct lb_lua_task *task, lua_State *L, struct lb_buf *out,
+                               struct lb_error *err)
+{
+    const struct lb_batch *batch = task->place.batch;
+    uint32_t row = task->place.row;
+    size_t mark;
+    if (lb_lua_row_is_on(&task->row)) {
+        lb_lua_row_push_table(&task->row, L, batch, row);
+        lb_status status = lb_lua_encode(L, lua_gettop(L), "record", out, err);
+        lua_pop(L, 1);
+        return status;
+    }
+    if (batch->n_columns == 1)
+        return lb_codec_put_column(out, &batch->columns[0], row, err);
+    LB_TRY(lb_codec_begin(out, 'l', &mark, err));
+    for (uint32_t i = 0; i < batch->n_columns; i++)
+        LB_TRY(lb_codec_put_column(out, &batch->columns[i], row, err));
+    lb_codec_end(out, mark, batch->n_columns);
+    return LB_OK;
+}
+
+/* Keeps the record, or the group's key, for the file of on_error = { to = path }. */
+static lb_status reject(struct lb_lua_task *task, lua_State *L, const char *message,
+                        struct lb_error *err)
+{
+    const struct lb_lua_place *place = &task->place;
+    struct lb_reject item = {.kind = "error", .message = message, .verb = place->label};
+    struct lb_buf *value = &task->rejected_value;
+    value->size = 0;
+    item.is_key = place->key != NULL;
+    if (item.is_key)
+        LB_TRY(lb_buf_append(value, place->key, place->key_size, err));
+    else if (place->batch != NULL)
+        LB_TRY(encode_record(task, L, value, err));
+    else
+        LB_TRY(lb_codec_put_nil(value, err));
+    if (!item.is_key && place->batch != NULL)
+        LB_TRY(lb_batch_origin(place->batch, place->row, &item.origin, err));
+    item.value = value->data;
+    item.value_size = value->size;
+    return lb_reject_put(&item, &task->rejected, err);
+}
+
+/* Tells the run of the first skipped record of a morsel. */
+static void tell(const struct lb_lua_task *task, const char *message)
+{
+    const struct lb_lua_place *place = &task->place;
+    struct lb_error *first = lb_alloc_zero(sizeof *first);
+    struct lb_buf where = {0};
+    if (first == NULL) /* then the message is about a later one */
+        return;
+    if (place->batch != NULL && lb_batch_locate(place->batch, place->row, &where, NULL) != LB_OK)
+        where.size = 0;
+    lb_error_set(first, LB_ERR_USER, "%s\n  in %s%s%.*s", message, place->label,
+                 where.size > 0 ? "\n  " : "", where.size < 1000 ? (int)where.size : 1000,
+                 where.size > 0 ? where.data : "");
+    lb_run_keep_skipped(task->lua->worker, first);
+    lb_buf_fini(&where);
+    lb_free(first, sizeof *first);
 }
 
 /* Counts a skipped record whose error value is on top of the stack. */
 static void skip(struct lb_lua_task *task, lua_State *L)
 {
-    if (atomic_fetch_add(&n_skipped, 1) > 0)
-        return;
-    const struct lb_lua_place *place = &task->place;
-    struct lb_buf where = {0};
-    if (place->batch != NULL && lb_batch_locate(place->batch, place->row, &where, NULL) != LB_OK)
-        where.size = 0;
-    const char *message =
-        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
-    lb_error_set(&first_skipped, LB_ERR_USER, "%s\n  in %s%s%.*s", message, place->label,
-                 where.size > 0 ? "\n  " : "", where.size < 1000 ? (int)where.size : 1000,
-                 where.size > 0 ? where.data : "");
-    lb_buf_fini(&where);
+    char message[MESSAGE_BYTES];
+    lb_lua_error_text(L, lua_gettop(L), message, sizeof message);
+    if (task->rejects != NULL)
+        check(task, reject(task, L, message, &task->emitter.err));
+    if (lb_run_skip(task->lua->worker, 1))
+        tell(task, message);
 }
 
 bool lb_lua_task_call_or_skip(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
@@ -120,14 +173,18 @@ static int l_task_load(lua_State *L)
 static lb_status read_policy(struct lb_lua_task *task, const struct lb_value *params,
                              struct lb_error *err)
 {
-    struct lb_value policy;
+    struct lb_value policy, path = {.tag = 'n'};
     if (!lb_value_field(params, "on_error", &policy))
         return LB_OK;
+    if (policy.tag == 'm' && lb_value_field(&policy, "to", &path) && path.tag == 's') {
+        task->skips = true;
+        return lb_rejects_of(task->lua->worker->run, path.data, path.size, &task->rejects, err);
+    }
     task->skips = policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "skip", 4) == 0;
     bool fails = policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "fail", 4) == 0;
     if (!task->skips && !fails)
-        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: on_error is neither fail nor skip",
-                            task->label);
+        return lb_error_set(err, LB_ERR_INTERNAL,
+                            "plan: %s: on_error is neither fail nor skip nor a path", task->label);
     return LB_OK;
 }
 
@@ -137,6 +194,8 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
                            struct lb_error *err)
 {
     task->skips = false;
+    task->rejects = NULL;
+    task->rejected = task->rejected_value = (struct lb_buf){0};
     task->slots = LUA_NOREF;
     task->row = (struct lb_lua_row){0};
     LB_TRY(lb_lua_worker(worker, &task->lua, err));
@@ -167,6 +226,8 @@ void lb_lua_task_fini(struct lb_lua_task *task)
         luaL_unref(L, LUA_REGISTRYINDEX, task->slots);
     }
     task->slots = LUA_NOREF;
+    lb_buf_fini(&task->rejected);
+    lb_buf_fini(&task->rejected_value);
     lb_emitter_fini(&task->emitter);
     lb_strfree(task->label);
     task->label = NULL;
@@ -211,6 +272,8 @@ lb_status lb_lua_task_run(struct lb_lua_task *task, lua_CFunction body, void *st
     task->emitter.is_open = true;
     lb_status status = lb_lua_call(task->lua, 1, 0, &task->place, err);
     task->emitter.is_open = false;
+    if (task->rejected.size > 0 && status == LB_OK)
+        status = lb_rejects_add(task->rejects, task->lua->worker, &task->rejected, err);
     return status;
 }
 

@@ -6,9 +6,9 @@
  *         rows and calls the user's function for each. The body finds its state at stack position
  *         1 and Lua values in the task's slots. When something fails, `place` says which row was
  *         at work.
- * ERRORS  With on_error = "skip" each call of the user's function is protected by itself; a failed
- *         one is counted and left out (what it had emitted before stays). Errors of the engine are
- *         never skipped. */
+ * ERRORS  With on_error = "skip" or { to = path } each call of the user's function is protected by itself; a
+ *         failed one is counted and left out (what it had emitted before stays), and its record written
+ *         to the path (rejects.h). Errors of the engine are never skipped. */
 #ifndef LB_LUA_TASK_H
 #define LB_LUA_TASK_H
 
@@ -28,10 +28,13 @@ enum {
 struct lb_lua_task {
     /* configuration */
     struct lb_lua_worker *lua;
-    bool skips;  /* on_error = "skip" */
-    char *label; /* for messages */
+    bool skips;                 /* on_error is not "fail" */
+    struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
+    char *label;                /* for messages */
     /* state */
-    struct lb_lua_place place; /* where user code is */
+    struct lb_lua_place place;    /* where user code is */
+    struct lb_buf rejected;       /* those since `run` was called */
+    struct lb_buf rejected_value; /* the last one's */
     struct lb_emitter emitter;
     struct lb_lua_row row; /* when on: records are rows; see lb_lua_task_take_rows */
     /* resources */

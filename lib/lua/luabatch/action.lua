@@ -195,14 +195,16 @@ end
 
 --- Calls f for each record, on the workers, in no particular order.
 -- @param f function(record...)
+-- @param options table?: `{on_error = "skip"}` or `{on_error = {to = path}}` as for `map`
 -- @raise an error of f ends the run
 -- @usage
 -- local long = lb.counter "long lines"
 -- lb.text("a.txt"):foreach(function(line) if #line > 10 then long:add(1) end end)
 -- print(long:value())
-function action:foreach(f)
+function action:foreach(f, options)
+  options = check.options("foreach", options, { on_error = "policy" })
   check.func("foreach", "f", f)
-  local node = { op = "foreach", fn = f, label = "foreach", inputs = { self._node } }
+  local node = { op = "foreach", fn = f, label = "foreach", on_error = options.on_error, inputs = { self._node } }
   runtime.run("foreach", node, function(b, stream)
     return b:add { op = "count", inputs = { stream }, result = true }
   end, {})

@@ -98,10 +98,23 @@ function check.number(verb, name, value)
   return value
 end
 
+--- Checks what is to be done with bad records: "fail", "skip" or { to = path }.
+function check.policy(verb, name, value)
+  if value == "fail" or value == "skip" then return end
+  if type(value) ~= "table" then
+    check.misuse("bad option '%s' of %s ('fail', 'skip' or { to = path } expected, got %s)", name, verb,
+      type(value) == "string" and ("'%s'"):format(value) or type(value))
+  end
+  local to = check.options(("%s: %s"):format(verb, name), value, { to = "string" }).to
+  if not to or to == "" or to == "-" or to:sub(-1) == "/" then
+    check.misuse("bad option '%s' of %s ({ to = path } needs the path of a file)", name, verb)
+  end
+end
+
 --- Checks a table of options: no name but those allowed, each of its type.
 -- @param verb the function that was called
 -- @param options table or nil
--- @param allowed map of option name to type name ("salt" is one), or to a list of the strings it may be
+-- @param allowed map of option name to type name ("salt" and "policy" are two), or to a list of the strings it may be
 -- @return the options, {} for nil
 function check.options(verb, options, allowed)
   if options == nil then return {} end
@@ -122,6 +135,8 @@ function check.options(verb, options, allowed)
         check.misuse("bad option '%s' of %s ('%s' expected, got %s)", name, verb,
           table.concat(want, "', '"), type(value) == "string" and ("'%s'"):format(value) or type(value))
       end
+    elseif want == "policy" then
+      check.policy(verb, name, value)
     elseif want == "salt" then
       local n = math.type(value) == "integer" and value >= 1
       if not (n or value == "auto" or value == false or type(value) == "function") then

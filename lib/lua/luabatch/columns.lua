@@ -333,6 +333,7 @@ end
 -- @return list of sets (true: all), or nil: all of all
 function columns.reads(node, later)
   local make = reads[node.op]
+  if type(node.on_error) == "table" then return nil end -- a bad record is written whole
   return make and make(node, node.names and later or true)
 end
 

@@ -78,7 +78,7 @@ local function pick(self, picks)
   return derive(self, "project", { picks = picks, columns = #picks })
 end
 
-local on_error = { on_error = { "fail", "skip" } }
+local on_error = { on_error = "policy" }
 local by_key = { partitions = "integer" }
 local by_key_salted = { partitions = "integer", salt = "salt" }
 local by_key_function = { partitions = "integer", salt = "salt", on_error = on_error.on_error }
@@ -88,7 +88,8 @@ local by_key_function = { partitions = "integer", salt = "salt", on_error = on_e
 --- The values that f returns are the new record: one value, or several columns, of which the first is the key.
 -- Keeps the order of the input. A row reaches f as one table.
 -- @param f function(record...) -> values
--- @param options table?: `{on_error = "skip"}` leaves out records for which f raises, counts them and tells at the end
+-- @param options table?: `{on_error = "skip"}` leaves out records for which f raises, counts them and tells at the end;
+--   `{on_error = {to = path}}` writes them there, too, as JSON lines
 -- @raise an error of f ends the run; the message has its line and the record
 -- @usage lb.range(3):map(function(n) return n, n * n end):show()
 function Dataset:map(f, options)
@@ -384,7 +385,7 @@ function Dataset:pipe(command)
   return derive(self, "pipe", { command = command, columns = 1 })
 end
 
-local sort_options = { desc = "boolean", on_error = { "fail", "skip" } }
+local sort_options = { desc = "boolean", on_error = "policy" }
 
 --- Sorts by f's result, or by the records themselves, in the order of values. Records with equal keys keep their order. What does
 -- not fit in memory is sorted on disk.
@@ -512,7 +513,7 @@ function Dataset:reduce_groups(f, options)
   check.pairs("reduce_groups", self._node)
   check.func("reduce_groups", "f", f)
   options = check.options("reduce_groups", options, {
-    sort_values = "boolean", partitions = "integer", on_error = { "fail", "skip" },
+    sort_values = "boolean", partitions = "integer", on_error = "policy",
   })
   return derive(self, "groups", {
     fn = f, sort_values = options.sort_values, partitions = options.partitions, on_error = options.on_error,

@@ -14,7 +14,7 @@ Job.__name = "job"
 local step_fields = {
   mapper = "function", mapper_init = "function", mapper_final = "function", combiner = "function",
   reducer = "function", reducer_init = "function", reducer_final = "function", sort_values = "boolean",
-  partitioner = "function", reducers = "integer", on_error = { "fail", "skip" },
+  partitioner = "function", reducers = "integer", on_error = "policy",
 }
 local shared = { "sort_values", "partitioner", "reducers", "on_error" }
 

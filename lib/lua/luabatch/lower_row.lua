@@ -104,7 +104,7 @@ return function(lower, tools)
   end
 
   -- Appends columns computed by functions and then by expressions. The result is the stream and the new columns' numbers, by item.
-  local function compute(b, stream, names, items, label)
+  local function compute(b, stream, names, items, label, on_error)
     local fns, as, programs, number = {}, {}, {}, {}
     local n = #names
     for _, item in ipairs(items) do
@@ -120,7 +120,9 @@ return function(lower, tools)
       end
     end
     if #fns > 0 then
-      stream = b:add { op = "lua.compute", inputs = { stream }, fns = fns, as = as, names = names, label = label }
+      stream = b:add {
+        op = "lua.compute", inputs = { stream }, fns = fns, as = as, names = names, label = label, on_error = on_error,
+      }
     end
     if #programs > 0 then
       stream = b:add { op = "compute", inputs = { stream }, exprs = programs, columns = n + #fns, label = label }
@@ -135,7 +137,7 @@ return function(lower, tools)
     for _, item in ipairs(node.items) do
       if not columns.is_idle(node, item, node.needed) then items[#items + 1] = item end
     end
-    local stream, number = compute(b, b:input(node), names, items, node.label)
+    local stream, number = compute(b, b:input(node), names, items, node.label, node.on_error)
     for i, item in ipairs(node.items) do picks[i] = number[item] or index[item.column] or BEYOND end
     return project(b, stream, picks)
   end

@@ -50,12 +50,12 @@ local function computed(verb, names, name, how)
 end
 
 -- star: what comes to the columns later (late.lua) is selected, too.
-local function select_items(node, verb, items, star)
+local function select_items(node, verb, items, star, on_error)
   local names = {}
   for i, item in ipairs(items) do names[i] = item.name end
   columns.unique(verb, names)
   star = star and columns.set(node.names)
-  return derive(node, "select", { items = items, names = names, label = verb, star = star })
+  return derive(node, "select", { items = items, names = names, label = verb, star = star, on_error = on_error })
 end
 
 local function kept_items(node)
@@ -127,16 +127,20 @@ end
 
 --- All columns, and computed ones; a column that exists is replaced where it stands.
 -- @param computations table: `{name = SQL expression or function(row)}`, all of them computed from the columns before
+-- @param options table?: `{on_error = "skip"}` or `{on_error = {to = path}}` as for `map`: about the functions
 -- @raise a column that is not there, or an expression that is wrong
 -- @usage lb.csv("sales.csv"):with_columns({ total = "amount * quantity" }):show()
-function row:with_columns(computations)
+function row:with_columns(computations, options)
+  local on_error, has_function = check.options("with_columns", options, { on_error = "policy" }).on_error, false
   if type(computations) ~= "table" then check.bad("with_columns", "columns", "table", computations) end
   local node = rows(self, "with_columns")
   local items, index = kept_items(node), columns.index(node.names)
   for _, name in ipairs(sorted_keys("with_columns", computations)) do
     items[index[name] or #items + 1] = computed("with_columns", node.names, name, computations[name])
+    has_function = has_function or type(computations[name]) == "function"
   end
-  return select_items(node, "with_columns", items, true)
+  if on_error and not has_function then check.misuse("with_columns: 'on_error' is about functions, and none is given") end
+  return select_items(node, "with_columns", items, true, on_error)
 end
 
 --- A node with the columns that keys are computed into: `{name = SQL expression or function(row)}`, list elements left aside.

@@ -71,7 +71,7 @@ function row_join.node(verb, left, right, options)
   local others = {}
   for key, value in pairs(options) do if key ~= "on" then others[key] = value end end
   local allowed = {
-    partitions = "integer", strategy = strategies, salt = "salt", combine = "function", on_error = { "fail", "skip" },
+    partitions = "integer", strategy = strategies, salt = "salt", combine = "function", on_error = "policy",
   }
   if verb == "join" then allowed.how = kinds end
   if others.how == nil or verb == "join" then allowed.on = true end

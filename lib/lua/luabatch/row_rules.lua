@@ -18,7 +18,8 @@ local function with(node, changes)
   return copy
 end
 
-local function is_kept(node) return node.cache ~= nil end
+-- What stays as it is: its records are kept, or those that fail are left out.
+local function is_kept(node) return node.cache ~= nil or node.on_error ~= nil end
 
 --- Whether computing an item of a select cannot fail.
 function row_rules.is_safe(item, input)
@@ -257,7 +258,7 @@ end
 --- A select of a select is one, if nothing would be computed twice and nothing that may fail left out.
 function row_rules.merge_selects(node)
   local inner = node.inputs and node.inputs[1]
-  if node.op ~= "select" or inner.op ~= "select" or is_kept(inner) then return node end
+  if node.op ~= "select" or inner.op ~= "select" or is_kept(inner) or node.on_error then return node end
   local counts, by_name, map = uses(node), {}, passed(inner)
   for _, item in ipairs(inner.items) do
     by_name[item.name] = item

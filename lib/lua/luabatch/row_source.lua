@@ -31,19 +31,6 @@ local function by_name(names, types)
   return map
 end
 
--- What is done with bad records: "fail", "skip" or { to = path }.
-local function policy(verb, on_bad)
-  if type(on_bad) == "table" then
-    local to = check.options(verb .. ": on_bad", on_bad, { to = "string" }).to
-    if not to or to == "" or to == "-" or to:sub(-1) == "/" then
-      check.misuse("bad option 'on_bad' of %s ({ to = path } needs the path of a file)", verb)
-    end
-    return { to = to }
-  end
-  check.options(verb, { on_bad = on_bad }, { on_bad = { "fail", "skip" } })
-  return on_bad
-end
-
 local function null_list(verb, null)
   if type(null) == "string" then null = { null } end
   if type(null) ~= "table" then check.bad(verb, "null", "string or list of strings", null) end
@@ -57,9 +44,8 @@ local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
     header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = true,
-    on_bad = true,
+    on_bad = "policy",
   })
-  options.on_bad = policy(verb, options.on_bad)
   local format = {
     sep = options.sep or sep, quote = options.quote or '"', header = options.header ~= false,
     null = null_list(verb, options.null or { "" }),
@@ -133,8 +119,7 @@ end
 function row_source.json(path, options)
   local verb = "json"
   local paths = source.path_list(verb, path)
-  options = check.options(verb, options, { columns = "table", types = "table", on_bad = true })
-  options.on_bad = policy(verb, options.on_bad)
+  options = check.options(verb, options, { columns = "table", types = "table", on_bad = "policy" })
   local names = options.columns and columns.unique(verb, options.columns)
   local sniffed = core.json_sniff(paths, names ~= nil)
   local types = by_name(sniffed.names, sniffed.types)

@@ -148,7 +148,7 @@ end
 -- A sum only when the job has a combiner that sums too, for then the user allowed any order of adding.
 function rules.native_reducer(node)
   if node.op ~= "groups" or not node.is_step or node.partitioner or node.init or node.final
-    or node.on_error == "skip" then
+    or (node.on_error or "fail") ~= "fail" then
     return node
   end
   local kernel = core.kernel_group(node.fn)

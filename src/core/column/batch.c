@@ -4,17 +4,30 @@
 #include "core/base/buf.h"
 #include "core/column/codec.h"
 
-lb_status lb_batch_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                          struct lb_error *err)
+static lb_status locate(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                        struct lb_buf *out, struct lb_error *err)
 {
     while (batch != NULL) {
         if (batch->locate != NULL)
-            return batch->locate(batch, row, out, err);
+            return batch->locate(batch, row, origin, out, err);
         if (batch->parent_rows != NULL)
             row = batch->parent_rows[row];
         batch = batch->parent;
     }
     return LB_OK;
+}
+
+lb_status lb_batch_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
+                          struct lb_error *err)
+{
+    return locate(batch, row, NULL, out, err);
+}
+
+lb_status lb_batch_origin(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                          struct lb_error *err)
+{
+    *origin = (struct lb_origin){0};
+    return locate(batch, row, origin, NULL, err);
 }
 
 static lb_status broken(struct lb_error *err, uint32_t column, uint32_t row, const char *what)

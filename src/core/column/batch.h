@@ -131,6 +131,12 @@ static inline bool lb_column_is_valid(const struct lb_column *column, uint32_t r
 
 struct lb_buf;
 
+/* Where a record was read. */
+struct lb_origin {
+    const char *file;      /* NULL: not known; else lives as long as the source is open */
+    uint64_t offset, line; /* of its first byte; line, from 1; 0: it must be counted */
+};
+
 struct lb_batch {
     uint32_t n_rows;        /* physical rows of every column */
     uint32_t n_columns;     /* at least 1 */
@@ -141,10 +147,10 @@ struct lb_batch {
     /* origin */
     const struct lb_batch *parent; /* what this batch was made from, or NULL */
     const uint32_t *parent_rows;   /* per physical row the parent's; NULL: the same number */
-    /* Sources: appends a description of where row was read, such as
-     * "record purchases.csv:88123 (byte 4712034): text", to out. NULL: unknown. */
-    lb_status (*locate)(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                        struct lb_error *err);
+    /* Sources: where row was read, into origin (unless NULL); appends a description such as
+     * "record purchases.csv:88123 (byte 4712034): text" to out (unless NULL). NULL: unknown. */
+    lb_status (*locate)(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                        struct lb_buf *out, struct lb_error *err);
     const void *locate_state;
 };
 
@@ -157,6 +163,10 @@ static inline uint32_t lb_batch_row(const struct lb_batch *batch, uint32_t i)
 /* Appends where physical row `row` came from, walking parents up to a source; appends nothing when
  * that is not known. */
 lb_status lb_batch_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
+                          struct lb_error *err) LB_MUST_USE;
+
+/* Where physical row `row` was read, for who goes on when a record is bad. */
+lb_status lb_batch_origin(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
                           struct lb_error *err) LB_MUST_USE;
 
 /* Debug check of every invariant above (sizes, selection order, inline padding, codec of any

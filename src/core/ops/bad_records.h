@@ -1,8 +1,4 @@
-/* Bad records of sources over text files: what is done with them (`on_bad`).
- *
- * FORMAT  of the file that { to = path } names: JSON lines in the order of the input, each
- *         {"byte":N,"file":"...","kind":"...","line":N,"message":"...","raw":"..."}; byte and line are those where the record
- *         begins, lines counted from 1; of a compressed file or stream, those of its text. */
+/* Bad records of sources over text files: what is done with them (`on_bad`). What { to = path } writes: rejects.h. */
 #ifndef LB_OPS_BAD_RECORDS_H
 #define LB_OPS_BAD_RECORDS_H
 
@@ -35,9 +31,6 @@ lb_status lb_bad_list_add(struct lb_bad_list *list, uint32_t start, uint32_t end
 /* What a source does: reads the parameter on_bad: "fail" (default), "skip", or { to = path }. */
 lb_status lb_bad_sink_new(struct lb_op *op, struct lb_bad_sink **sink,
                           struct lb_error *err) LB_MUST_USE;
-/* Writes what { to = path } asks for, after all workers have ended well: it appears when the run has ended well. */
-lb_status lb_bad_sink_finish(struct lb_bad_sink *sink, struct lb_op *op,
-                             struct lb_error *err) LB_MUST_USE;
 void lb_bad_sink_delete(struct lb_bad_sink *sink);
 bool lb_bad_sink_fails(const struct lb_bad_sink *sink);
 /* Hands in all bad records of a batch: "fail" gives LB_ERR_DATA with the message of the first. */

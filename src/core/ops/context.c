@@ -3,9 +3,7 @@
 
 #include <pthread.h>
 
-#include "core/base/sys.h"
 #include "core/column/batch.h"
-#include "core/io/output.h"
 
 #ifdef LB_TINY
 enum { LEAST_BYTES = 16 << 10, MOST_BYTES = 32 << 10 };
@@ -32,12 +30,20 @@ lb_status lb_worker_host(struct lb_worker *worker, void **host_state, struct lb_
 static pthread_mutex_t skip_lock =
     PTHREAD_MUTEX_INITIALIZER; /* of what runs keep of skipped records */
 
+/* Whether the worker's morsel comes before those of which something was kept; the lock is held. */
+static bool is_earlier(const struct lb_worker *worker)
+{
+    const struct lb_run *run = worker->run;
+    return run->first_skipped.status == LB_OK ||
+           (run->stage == run->skipped_stage && worker->morsel < run->skipped_morsel);
+}
+
 bool lb_run_skip(struct lb_worker *worker, uint64_t n)
 {
     struct lb_run *run = worker->run;
     pthread_mutex_lock(&skip_lock);
     atomic_fetch_add(&run->n_skipped, n);
-    bool wanted = run->first_skipped.status == LB_OK || worker->morsel < run->skipped_morsel;
+    bool wanted = is_earlier(worker);
     pthread_mutex_unlock(&skip_lock);
     return wanted;
 }
@@ -46,7 +52,8 @@ void lb_run_keep_skipped(struct lb_worker *worker, const struct lb_error *first)
 {
     struct lb_run *run = worker->run;
     pthread_mutex_lock(&skip_lock);
-    if (run->first_skipped.status == LB_OK || worker->morsel < run->skipped_morsel) {
+    if (is_earlier(worker)) {
+        run->skipped_stage = run->stage;
         run->skipped_morsel = worker->morsel;
         run->first_skipped = *first;
     }
@@ -63,48 +70,4 @@ size_t lb_run_worker_bytes(const struct lb_run *run)
     if (share < LEAST_BYTES)
         share = LEAST_BYTES;
     return share > MOST_BYTES ? (size_t)MOST_BYTES : share;
-}
-
-struct lb_output_at_end {
-    char *path;
-    struct lb_output *output;
-    struct lb_output_at_end *next;
-};
-
-lb_status lb_run_output(struct lb_run *run, const char *path, struct lb_output **output,
-                        struct lb_error *err)
-{
-    struct lb_output_at_end **last = &run->at_end;
-    for (; *last != NULL; last = &(*last)->next) {
-        if (strcmp((*last)->path, path) == 0) {
-            *output = (*last)->output;
-            return LB_OK;
-        }
-    }
-    struct lb_output_at_end *made = lb_alloc_zero(sizeof *made);
-    if (made == NULL)
-        return lb_error_memory(err, "an output", sizeof *made);
-    *last = made;
-    made->path = lb_strdup(path);
-    if (made->path == NULL)
-        return lb_error_memory(err, "an output", strlen(path));
-    LB_TRY(lb_output_new(path, LB_MODE_OVERWRITE, "", &made->output, err));
-    *output = made->output;
-    return LB_OK;
-}
-
-lb_status lb_run_settle(struct lb_run *run, bool is_good, struct lb_error *err)
-{
-    lb_status status = LB_OK;
-    while (run->at_end != NULL) {
-        struct lb_output_at_end *item = run->at_end;
-        run->at_end = item->next;
-        if (is_good && status == LB_OK)
-            status = lb_output_commit(item->output, err);
-        if (item->output != NULL)
-            lb_output_delete(item->output);
-        lb_strfree(item->path);
-        lb_free(item, sizeof *item);
-    }
-    return status;
 }

@@ -69,11 +69,12 @@ struct lb_run {
     _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
     uint32_t stage, n_stages;       /* which one runs, of how many; set by who runs them */
     struct lb_error error;          /* the first failure */
-    _Atomic uint64_t n_skipped;     /* bad records that sources left out */
-    uint64_t skipped_morsel;        /* the earliest with one, whose first is in first_skipped */
+    _Atomic uint64_t n_skipped;     /* bad records that were left out */
+    uint32_t skipped_stage;         /* the earliest with one, */
+    uint64_t skipped_morsel; /* and its earliest morsel with one, whose first is in first_skipped */
     struct lb_error first_skipped;
-    struct lb_output_at_end *at_end; /* outputs that appear when the run has ended well */
-    struct lb_run_private *private;  /* exec's own */
+    struct lb_rejects *rejects;     /* the first of those with a file (rejects.h) */
+    struct lb_run_private *private; /* exec's own */
 };
 
 struct lb_worker {
@@ -106,14 +107,6 @@ lb_status lb_worker_host(struct lb_worker *worker, void **host_state,
  * lb_run_keep_skipped may say what the first was. */
 bool lb_run_skip(struct lb_worker *worker, uint64_t n);
 void lb_run_keep_skipped(struct lb_worker *worker, const struct lb_error *first);
-
-struct lb_output;
-/* The output beside the run's results that has this path; made anew, replacing what is there, or one that another operator
- * writes to already. The run owns it. On the stage's thread only. */
-lb_status lb_run_output(struct lb_run *run, const char *path, struct lb_output **output,
-                        struct lb_error *err) LB_MUST_USE;
-/* Lets these outputs appear (is_good), or drops them. */
-lb_status lb_run_settle(struct lb_run *run, bool is_good, struct lb_error *err) LB_MUST_USE;
 
 /* Memory that one worker of a stage may hold for sorting, tables and the like: its part of what the budget
  * has left. */

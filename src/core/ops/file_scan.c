@@ -270,6 +270,24 @@ lb_status lb_file_piece_describe(const struct lb_file_piece *piece, const char *
     return size > SHOWN_BYTES ? lb_buf_append(out, "...", 3, err) : LB_OK;
 }
 
+struct lb_origin lb_file_piece_origin(const struct lb_file_piece *piece, const char *start)
+{
+    return (struct lb_origin){
+        .file = piece->file->path,
+        .offset = lb_file_piece_offset(piece, start),
+        .line = piece->is_chunk ? lb_file_piece_line(piece, start) : 0,
+    };
+}
+
+lb_status lb_file_piece_locate(const struct lb_file_piece *piece, const char *start,
+                               const char *end, struct lb_origin *origin, struct lb_buf *out,
+                               struct lb_error *err)
+{
+    if (origin != NULL)
+        *origin = lb_file_piece_origin(piece, start);
+    return out != NULL ? lb_file_piece_describe(piece, start, end, out, err) : LB_OK;
+}
+
 /* ---- producing ---- */
 
 lb_status lb_file_piece_read(const struct lb_file_piece *piece, char *data, size_t size,

@@ -100,6 +100,12 @@ lb_status lb_file_piece_read(const struct lb_file_piece *piece, char *data, size
 /* The offset of a byte of the block, and the number of its line (0: not to be had). */
 uint64_t lb_file_piece_offset(const struct lb_file_piece *piece, const char *at);
 uint64_t lb_file_piece_line(const struct lb_file_piece *piece, const char *at);
+/* Where the record that begins at a byte of the block was read. */
+struct lb_origin lb_file_piece_origin(const struct lb_file_piece *piece, const char *start);
+/* What a batch's locate does, for the record [start, end). */
+lb_status lb_file_piece_locate(const struct lb_file_piece *piece, const char *start,
+                               const char *end, struct lb_origin *origin, struct lb_buf *out,
+                               struct lb_error *err) LB_MUST_USE;
 /* Appends "record FILE:LINE (byte N): text" of the record [start, end). */
 lb_status lb_file_piece_describe(const struct lb_file_piece *piece, const char *start,
                                  const char *end, struct lb_buf *out,

@@ -80,11 +80,6 @@ static void csv_close(struct lb_op *self)
     self->shared = NULL;
 }
 
-static lb_status csv_finish(struct lb_op *self, struct lb_error *err)
-{
-    return lb_bad_sink_finish(((struct csv_shared *)self->shared)->bad, self, err);
-}
-
 static lb_status csv_attach(struct lb_op_local *local, struct lb_error *err)
 {
     struct csv_shared *shared = local->op->shared;
@@ -122,14 +117,14 @@ static size_t csv_last_end(struct lb_file_scan *scan, const char *data, size_t s
     return lb_csv_last_end(&shared->schema.dialect, data, size, &state->is_inside);
 }
 
-static lb_status csv_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                            struct lb_error *err)
+static lb_status csv_locate(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                            struct lb_buf *out, struct lb_error *err)
 {
     const struct lb_op_local *local = batch->locate_state;
     const struct csv_local *state = local->state;
     const struct lb_csv_rows *rows = &state->rows;
-    return lb_file_piece_describe(&state->piece, rows->data + rows->starts[row],
-                                  rows->data + lb_csv_rows_end(rows, row), out, err);
+    return lb_file_piece_locate(&state->piece, rows->data + rows->starts[row],
+                                rows->data + lb_csv_rows_end(rows, row), origin, out, err);
 }
 
 /* ---- widening ---- */
@@ -351,6 +346,5 @@ const struct lb_op_class lb_op_scan_csv = {
     .progress = lb_file_scan_progress,
     .produce = lb_file_piece_produce,
     .detach = csv_detach,
-    .finish = csv_finish,
     .close = csv_close,
 };

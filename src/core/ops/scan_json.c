@@ -73,11 +73,6 @@ static void json_close(struct lb_op *self)
     self->shared = NULL;
 }
 
-static lb_status json_finish(struct lb_op *self, struct lb_error *err)
-{
-    return lb_bad_sink_finish(((struct json_shared *)self->shared)->bad, self, err);
-}
-
 static lb_status json_attach(struct lb_op_local *local, struct lb_error *err)
 {
     struct json_shared *shared = local->op->shared;
@@ -254,14 +249,14 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
 
 /* ---- producing ---- */
 
-static lb_status json_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                             struct lb_error *err)
+static lb_status json_locate(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                             struct lb_buf *out, struct lb_error *err)
 {
     const struct lb_op_local *local = batch->locate_state;
     const struct json_local *state = local->state;
     const struct lb_json_rows *rows = &state->rows;
-    return lb_file_piece_describe(&state->piece, rows->data + rows->starts[row],
-                                  rows->data + rows->ends[row], out, err);
+    return lb_file_piece_locate(&state->piece, rows->data + rows->starts[row],
+                                rows->data + rows->ends[row], origin, out, err);
 }
 
 static lb_status push_rows(struct lb_op_local *local, struct lb_error *err)
@@ -351,6 +346,5 @@ const struct lb_op_class lb_op_scan_json = {
     .claim = json_claim,
     .produce = lb_file_piece_produce,
     .detach = json_detach,
-    .finish = json_finish,
     .close = json_close,
 };

@@ -17,6 +17,8 @@ struct text_shared {
 struct text_local {
     struct lb_file_piece piece;
     const char *batch_start; /* where the batch being pushed begins */
+    const char *found_at;    /* where its row number found_row begins: that looked for last */
+    uint32_t found_row;
     struct lb_view views[LB_BATCH_ROWS];
     struct lb_view fields[LB_BATCH_ROWS];
     uint64_t valid[(LB_BATCH_ROWS + 63) / 64];
@@ -84,29 +86,33 @@ static void text_detach(struct lb_op_local *local)
 /* ---- where a record stands ---- */
 
 /* The byte of the file at which row `row` of the batch begins. */
-static const char *find_row(const struct text_shared *shared, const struct text_local *state,
+static const char *find_row(const struct text_shared *shared, struct text_local *state,
                             uint32_t row)
 {
-    const char *cursor = state->batch_start;
     const char *end = state->piece.block + state->piece.used;
     struct lb_view view;
-    if (shared->mode != MODE_WORDS) {
-        for (uint32_t i = 0; i < row; i++)
-            lb_text_lines(&cursor, end, true, &view, 1);
-        return cursor;
+    if (row < state->found_row || state->found_at == NULL) {
+        state->found_at = state->batch_start;
+        state->found_row = 0;
     }
-    for (uint32_t i = 0; i < row; i++)
-        lb_text_words(&cursor, end, true, &view, 1);
-    while (cursor < end && strchr(" \t\n\v\f\r", *cursor) != NULL)
+    const char *cursor = state->found_at;
+    for (; state->found_row < row; state->found_row++) {
+        if (shared->mode != MODE_WORDS)
+            lb_text_lines(&cursor, end, true, &view, 1);
+        else
+            lb_text_words(&cursor, end, true, &view, 1);
+    }
+    state->found_at = cursor;
+    while (shared->mode == MODE_WORDS && cursor < end && strchr(" \t\n\v\f\r", *cursor) != NULL)
         cursor++;
     return cursor;
 }
 
-static lb_status text_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                             struct lb_error *err)
+static lb_status text_locate(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                             struct lb_buf *out, struct lb_error *err)
 {
     const struct lb_op_local *local = batch->locate_state;
-    const struct text_local *state = local->state;
+    struct text_local *state = local->state;
     const char *start = find_row(local->op->shared, state, row);
     const char *end = state->piece.block + state->piece.used;
     const char *newline = memchr(start, '\n', (size_t)(end - start));
@@ -114,7 +120,7 @@ static lb_status text_locate(const struct lb_batch *batch, uint32_t row, struct 
         end = newline;
     if (end > start && end[-1] == '\r')
         end--;
-    return lb_file_piece_describe(&state->piece, start, end, out, err);
+    return lb_file_piece_locate(&state->piece, start, end, origin, out, err);
 }
 
 /* ---- producing ---- */
@@ -124,6 +130,7 @@ static lb_status push_views(struct lb_op_local *local, uint32_t n, struct lb_err
     struct text_shared *shared = local->op->shared;
     struct text_local *state = local->state;
     struct lb_column column = {.type = LB_STRING, .views = state->views};
+    state->found_at = NULL;
     if (shared->mode == MODE_FIELD) {
         const char *separator = shared->separator;
         size_t separator_size = separator != NULL ? strlen(separator) : 0;

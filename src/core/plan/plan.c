@@ -9,6 +9,7 @@
 #include "core/base/buf.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
+#include "core/ops/rejects.h"
 #include "core/plan/plan_private.h"
 
 enum { MOST_NODES = 100000, MOST_LEGS = 10000 };
@@ -411,7 +412,7 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
     }
     for (uint32_t s = 0; s < plan->n_stages; s++)
         lb_op_close(plan->stages[s].run.sink);
-    lb_status settled = lb_run_settle(run, status == LB_OK, err);
+    lb_status settled = lb_rejects_settle(run, status == LB_OK, err);
     return status != LB_OK ? status : settled;
 }
 

@@ -119,9 +119,13 @@ static void test_end_rows(void **state)
     checked_stop();
 }
 
-static lb_status locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                        struct lb_error *err)
+static lb_status locate(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                        struct lb_buf *out, struct lb_error *err)
 {
+    if (origin != NULL)
+        *origin = (struct lb_origin){.file = batch->locate_state, .offset = row, .line = row + 1};
+    if (out == NULL)
+        return LB_OK;
     return lb_buf_printf(out, err, "record %s:%u", (const char *)batch->locate_state, row);
 }
 
@@ -140,6 +144,13 @@ static void test_locate(void **state)
     assert_memory_equal(text.data, "record file:2", 13);
     MUST(lb_batch_locate(&lost, 1, &text, &failure));
     assert_int_equal(text.size, 13);
+    struct lb_origin origin;
+    MUST(lb_batch_origin(&last, 1, &origin, &failure));
+    assert_string_equal(origin.file, "file");
+    assert_int_equal(origin.offset, 2);
+    assert_int_equal(origin.line, 3);
+    MUST(lb_batch_origin(&lost, 1, &origin, &failure));
+    assert_null(origin.file);
     lb_buf_fini(&text);
 }
 

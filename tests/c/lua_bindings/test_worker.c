@@ -11,9 +11,10 @@ static void check_message(const struct fixture *f, const char *expected)
     assert_string_equal(f->err.message, expected);
 }
 
-static lb_status locate_row(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
-                            struct lb_error *err)
+static lb_status locate_row(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
+                            struct lb_buf *out, struct lb_error *err)
 {
+    (void)origin;
     (void)batch;
     return lb_buf_printf(out, err, "record purchases.csv:%u (byte %u): 88122,u-1042", row + 1,
                          row * 9);

@@ -1,0 +1,42 @@
+/* Records that a run leaves out and writes to a file: what { to = path } means for sources (on_bad) and user functions (on_error).
+ *
+ * IDEA    Workers collect rejects in a buffer and hand it over as one frame of a spill file. When the run has ended well, the
+ *         frames are put in the order of stage, morsel and coming, and written; the file appears then, also when it has no line. Lines of
+ *         plain files, which the sources do not count, are counted then.
+ * FORMAT  of the file: JSON lines {"byte":N,"file":"...","kind":"...","line":N,"message":"...","raw":...,"verb":"..."}. byte and
+ *         line are those where the record begins, lines counted from 1 (of a compressed file or stream, those of its text);
+ *         with file they are absent where the record's origin is not known. raw is the record; that of a source is its text. Of what
+ *         fails for a whole group, there is "key" instead.
+ * THREADS lb_rejects_of and lb_rejects_add: any. */
+#ifndef LB_OPS_REJECTS_H
+#define LB_OPS_REJECTS_H
+
+#include "core/base/buf.h"
+#include "core/column/batch.h"
+#include "core/ops/context.h"
+
+struct lb_rejects;
+
+struct lb_reject {
+    struct lb_origin origin;
+    const char *kind; /* a word */
+    const char *message;
+    const char *verb;  /* NULL: a source's */
+    const char *value; /* encoded: the record, or the key */
+    size_t value_size;
+    bool is_key;
+};
+
+/* Those of the run that go to this path; made when it is the first to ask. The run owns it. */
+lb_status lb_rejects_of(struct lb_run *run, const char *path, size_t path_size,
+                        struct lb_rejects **rejects, struct lb_error *err) LB_MUST_USE;
+/* Appends one to a buffer. */
+lb_status lb_reject_put(const struct lb_reject *reject, struct lb_buf *buffer,
+                        struct lb_error *err) LB_MUST_USE;
+/* Keeps what is in the buffer, as rejects of the worker's morsel, and empties it. */
+lb_status lb_rejects_add(struct lb_rejects *rejects, const struct lb_worker *worker,
+                         struct lb_buf *buffer, struct lb_error *err) LB_MUST_USE;
+/* At the end of a run: writes all files (is_good), or none. On the thread that runs the stages. */
+lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err) LB_MUST_USE;
+
+#endif

@@ -1,0 +1,185 @@
+-- Records for which a user's function fails: left out, counted, and written to a file.
+local lb = require "luabatch"
+local runtime = require "luabatch.runtime"
+local support = require "tests.lua.support"
+local error, io, ipairs, math, pcall, tostring, type = error, io, ipairs, math, pcall, tostring, type
+
+local function lines_of(path)
+  local lines = {}
+  for line in io.lines(path) do lines[#lines + 1] = line end
+  return lines
+end
+
+-- Runs f and gives what runs told of skipped records, and f's result.
+local function skipped(f)
+  local before, n, first = runtime.settings.on_run, 0, nil
+  runtime.settings.on_run = function(_, info)
+    n, first = n + info.skipped, first or info.first_skipped
+  end
+  local ok, result = pcall(f)
+  runtime.settings.on_run = before
+  if not ok then error(result, 0) end
+  return n, first, result
+end
+
+local function message(f)
+  local ok, problem = pcall(f)
+  assert.is_false(ok)
+  return type(problem) == "table" and problem.message or tostring(problem)
+end
+
+describe("on_error (seed " .. support.seed .. ")", function()
+  after_each(support.clean)
+
+  it("writes the records of files with their places, for any number of threads", function()
+    math.randomseed(support.seed)
+    local rows, wanted, offset, n = { "id,word\n" }, {}, 8, 60000
+    local path = support.file("", ".csv")
+    for i = 1, n do
+      local word = ("w"):rep(math.random(0, 40))
+      local line = ("%d,%s\n"):format(i, word)
+      if i % 7000 == 11 then
+        wanted[#wanted + 1] = ('{"byte":%d,"file":"%s","kind":"error","line":%d,"message":"no %d","raw":{"id":%d%s},"verb":"filter"}')
+          :format(offset, path, i + 1, i, i, word ~= "" and (',"word":"%s"'):format(word) or "")
+      end
+      rows[i + 1] = line
+      offset = offset + #line
+    end
+    local file = io.open(path, "wb")
+    file:write(table.concat(rows))
+    file:close()
+    for threads = 1, 4, 3 do
+      support.with({ threads = threads }, function()
+        local to = support.path(".json")
+        local count, first, left = skipped(function()
+          return lb.csv(path):filter(function(r)
+            if r.id % 7000 == 11 then error("no " .. r.id, 0) end
+            return true
+          end, { on_error = { to = to } }):count()
+        end)
+        assert.same(wanted, lines_of(to))
+        assert.equal(#wanted, count)
+        assert.equal(n - #wanted, left)
+        assert.matches("no 11\n  in filter\n  record .-:12 %(byte", first)
+      end)
+    end
+  end)
+
+  it("is an option of all verbs with functions", function()
+    local function bad(v)
+      if v == 3 then error({ code = v }) end
+      return v
+    end
+    local pairs_ds = lb.from_pairs { { "a", 1 }, { "b", 3 }, { "c", 5 } }
+    local rows = lb.from { { v = 1 }, { v = 3 }, { v = 5 } }
+    local one = '{"kind":"error","message":"{code=3}","raw":%s,"verb":"%s"}'
+    local tests = {
+      { "map", "3", function(o) return lb.from { 1, 3, 5 }:map(bad, o) end, { 1, 5 } },
+      { "flat_map", "3", function(o) return lb.from { 1, 3, 5 }:flat_map(function(v, emit) emit(bad(v)) end, o) end, { 1, 5 } },
+      { "filter", "3", function(o) return lb.from { 1, 3, 5 }:filter(bad, o) end, { 1, 5 } },
+      { "key_by", "3", function(o) return lb.from { 1, 3, 5 }:key_by(bad, o):keys() end, { 1, 5 } },
+      { "sort_by", "3", function(o) return lb.from { 5, 3, 1 }:sort_by(bad, o) end, { 1, 5 } },
+      { "map_values", '["b",3]', function(o) return pairs_ds:map_values(bad, o):values() end, { 1, 5 } },
+      { "flat_map_values", '["b",3]', function(o)
+        return pairs_ds:flat_map_values(function(v, emit) emit(bad(v)) end, o):values()
+      end, { 1, 5 } },
+      { "with_columns", '{"v":3}', function(o) return rows:with_columns({ w = function(r) return bad(r.v) end }, o):select("w") end,
+        { { w = 1 }, { w = 5 } } },
+      { "filter", '{"v":3}', function(o) return rows:filter(function(r) return bad(r.v) end, o) end, { { v = 1 }, { v = 5 } } },
+      { "join", nil, function(o)
+        return rows:join(rows, { on = "v", combine = function(l) return bad(l.v) end, on_error = o.on_error }):sort_by()
+      end, { 1, 5 } },
+    }
+    for _, test in ipairs(tests) do
+      local verb, raw, make, wanted = test[1], test[2], test[3], test[4]
+      local to = support.path(".json")
+      local n, _, got = skipped(function() return make({ on_error = { to = to } }):collect() end)
+      assert.same(wanted, got, verb)
+      assert.equal(1, n, verb)
+      if raw then assert.same({ one:format(raw, verb) }, lines_of(to), verb) else assert.equal(1, #lines_of(to), verb) end
+      assert.equal(1, (skipped(function() return make({ on_error = "skip" }):collect() end)), verb)
+      assert.matches("code=3", message(function() return make({}):collect() end), 1, true)
+    end
+    local to = support.path(".json")
+    skipped(function() lb.from({ 1, 3 }):foreach(bad, { on_error = { to = to } }) end)
+    assert.same({ one:format("3", "foreach") }, lines_of(to))
+  end)
+
+  it("names the key where a group fails, and serves reductions and jobs", function()
+    local to = support.path(".json")
+    local ds = lb.range(1, 9):map(function(i) return i % 3, i end)
+    local n, _, got = skipped(function()
+      return ds:reduce_groups(function(k, _, emit)
+        if k == 1 then error("one", 0) end
+        emit(k)
+      end, { on_error = { to = to } }):sort_by():collect()
+    end)
+    assert.same({ 1, { 0, 2 } }, { n, got })
+    assert.same({ '{"key":1,"kind":"error","message":"one","verb":"reduce_groups"}' }, lines_of(to))
+    n = skipped(function()
+      return ds:reduce_by_key(function(a, b) return a .. {} .. b end, { on_error = { to = to } }):collect()
+    end)
+    assert.equal(n, #lines_of(to))
+    assert.is_true(n > 0)
+    local job = lb.job {
+      on_error = { to = to },
+      mapper = function(_, line, emit)
+        if line == "x" then error("bad line", 0) end
+        emit(line, 1)
+      end,
+      reducer = function(key, values, emit)
+        local sum = 0
+        for v in values do sum = sum + v end
+        if key == "b" then error("bad key", 0) end
+        emit(key, sum)
+      end,
+    }
+    local path = support.file("a\nx\nb\na\n")
+    n, _, got = skipped(function() return job:dataset({ path }):collect_map() end)
+    assert.same({ 2, { a = 2 } }, { n, got })
+    assert.same({
+      ('{"byte":2,"file":"%s","kind":"error","line":2,"message":"bad line","raw":"x","verb":"mapper of step 1"}'):format(path),
+      '{"key":"b","kind":"error","message":"bad key","verb":"reducer of step 1"}',
+    }, lines_of(to))
+  end)
+
+  it("writes nothing when the run fails, an empty file when no record does, one file for several steps", function()
+    local to = support.path(".json")
+    assert.matches("in map", message(function()
+      lb.range(3):filter(function(n) return n > 1 or error("no") end, { on_error = { to = to } })
+        :map(function(n) error("yes " .. n) end):count()
+    end))
+    assert.is_nil(io.open(to))
+    lb.range(3):filter(function() return true end, { on_error = { to = to } }):count()
+    assert.same({}, lines_of(to))
+    local path = support.file("a,b\n1,2\n3\nx,5\n7,8\n", ".csv")
+    local n = skipped(function()
+      return lb.csv(path, { types = { a = "integer" }, on_bad = { to = to } })
+        :map(function(r) return r.a > 1 and error("late", 0) or r.a end, { on_error = { to = to } }):count()
+    end)
+    assert.equal(3, n)
+    local kinds = {}
+    for i, line in ipairs(lines_of(to)) do kinds[i] = line:match('"kind":"(%a+)","line":%d') end
+    table.sort(kinds)
+    assert.same({ "error", "fields", "type" }, kinds)
+  end)
+
+  it("is checked", function()
+    local ds = lb.from { { v = 1 } }
+    local function f() return 1 end
+    assert.matches("'fail', 'skip' or { to = path } expected, got 'skp'", message(function() ds:map(f, { on_error = "skp" }) end), 1, true)
+    assert.matches("needs the path of a file", message(function() ds:map(f, { on_error = { to = "x/" } }) end), 1, true)
+    assert.matches("has no option 'too'; did you mean 'to'", message(function() ds:map(f, { on_error = { too = "x" } }) end), 1, true)
+    assert.matches("is about functions", message(function() ds:with_columns({ w = "v" }, { on_error = "skip" }) end), 1, true)
+    assert.matches("text has no option 'on_bad'", message(function() lb.text("x", { on_bad = "skip" }) end), 1, true)
+  end)
+
+  it("leaves records out before a limit above sorted rows is applied", function()
+    local ds = lb.from { { v = 1 }, { v = 2 }, { v = 3 } }:order_by("v"):with_columns({ w = function(r)
+      if r.v == 1 then error("one") end
+      return r.v
+    end }, { on_error = "skip" })
+    assert.same({ { v = 2, w = 2 } }, ds:limit(1):collect())
+    assert.same({ { v = 2 }, { v = 3 } }, ds:select("v"):collect())
+  end)
+end)
