@@ -16,6 +16,7 @@
 #include "core/expr/expr.h"
 #include "core/io/format.h"
 #include "core/io/path.h"
+#include "core/ops/op.h"
 #include "lua_bindings/counter.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/execute.h"
@@ -268,6 +269,14 @@ static int l_core_counters(lua_State *L)
     return 1;
 }
 
+/* core.is_sink(name of an operator): whether a stage ends in it */
+static int l_core_is_sink(lua_State *L)
+{
+    const struct lb_op_class *class = lb_op_find(luaL_checkstring(L, 1));
+    lua_pushboolean(L, class != NULL && class->kind == LB_OP_SINK);
+    return 1;
+}
+
 /* core.options(table) sets the options of the job, which workers get too; core.options() -> table */
 static int l_core_options(lua_State *L)
 {
@@ -420,6 +429,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"counter", l_core_counter},
                                      {"counters", l_core_counters},
                                      {"options", l_core_options},
+                                     {"is_sink", l_core_is_sink},
                                      {"format", l_core_format},
                                      {"printable", lb_lua_printable},
                                      {"terminal_size", l_core_terminal_size},

@@ -81,4 +81,22 @@ describe("the command line", function()
     assert.is_true(lines <= 45, lines .. " lines")
     assert.is_true(help:find("luabatch wordcount.lua", 1, true) < help:find("--threads", 1, true))
   end)
+
+  it("prints each row once when a late value widens a type", function()
+    local lines = { "a,b" }
+    for n = 1, 30000 do lines[#lines + 1] = ("%d,x%d"):format(n, n) end
+    lines[#lines + 1] = "late,y"
+    local text = table.concat(lines, "\n") .. "\n"
+    local path = support.file(text, ".csv")
+    for _, threads in ipairs { "1", "3" } do
+      assert.same({ 0, text, "" }, { support.run("--icsv", "--threads", threads, path) })
+    end
+  end)
+
+  it("begins no further run after a signal, though the script caught the error", function()
+    local script = support.file('local lb = require "luabatch"\nprint(pcall(function() return lb.range(1e12):map(function(x) return x end)'
+      .. ':sum() end))\nprint(lb.range(10):sum())\n', ".lua")
+    local status, out, err = support.shell(("timeout -s INT 1 %s %s; exit $?"):format(support.quote(support.program), script))
+    assert.same({ 124, "false\tinterrupted\n", "luabatch: interrupted\n" }, { status, out, err })
+  end)
 end)

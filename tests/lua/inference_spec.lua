@@ -96,4 +96,22 @@ describe("types of a sample (seed " .. support.seed .. ")", function()
     assert.equal(300, lb.csv(file(300, 300, "x")):count())
     assert.is_nil(runtime.settings.check)
   end)
+
+  it("shows nothing twice and counts nothing twice when a late value widens a type", function()
+    local lines = { "a,b" }
+    for n = 1, 30000 do lines[#lines + 1] = ("%d,x%d"):format(n, n) end
+    lines[#lines + 1] = "late,y"
+    local path = support.file(table.concat(lines, "\n") .. "\n", ".csv")
+    local counter = lb.counter "inference_spec"
+    local function counted(run)
+      local before = counter:value()
+      run(lb.csv(path))
+      return counter:value() - before
+    end
+    assert.equal(30001, counted(function(ds) ds:map(function(r) counter:add(1) return r.a end):count() end))
+    assert.equal(30001, counted(function(ds) ds:foreach(function() counter:add(1) end) end))
+    assert.equal(30001, counted(function(ds)
+      ds:filter(function(r) counter:add(1) return r.b ~= "" end):save_csv(support.path(".csv"))
+    end))
+  end)
 end)

@@ -153,6 +153,7 @@ local function configure(options, program)
   local settings = runtime.settings
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
   settings.signals, settings.check = true, options.check
+  settings.stays_interrupted = not options.interactive
   settings.busy = program.busy
   settings.progress = require("luabatch.progress").teller(options.progress or "auto", options.quiet)
   settings.profile = (options.stats or options.trace or options.report) and true
@@ -411,6 +412,8 @@ function cli.main(argv, program)
     if not chunk then error(message, 0) end
     finish(options, program, table.pack(chunk((table.unpack or unpack)(args))), args) -- luacheck: globals unpack
   end, handler)
+  local interrupted = require("luabatch.runtime").interrupted
+  if interrupted and not options.interactive then ok, err = false, interrupted end
   if not ok then
     if err == require("luabatch.runtime").checked then return 0 end
     report(options, err.status, tostring(err.message or err))

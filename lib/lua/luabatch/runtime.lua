@@ -6,7 +6,7 @@ local check = require "luabatch.check"
 local runtime = {}
 
 --- Settings, from the command line or the environment; nil: the engine's default.
--- `threads`, `memory` (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node,
+-- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory` (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node,
 -- description)` before and `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
 -- engine's work; `progress(action)` gives a function that is told how far the run is (core.execute), and one that is called at its end.
@@ -104,11 +104,8 @@ local function cannot_restart(failure, scans, input)
   return setmetatable({ status = BAD_DATA, message = message }, data_error)
 end
 
--- Whether an error may come from the types that a sample of the input showed: comparing integers with 'x' fails, though some record
--- later in the file would make them strings. Which one the run met first must not decide. So the whole input is read once
--- more, for nothing but its types.
-local function widens(failure, description, scans, options)
-  if type(failure) ~= "table" or (failure.status ~= 1 and failure.status ~= 4) then return false end
+-- Reads the whole input of each scan whose types are guessed, for nothing but its types. True: one was widened.
+local function retype(description, scans, options)
   for number, node in ipairs(description.nodes) do
     local scan, guessed = scans[number], node.watch_all or #(node.watch or {}) > 0
     for _, inferred in ipairs(node.inferred or {}) do guessed = guessed or inferred end
@@ -131,6 +128,37 @@ local function widens(failure, description, scans, options)
   return false
 end
 
+-- Whether an error may come from the types that a sample of the input showed: comparing integers with 'x' fails, though some record
+-- later in the file would make them strings. Which one the run met first must not decide.
+local function widens(failure, description, scans, options)
+  if type(failure) ~= "table" or (failure.status ~= 1 and failure.status ~= 4) then return false end
+  return retype(description, scans, options)
+end
+
+-- Whether records of a scan reach a node in the scan's own stage.
+local function is_near_scan(description, scans, number)
+  if scans[number] then return true end
+  local node = description.nodes[number]
+  for _, input in ipairs(node.inputs or {}) do
+    if not core.is_sink(description.nodes[input].op) and is_near_scan(description, scans, input) then return true end
+  end
+  return false
+end
+
+-- Whether a run has effects that a new start would repeat: records that were printed, or seen by foreach, before the one
+-- that did not fit a guessed type. Then the types are made sure of first.
+local function has_effects(node, description, sink, scans)
+  local last = description.nodes[sink]
+  return (node.op == "foreach" or last.op == "write" and last.path == "-") and is_near_scan(description, scans, sink)
+end
+
+-- What user functions counted in a run that starts over does not count.
+local function uncount(before)
+  for name, value in pairs(core.counters()) do
+    if value ~= (before[name] or 0) then core.counter(name):add((before[name] or 0) - value) end
+  end
+end
+
 --- Runs a plan whose records end in one sink.
 -- @param action name of the action, for messages
 -- @param node logical node
@@ -144,6 +172,7 @@ function runtime.run(action, node, make_sink, read)
   local settings = runtime.settings
   if settings.on_plan then settings.on_plan(action, node, description) end
   if settings.check then error(runtime.checked, 0) end
+  if runtime.interrupted then error(runtime.interrupted, 0) end
   -- What the script printed stands before what the engine writes.
   stdout:flush()
   local options = {
@@ -154,8 +183,13 @@ function runtime.run(action, node, make_sink, read)
   if settings.progress then options.progress, undraw = settings.progress(action) end
   local busy = settings.busy or function() end
   busy(true)
-  local ok, results, info = pcall(core.execute, description, options)
-  local again = not ok and widens(results, description, scans, options)
+  local counted = core.counters()
+  local ok, results, info
+  local again = has_effects(node, description, sink, scans) and retype(description, scans, options)
+  if not again then
+    ok, results, info = pcall(core.execute, description, options)
+    again = not ok and widens(results, description, scans, options)
+  end
   busy(false)
   if undraw then undraw() end
   if not ok then
@@ -165,7 +199,12 @@ function runtime.run(action, node, make_sink, read)
       widen(results, scans)
       again = true
     end
-    if again then return runtime.run(action, node, make_sink, read) end
+    if again then
+      uncount(counted)
+      return runtime.run(action, node, make_sink, read)
+    end
+    local status = type(results) == "table" and results.status
+    if settings.stays_interrupted and (status == 130 or status == 143) then runtime.interrupted = results end
     if settings.on_fail then
       options.info.seconds = core.clock() - options.info.start
       settings.on_fail(action, options.info, node, type(results) == "table" and results.message or tostring(results))
