@@ -135,7 +135,7 @@ describe("misuse", function()
   it("an argument too many, a string where a function is wanted, a name from elsewhere", function()
     local rows = lb.from { { a = 1, b = "x" } }
     for want, call in pairs {
-      ["with_columns takes one argument, got 2"] = function() rows:with_columns({ c = "a" }, {}) end,
+      ["rename takes one argument, got 2"] = function() rows:rename({ a = "c" }, {}) end,
       ["count takes no argument, got 1"] = function() rows:count("a") end,
       ["sum takes one column; conditions go into it"] = function() lb.sum("a", "a > 1") end,
       ["sum: of which column? sum(\"a\")"] = function() rows:sum() end,
