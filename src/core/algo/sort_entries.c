@@ -135,6 +135,31 @@ static void insert_rows(const struct sorting *sorting, struct lb_sort_entry *ent
     }
 }
 
+/* The same where all keys have one size, beyond depth: most are told apart by the 8 bytes there, so each
+ * row is looked at once. */
+static void insert_by_word(const struct sorting *sorting, struct lb_sort_entry *entries, size_t n,
+                           size_t depth)
+{
+    bool descending = sorting->order->descending;
+    uint64_t flip = descending ? ~(uint64_t)0 : 0;
+    size_t next =
+        depth + 8 < sorting->order->same_key_size ? depth + 8 : sorting->order->same_key_size;
+    struct lb_sort_entry sorted[SMALL];
+    for (size_t i = 0; i < n; i++) {
+        struct lb_sort_entry entry = {.prefix = lb_sort_key_word(entries[i].row, depth) ^ flip,
+                                      .row = entries[i].row};
+        size_t at = i;
+        for (; at > 0 && (sorted[at - 1].prefix > entry.prefix ||
+                          (sorted[at - 1].prefix == entry.prefix &&
+                           lb_sort_compare(sorted[at - 1].row, entry.row, next, descending) > 0));
+             at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = entry;
+    }
+    for (size_t i = 0; i < n; i++)
+        entries[i].row = sorted[i].row;
+}
+
 /* The same for any number: a bottom-up merge sort. */
 static void merge_rows(struct sorting *sorting, struct lb_sort_entry *entries,
                        struct lb_sort_entry *scratch, size_t n, size_t depth)
@@ -272,7 +297,11 @@ static void sort_run(struct sorting *sorting, struct lb_sort_entry *entries,
     if (sorting->order->same_key_size <= depth + 8 && sorting->order->in_sequence)
         return;
     if (n <= SMALL) {
-        insert_rows(sorting, entries, n, depth);
+        if (sorting->order->same_key_size != UINT32_MAX &&
+            sorting->order->same_key_size > depth + 8)
+            insert_by_word(sorting, entries, n, depth + 8);
+        else
+            insert_rows(sorting, entries, n, depth);
         return;
     }
     if (nesting >= MAX_NESTING) {
@@ -305,13 +334,17 @@ static void sort_ties(struct sorting *sorting, struct lb_sort_entry *entries,
     if (depth == DEPTH_SEQUENCE || (depth == DEPTH_ENDED && sorting->order->in_sequence) ||
         (sorting->order->same_key_size <= depth + 8 && sorting->order->in_sequence))
         return;
+    size_t called = 1;
     for (size_t i = 0; i + 1 < n && !sorting->stopped;) {
         uint64_t prefix = entries[i].prefix;
-        if (i + PREFETCH + 1 < n &&
-            entries[i + PREFETCH].prefix == entries[i + PREFETCH + 1].prefix) {
-            __builtin_prefetch(entries[i + PREFETCH].row);
-            __builtin_prefetch(entries[i + PREFETCH + 1].row);
-        }
+        /* The rows of runs ahead; a long run calls its rows itself. */
+        if (called < i + 1)
+            called = i + 1;
+        for (; called < i + 2 * PREFETCH && called < n; called++)
+            if (entries[called].prefix == entries[called - 1].prefix) {
+                __builtin_prefetch(entries[called - 1].row);
+                __builtin_prefetch(entries[called].row);
+            }
         size_t end = i + 1;
         while (end < n && entries[end].prefix == prefix)
             end++;

@@ -100,8 +100,6 @@ struct lb_sort_chunk {
     _Alignas(16) char rows[];
 };
 
-/* Memory in whole allocations, with huge pages asked for where it is large. */
-void *lb_sort_alloc(size_t bytes);
 void lb_sort_chunks_free(struct lb_sort_chunk *chunks);
 
 /* A spill file that lives as long as one run in it. */

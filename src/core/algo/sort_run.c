@@ -11,8 +11,6 @@
  *         rows themselves. */
 #include "core/algo/sort_private.h"
 
-#include "core/algo/advise.h"
-
 enum {
 #ifdef LB_TINY
     PARTITION_FRAME_BYTES = 256, /* a frame with so much is ended at the next partition */
@@ -20,13 +18,6 @@ enum {
     PARTITION_FRAME_BYTES = 16 * 1024,
 #endif
 };
-
-void *lb_sort_alloc(size_t bytes)
-{
-    void *memory = lb_alloc(bytes);
-    lb_advise_huge(memory, bytes);
-    return memory;
-}
 
 void lb_sort_chunks_free(struct lb_sort_chunk *chunks)
 {
