@@ -158,17 +158,44 @@ static void reset_block(struct lb_op_local *local, struct block *block)
     block->n_rows = 0;
 }
 
-static lb_status note_peer(struct block *block, bool is_peer, struct lb_error *err)
+static lb_status grow_peers(struct block *block, struct lb_error *err)
 {
-    if (block->n_rows == block->peer_capacity) {
-        uint32_t capacity = block->peer_capacity > 0 ? 2 * block->peer_capacity : 4096;
-        uint8_t *peers = lb_realloc(block->is_peer, block->peer_capacity, capacity);
-        if (peers == NULL)
-            return lb_error_memory(err, "a window", capacity);
-        block->is_peer = peers;
-        block->peer_capacity = capacity;
-    }
+    uint32_t capacity = block->peer_capacity > 0 ? 2 * block->peer_capacity : 4096;
+    uint8_t *peers = lb_realloc(block->is_peer, block->peer_capacity, capacity);
+    if (peers == NULL)
+        return lb_error_memory(err, "a window", capacity);
+    block->is_peer = peers;
+    block->peer_capacity = capacity;
+    return LB_OK;
+}
+
+/* Ends the row: all its values are in the columns. */
+static inline lb_status end_row(struct block *block, bool is_peer, struct lb_error *err)
+{
+    if (block->n_rows == block->peer_capacity)
+        LB_TRY(grow_peers(block, err));
     block->is_peer[block->n_rows++] = is_peer;
+    return LB_OK;
+}
+
+/* The builders' appends, compiled in where nothing is to be done but to store: they run for each value. */
+static inline lb_status add_int(struct lb_builder *column, int64_t value, struct lb_error *err)
+{
+    if (__builtin_expect(column->type != LB_INT64 || column->n_rows >= column->capacity ||
+                             column->n_nulls > 0,
+                         0))
+        return lb_builder_int(column, value, err);
+    ((int64_t *)column->data)[column->n_rows++] = value;
+    return LB_OK;
+}
+
+static inline lb_status add_float(struct lb_builder *column, double value, struct lb_error *err)
+{
+    if (__builtin_expect(column->type != LB_FLOAT64 || column->n_rows >= column->capacity ||
+                             column->n_nulls > 0,
+                         0))
+        return lb_builder_float(column, value, err);
+    ((double *)column->data)[column->n_rows++] = value;
     return LB_OK;
 }
 
@@ -184,18 +211,22 @@ static inline lb_status add_value(struct lb_builder *column, const char **cursor
     case 'i':
         memcpy(&i, at + 1, 8);
         *cursor += 9;
-        return lb_builder_int(column, i, err);
+        return add_int(column, i, err);
     case 'd':
         memcpy(&d, at + 1, 8);
         *cursor += 9;
-        return lb_builder_float(column, d, err);
+        return add_float(column, d, err);
     case 's':
         memcpy(&size, at + 1, 4);
         *cursor += 5 + (size_t)size;
         return lb_builder_string(column, at + 5, size, err);
     case 'n':
         *cursor += 1;
-        return lb_builder_null(column, err);
+        if (column->type != LB_NULL || column->n_rows == UINT32_MAX)
+            return lb_builder_null(column, err);
+        column->n_rows++;
+        column->n_nulls++;
+        return LB_OK;
     default:
         *cursor += lb_codec_size(at);
         return lb_builder_encoded(column, at, (size_t)(*cursor - at), err);
@@ -287,7 +318,7 @@ static lb_status move_rows(struct lb_op_local *local, const struct lb_column *co
         for (uint32_t row = keep; row < from->n_rows; row++)
             LB_TRY(lb_builder_column(&to->columns[i], &columns[i], row, err));
     for (uint32_t row = keep; row < from->n_rows; row++)
-        LB_TRY(note_peer(to, from->is_peer[row], err));
+        LB_TRY(end_row(to, from->is_peer[row], err));
     reset_block(local, from);
     state->block = to;
     return LB_OK;
@@ -428,6 +459,23 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
 
 /* ---- the walk ---- */
 
+static inline uint64_t word_at(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return word;
+}
+
+static inline bool is_same(const char *a, const char *b, size_t size)
+{
+    if (size < 8)
+        return memcmp(a, b, size) == 0;
+    for (size_t i = 0; i + 8 < size; i += 8)
+        if (word_at(a + i) != word_at(b + i))
+            return false;
+    return word_at(a + size - 8) == word_at(b + size - 8);
+}
+
 static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *row,
                           struct lb_error *err)
 {
@@ -435,7 +483,7 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
     struct scan_local *state = local->state;
     const struct lb_sort_row *last = state->last;
     bool is_new = last == NULL || row->group_size != last->group_size ||
-                  memcmp(row->bytes, last->bytes, row->group_size) != 0;
+                  !is_same(row->bytes, last->bytes, row->group_size);
     if (is_new) {
         if (state->n_parts > 0) {
             struct lb_window_part *part = &state->parts[state->n_parts - 1];
@@ -451,8 +499,8 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
         state->part_start = state->n_read;
     }
     bool is_peer = !is_new && row->key_size == last->key_size &&
-                   memcmp(row->bytes + row->group_size, last->bytes + row->group_size,
-                          row->key_size - row->group_size) == 0;
+                   is_same(row->bytes + row->group_size, last->bytes + row->group_size,
+                           row->key_size - row->group_size);
     const char *cursor = row->bytes + row->key_size;
     for (uint32_t i = 0; i < sink->n_kept; i++) {
         struct lb_builder *column = &state->block->columns[i];
@@ -462,12 +510,12 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
         }
         uint32_t key = sink->kept_key[i];
         double value = lb_window_keyed(row->bytes, key, sink->keys[key].descending);
-        LB_TRY(*cursor++ == LB_KEYED_INT ? lb_builder_int(column, (int64_t)value, err)
-                                         : lb_builder_float(column, value, err));
+        LB_TRY(*cursor++ == LB_KEYED_INT ? add_int(column, (int64_t)value, err)
+                                         : add_float(column, value, err));
     }
     state->last = row;
     state->n_read++;
-    LB_TRY(note_peer(state->block, is_peer, err));
+    LB_TRY(end_row(state->block, is_peer, err));
     return state->block->n_rows >= state->next_check ? check_memory(local, err) : LB_OK;
 }
 

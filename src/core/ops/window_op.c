@@ -219,6 +219,13 @@ static inline bool number_key(const struct lb_column *column, uint32_t row, uint
     return true;
 }
 
+static inline void put_number_key(char *at, uint64_t word, bool descending)
+{
+    word = __builtin_bswap64(descending ? ~word : word);
+    *at = descending ? (char)~LB_KEY_NUMBER : LB_KEY_NUMBER;
+    memcpy(at + 1, &word, sizeof word);
+}
+
 /* One column's sort key; of a descending one the bytes are inverted, for which a closed key is prefix-free.
  * *is_number: it is as number_key says. */
 static inline lb_status put_key(struct lb_buf *out, const struct lb_column *column, uint32_t row,
@@ -228,10 +235,7 @@ static inline lb_status put_key(struct lb_buf *out, const struct lb_column *colu
     *is_number = number_key(column, row, &word);
     if (*is_number) {
         LB_TRY(lb_buf_reserve(out, LB_NUMBER_KEY_BYTES, err));
-        char *at = out->data + out->size;
-        word = __builtin_bswap64(descending ? ~word : word);
-        *at = descending ? (char)~LB_KEY_NUMBER : LB_KEY_NUMBER;
-        memcpy(at + 1, &word, sizeof word);
+        put_number_key(out->data + out->size, word, descending);
         out->size += LB_NUMBER_KEY_BYTES;
         return LB_OK;
     }
@@ -329,6 +333,77 @@ lb_status lb_window_write(struct lb_sort_writer *writer, const struct lb_window_
     return LB_OK;
 }
 
+/* ---- rows of numbers alone ---- */
+
+enum { MOST_NUMBER_KEYS = 8 };
+
+/* Whether all keys of a batch are numbers, and its values too or nothing but nil (columns that nobody reads), so that its rows have one size, *payload_size of it for values. */
+static bool has_numbers_alone(const struct lb_window_shared *shared, const struct lb_batch *batch,
+                              uint32_t *payload_size)
+{
+    *payload_size = 0;
+    if (shared->n_keys == 0 || shared->n_keys > MOST_NUMBER_KEYS)
+        return false;
+    for (uint32_t i = 0; i < shared->n_keys + shared->n_kept; i++) {
+        uint32_t k = i - shared->n_keys;
+        const struct lb_column *column =
+            column_of(batch, i < shared->n_keys ? shared->keys[i].column : shared->kept[k]);
+        bool is_number = column->type == LB_INT64 || column->type == LB_FLOAT64;
+        if (column->valid != NULL ||
+            !(is_number || (i >= shared->n_keys && column->type == LB_NULL)))
+            return false;
+        if (i >= shared->n_keys)
+            *payload_size += !is_number || shared->kept_key[k] < shared->n_keys ? 1 : 9;
+    }
+    return true;
+}
+
+/* Writes such a row where the sorter has it, as make_row would have it made. *done is false where a key takes more bytes. */
+static lb_status write_numbers(struct lb_op_local *local, const struct lb_batch *batch, uint32_t i,
+                               uint32_t payload_size, bool *done, struct lb_error *err)
+{
+    const struct lb_window_shared *shared = local->op->shared;
+    struct window_local *state = local->state;
+    uint32_t row = lb_batch_row(batch, i);
+    char key[MOST_NUMBER_KEYS * LB_NUMBER_KEY_BYTES];
+    *done = false;
+    for (uint32_t k = 0; k < shared->n_keys; k++) {
+        bool descending = shared->keys[k].descending;
+        uint64_t word;
+        if (!number_key(&batch->columns[shared->keys[k].column], row, &word))
+            return LB_OK;
+        put_number_key(key + (size_t)k * LB_NUMBER_KEY_BYTES, word, descending);
+    }
+    *done = true;
+    uint32_t group_size = shared->n_partition * LB_NUMBER_KEY_BYTES;
+    uint32_t partition = 0;
+    if (shared->n_partitions > 1)
+        partition = (uint32_t)(lb_hash_bytes(key, group_size) % shared->n_partitions);
+    struct lb_sort_row *out = NULL;
+    LB_TRY(lb_sort_writer_add(state->writer, partition, state->sequence + i,
+                              shared->n_keys * LB_NUMBER_KEY_BYTES, group_size, payload_size, &out,
+                              err));
+    char *at = out->bytes;
+    for (uint32_t k = 0; k < shared->n_keys; k++, at += LB_NUMBER_KEY_BYTES)
+        memcpy(at, key + (size_t)k * LB_NUMBER_KEY_BYTES, LB_NUMBER_KEY_BYTES);
+    for (uint32_t k = 0; k < shared->n_kept; k++) {
+        const struct lb_column *column = column_of(batch, shared->kept[k]);
+        bool is_int = column->type == LB_INT64;
+        if (column->type == LB_NULL) {
+            *at++ = 'n';
+            continue;
+        }
+        if (shared->kept_key[k] < shared->n_keys) {
+            *at++ = is_int ? LB_KEYED_INT : LB_KEYED_FLOAT;
+            continue;
+        }
+        *at = is_int ? 'i' : 'd';
+        memcpy(at + 1, &column->ints[row], 8);
+        at += 9;
+    }
+    return LB_OK;
+}
+
 static lb_status window_push(struct lb_op_local *local, const struct lb_batch *batch,
                              struct lb_error *err)
 {
@@ -343,7 +418,14 @@ static lb_status window_push(struct lb_op_local *local, const struct lb_batch *b
             LB_TRY(lb_window_top_keep(state->top, wanted[i], &row, err));
         }
     } else {
+        uint32_t payload_size;
+        bool is_easy = has_numbers_alone(local->op->shared, batch, &payload_size);
         for (uint32_t i = 0; i < batch->n_selected; i++) {
+            bool done = false;
+            if (is_easy)
+                LB_TRY(write_numbers(local, batch, i, payload_size, &done, err));
+            if (done)
+                continue;
             LB_TRY(make_row(local, batch, i, &row, err));
             LB_TRY(lb_window_write(state->writer, &row, err));
         }
