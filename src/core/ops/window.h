@@ -77,6 +77,8 @@ void lb_window_top_delete(struct lb_window_top *top); /* NULL allowed */
 lb_status lb_window_top_choose(struct lb_window_top *top, const struct lb_batch *batch,
                                struct lb_sort_writer *writer, const uint32_t **wanted, uint32_t *n,
                                struct lb_error *err) LB_MUST_USE;
+/* Calls into the cache what keeping that row will need. */
+void lb_window_top_call(const struct lb_window_top *top, uint32_t place);
 /* Keeps the row of the batch chosen from (its place among the selected ones), unless others are before it by now. */
 lb_status lb_window_top_keep(struct lb_window_top *top, uint32_t place,
                              const struct lb_window_row *row, struct lb_error *err) LB_MUST_USE;

@@ -12,6 +12,8 @@
 #include "core/column/key.h"
 #include "core/ops/ops.h"
 
+enum { AHEAD = 8 }; /* rows whose places are called into the cache meanwhile */
+
 struct window_local {
     struct lb_sort_writer *writer;
     struct lb_window_top *top; /* NULL: all rows are wanted */
@@ -414,6 +416,8 @@ static lb_status window_push(struct lb_op_local *local, const struct lb_batch *b
         uint32_t n = 0;
         LB_TRY(lb_window_top_choose(state->top, batch, state->writer, &wanted, &n, err));
         for (uint32_t i = 0; i < n; i++) {
+            if (i + AHEAD < n)
+                lb_window_top_call(state->top, wanted[i + AHEAD]);
             LB_TRY(make_row(local, batch, wanted[i], &row, err));
             LB_TRY(lb_window_top_keep(state->top, wanted[i], &row, err));
         }

@@ -4,6 +4,8 @@
  *        the worse half goes, and the k-th becomes the bar: a later row that is not before it can never be among the first
  *        k. Most rows fail at the bar by the first 8 bytes of their order key, which for a number are computed without a
  *        call; only rows that pass are made.
+ * FEW    Where k is small and ties do not count, a group's rows are kept in order instead, side by side with those of other
+ *        groups: the bar is there from the k-th row on, and a row that is pushed out leaves its memory to the new one.
  * TIES   For rank() <= k rows equal to the k-th stay too.
  * MEMORY Over top_bytes, or when the budget refuses, all rows go to the sorter, and the table starts anew: that costs
  *        speed, never rows, since the window is computed over what was kept all the same. */
@@ -20,7 +22,8 @@ enum { KEEP_TABLE_BYTES = 1 << 10, STEP_BYTES = 512, FIRST_ROWS = 1 };
 enum { KEEP_TABLE_BYTES = 1 << 20, STEP_BYTES = 256 << 10, FIRST_ROWS = 4 };
 #endif
 
-enum { AHEAD = 16 }; /* rows whose groups are called into the cache meanwhile */
+enum { FEW_ROWS = 8 }; /* so many are kept in order */
+enum { AHEAD = 16 };   /* rows whose groups are called into the cache meanwhile */
 
 /* A row as it is held: what lb_window_row says, and the bytes. */
 struct held {
@@ -38,8 +41,8 @@ struct candidate {
 };
 
 struct group {
-    uint64_t bar; /* word of the bar; all ones: none yet */
-    struct candidate *rows;
+    uint64_t bar;           /* word of the bar; all ones: none yet */
+    struct candidate *rows; /* NULL where few are kept: see rows_of */
     uint32_t n;
     uint32_t capacity;
     uint32_t limit; /* rows at which the worse ones go */
@@ -50,10 +53,12 @@ struct lb_window_top {
     /* configuration */
     const struct lb_window_shared *shared;
     struct lb_budget *budget;
+    bool is_few; /* see FEW */
     /* state */
     struct lb_group_records records; /* of keys */
     struct lb_group_keys keys;
     struct group *groups;
+    struct candidate *few; /* k of each group */
     uint32_t n_groups;
     uint32_t capacity;
     size_t held_bytes; /* rows and groups */
@@ -72,12 +77,35 @@ lb_status lb_window_top_new(const struct lb_window_shared *shared, struct lb_bud
         return lb_error_memory(err, "the first rows of partitions", sizeof *top);
     top->shared = shared;
     top->budget = budget;
+    top->is_few = shared->top <= FEW_ROWS && !shared->ties;
     *out = top;
     lb_group_records_init(&top->records, NULL, 0);
     if (shared->n_partition == 0)
         return LB_OK;
     return lb_group_keys_init(&top->keys, &top->records, shared->partition, shared->n_partition,
                               err);
+}
+
+static struct candidate *rows_of(const struct lb_window_top *top, const struct group *group)
+{
+    return top->is_few ? top->few + (size_t)(group - top->groups) * top->shared->top : group->rows;
+}
+
+/* Of a group, and its rows where few are kept. */
+static size_t group_bytes(const struct lb_window_top *top)
+{
+    return sizeof(struct group) +
+           (top->is_few ? (size_t)top->shared->top * sizeof(struct candidate) : 0);
+}
+
+static void free_groups(struct lb_window_top *top)
+{
+    lb_free(top->groups, top->capacity * sizeof *top->groups);
+    if (top->is_few)
+        lb_free(top->few, top->capacity * (size_t)top->shared->top * sizeof *top->few);
+    top->groups = NULL;
+    top->few = NULL;
+    top->n_groups = top->capacity = 0;
 }
 
 static size_t row_bytes(const struct held *row)
@@ -94,7 +122,7 @@ static void drop_row(struct lb_window_top *top, struct held *row)
 static void drop_group(struct lb_window_top *top, struct group *group)
 {
     for (uint32_t i = 0; i < group->n; i++)
-        drop_row(top, group->rows[i].row);
+        drop_row(top, rows_of(top, group)[i].row);
     top->held_bytes -= group->capacity * sizeof *group->rows;
     lb_free(group->rows, group->capacity * sizeof *group->rows);
     *group = (struct group){0};
@@ -106,7 +134,7 @@ void lb_window_top_delete(struct lb_window_top *top)
         return;
     for (uint32_t i = 0; i < top->n_groups; i++)
         drop_group(top, &top->groups[i]);
-    lb_free(top->groups, top->capacity * sizeof *top->groups);
+    free_groups(top);
     lb_budget_release(top->budget, top->reserved);
     lb_group_keys_fini(&top->keys);
     lb_group_records_fini(&top->records);
@@ -212,12 +240,25 @@ static lb_status add_group(struct lb_window_top *top, struct lb_error *err)
 {
     if (top->n_groups == top->capacity) {
         uint32_t capacity = top->capacity > 0 ? 2 * top->capacity : 64;
+        struct candidate *few = NULL;
+        size_t few_bytes = top->is_few ? (size_t)top->shared->top * sizeof *few : 0;
+        if (top->is_few) {
+            few = lb_alloc(capacity * few_bytes);
+            if (few == NULL)
+                return lb_error_memory(err, "the first rows of partitions", capacity * few_bytes);
+        }
         struct group *groups = lb_realloc(top->groups, top->capacity * sizeof *groups,
                                           (size_t)capacity * sizeof *groups);
-        if (groups == NULL)
+        if (groups == NULL) {
+            lb_free(few, capacity * few_bytes);
             return lb_error_memory(err, "the first rows of partitions", capacity * sizeof *groups);
+        }
+        if (top->n_groups > 0 && top->is_few)
+            memcpy(few, top->few, top->n_groups * few_bytes);
+        lb_free(top->few, top->capacity * few_bytes);
+        top->few = few;
         top->groups = groups;
-        top->held_bytes += (capacity - top->capacity) * sizeof *groups;
+        top->held_bytes += (capacity - top->capacity) * group_bytes(top);
         top->capacity = capacity;
     }
     top->groups[top->n_groups++] =
@@ -275,9 +316,70 @@ lb_status lb_window_top_choose(struct lb_window_top *top, const struct lb_batch 
         if (i + AHEAD < batch->n_selected)
             __builtin_prefetch(&top->groups[top->slots[i + AHEAD]]);
         top->wanted[*n] = i;
-        *n += top->words[i] <= top->groups[top->slots[i]].bar;
+        bool is_wanted = top->words[i] <= top->groups[top->slots[i]].bar;
+        *n += is_wanted;
+        if (is_wanted && top->is_few)
+            __builtin_prefetch(rows_of(top, &top->groups[top->slots[i]]), 1);
     }
     return LB_OK;
+}
+
+/* Holds a row, in the memory of `old` if that fits; old, which may be NULL, is gone then. */
+static lb_status hold_row(struct lb_window_top *top, const struct lb_window_row *row,
+                          struct held *old, struct held **out, struct lb_error *err)
+{
+    size_t bytes = sizeof(struct held) + (size_t)row->key_size + row->payload_size;
+    struct held *held = old;
+    if (old == NULL || row_bytes(old) != bytes) {
+        held = lb_alloc(bytes);
+        if (held == NULL)
+            return lb_error_memory(err, "the first rows of a partition", bytes);
+        top->held_bytes += bytes;
+        if (old != NULL)
+            drop_row(top, old);
+    }
+    *held = (struct held){.sequence = row->sequence,
+                          .key_size = row->key_size,
+                          .group_size = row->group_size,
+                          .payload_size = row->payload_size,
+                          .partition = row->partition};
+    if (row->key_size > 0)
+        memcpy(held->bytes, row->key, row->key_size);
+    if (row->payload_size > 0)
+        memcpy(held->bytes + row->key_size, row->payload, row->payload_size);
+    *out = held;
+    return LB_OK;
+}
+
+/* Puts a row that is before the bar among those kept in order. */
+static lb_status keep_few(struct lb_window_top *top, struct group *group, uint64_t word,
+                          const struct lb_window_row *row, struct lb_error *err)
+{
+    uint32_t k = (uint32_t)top->shared->top;
+    struct candidate *rows = rows_of(top, group);
+    struct candidate kept = {.word = word};
+    uint32_t n = group->n < k ? group->n : k - 1; /* that stay */
+    LB_TRY(hold_row(top, row, n < group->n ? rows[n].row : NULL, &kept.row, err));
+    for (; n > 0 && compare(&rows[n - 1], &kept) > 0; n--)
+        rows[n] = rows[n - 1];
+    rows[n] = kept;
+    if (group->n < k)
+        group->n++;
+    if (group->n == k) {
+        group->bar = rows[k - 1].word;
+        group->has_bar = true;
+    }
+    return LB_OK;
+}
+
+void lb_window_top_call(const struct lb_window_top *top, uint32_t place)
+{
+    const struct group *group = &top->groups[top->slots[place]];
+    if (!top->is_few || !group->has_bar)
+        return;
+    const char *row = (const char *)rows_of(top, group)[top->shared->top - 1].row;
+    __builtin_prefetch(row, 1);
+    __builtin_prefetch(row + sizeof(struct held), 1);
 }
 
 lb_status lb_window_top_keep(struct lb_window_top *top, uint32_t place,
@@ -289,12 +391,14 @@ lb_status lb_window_top_keep(struct lb_window_top *top, uint32_t place,
     if (top->words[place] > group->bar)
         return LB_OK; /* the bar was set by rows of this batch */
     if (group->has_bar && top->words[place] == group->bar) {
-        const struct held *bar = group->rows[top->shared->top - 1].row;
+        const struct held *bar = rows_of(top, group)[top->shared->top - 1].row;
         int compared = lb_key_compare(order, order_size, bar->bytes + bar->group_size,
                                       bar->key_size - bar->group_size);
         if (compared > 0 || (compared == 0 && !top->shared->ties))
             return LB_OK; /* of equal rows the later one, as a worker's morsels come in order */
     }
+    if (top->is_few)
+        return keep_few(top, group, top->words[place], row, err);
     if (group->n == group->capacity) {
         uint32_t capacity = group->capacity > 0 ? 2 * group->capacity : FIRST_ROWS;
         struct candidate *rows = lb_realloc(group->rows, group->capacity * sizeof *rows,
@@ -305,18 +409,8 @@ lb_status lb_window_top_keep(struct lb_window_top *top, uint32_t place,
         group->rows = rows;
         group->capacity = capacity;
     }
-    size_t bytes = sizeof(struct held) + (size_t)row->key_size + row->payload_size;
-    struct held *held = lb_alloc(bytes);
-    if (held == NULL)
-        return lb_error_memory(err, "the first rows of a partition", bytes);
-    *held = (struct held){.sequence = row->sequence,
-                          .key_size = row->key_size,
-                          .group_size = row->group_size,
-                          .payload_size = row->payload_size,
-                          .partition = row->partition};
-    memcpy(held->bytes, row->key, row->key_size);
-    memcpy(held->bytes + row->key_size, row->payload, row->payload_size);
-    top->held_bytes += bytes;
+    struct held *held = NULL;
+    LB_TRY(hold_row(top, row, NULL, &held, err));
     group->rows[group->n++] = (struct candidate){top->words[place], held};
     if (group->n >= group->limit)
         cut(top, group);
@@ -330,7 +424,7 @@ lb_status lb_window_top_flush(struct lb_window_top *top, struct lb_sort_writer *
         struct group *group = &top->groups[i];
         cut(top, group);
         for (uint32_t j = 0; j < group->n; j++) {
-            const struct held *held = group->rows[j].row;
+            const struct held *held = rows_of(top, group)[j].row;
             struct lb_window_row row = {
                 .key = held->bytes,
                 .payload = held->bytes + held->key_size,
@@ -344,9 +438,7 @@ lb_status lb_window_top_flush(struct lb_window_top *top, struct lb_sort_writer *
         }
         drop_group(top, group);
     }
-    lb_free(top->groups, top->capacity * sizeof *top->groups);
-    top->groups = NULL;
-    top->n_groups = top->capacity = 0;
+    free_groups(top);
     top->held_bytes = 0;
     if (top->shared->n_partition > 0) {
         lb_group_keys_reset(&top->keys, KEEP_TABLE_BYTES);
