@@ -2,6 +2,7 @@
 #include "core/io/csv_sniff.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/sys.h"
@@ -186,14 +187,27 @@ static lb_status put_names(struct walk *walk, const char *data, uint32_t n, bool
     return LB_OK;
 }
 
-static lb_status check_names(const struct lb_buf *names, struct lb_error *err)
+static int compare_names(const void *a, const void *b)
 {
-    const char *end = names->data + names->size;
-    for (const char *a = names->data; a < end; a += strlen(a) + 1)
-        for (const char *b = a + strlen(a) + 1; b < end; b += strlen(b) + 1)
-            if (strcmp(a, b) == 0)
-                return lb_error_set(err, LB_ERR_DATA, "the header names '%s' twice", a);
-    return LB_OK;
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static lb_status check_names(const struct lb_buf *names, uint32_t n, struct lb_error *err)
+{
+    const char **sorted = lb_alloc(n * sizeof *sorted), *name = names->data;
+    lb_status status = LB_OK;
+    if (sorted == NULL)
+        return lb_error_memory(err, "names of columns", n * sizeof *sorted);
+    for (uint32_t i = 0; i < n; i++) {
+        sorted[i] = name;
+        name += strlen(name) + 1;
+    }
+    qsort(sorted, n, sizeof *sorted, compare_names);
+    for (uint32_t i = 1; i < n && status == LB_OK; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            status = lb_error_set(err, LB_ERR_DATA, "the header names '%s' twice", sorted[i]);
+    lb_free(sorted, n * sizeof *sorted);
+    return status;
 }
 
 static bool is_null(const struct lb_csv_sniff *sniff, const char *text, size_t size)
@@ -266,7 +280,7 @@ static lb_status sniff_head(struct lb_csv_sniff *sniff, const struct head *head,
     }
     status = put_names(&walk, data, n, sniff->has_header, &sniff->names, err);
     if (status == LB_OK && sniff->checks_headers)
-        status = check_names(&sniff->names, err);
+        status = check_names(&sniff->names, n, err);
     if (status == LB_OK)
         status = sniff_types(sniff, &walk, head, head->start + body, err);
 
