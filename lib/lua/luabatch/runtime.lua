@@ -6,8 +6,9 @@ local check = require "luabatch.check"
 local runtime = {}
 
 --- Settings, from the command line or the environment; nil: the engine's default.
--- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory` (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node,
--- description)` before and `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
+-- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
+-- (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node, description)` before and
+-- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
 -- engine's work; `progress(action)` gives a function that is told how far the run is (core.execute), and one that is called at its end.
 runtime.settings = {}
