@@ -121,7 +121,9 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
   end)
 
   it("merges a heavy key in order, however it is cut", function()
-    local list = support.list(8000, function(i) return { id = i, k = math.random(10) > 1 and "heavy" or "k" .. math.random(500) } end)
+    local list = support.list(support.size(8000, 2000), function(i)
+      return { id = i, k = math.random(10) > 1 and "heavy" or "k" .. math.random(500) }
+    end)
     for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
       support.with(settings, function()
         for _, row in ipairs(lb.from(list):group_by("k"):agg({ ids = ids "id", native = lb.collect_list "id" }):collect()) do

@@ -219,8 +219,9 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
   end)
 
   it("of one key with very many rows stop where no more is wanted", function()
-    local a = lb.range(100000):map(function(n) return { k = 1, a = n } end):select("k", "a")
-    local b = lb.range(100000):map(function(n) return { k = 1.0, b = n } end):select("k", "b")
+    local size = support.size(100000, 5000)
+    local a = lb.range(size):map(function(n) return { k = 1, a = n } end):select("k", "a")
+    local b = lb.range(size):map(function(n) return { k = 1.0, b = n } end):select("k", "b")
     for strategy, memory in pairs { auto = 1024 * MEGABYTE, hash = 4 * MEGABYTE } do
       support.with({ threads = 2, memory = memory }, function()
         local rows = a:join(b, { on = "k", strategy = strategy }):limit(5000):collect()

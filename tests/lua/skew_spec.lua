@@ -100,8 +100,8 @@ describe("salted joins (seed " .. support.seed .. ")", function()
   end)
 
   it("split a large key by themselves, and write the parts of a directory that were asked for", function()
-    local function left() return lb.range(60000):map(function(i) return i % 10 == 0 and i or "hot", i end) end
-    local function right() return lb.range(3000):map(function(i) return i % 3 == 0 and i or "cold" .. i, -i end)
+    local function left() return lb.range(support.size(60000)):map(function(i) return i % 10 == 0 and i or "hot", i end) end
+    local function right() return lb.range(support.size(3000)):map(function(i) return i % 3 == 0 and i or "cold" .. i, -i end)
       :union(lb.from_pairs { { "hot", "a" }, { "hot", "b" } }) end
     local sums = {}
     for i, salt in ipairs { false, "auto", 4 } do

@@ -7,6 +7,16 @@ local support = {}
 support.seed = tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(support.seed)
 
+-- How much of the large data is made: slow builds do with less, and have smaller batches and limits anyway.
+local effort = tonumber(os.getenv("LB_EFFORT")) or 1
+
+--- A number of rows, less in slow builds.
+-- @param n in the release build
+-- @param least in any
+function support.size(n, least)
+  return math.max(least or 1, math.floor(n * effort))
+end
+
 --- Calls f with other settings of the runtime (threads, memory).
 function support.with(settings, f)
   local saved = {}

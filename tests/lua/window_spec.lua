@@ -314,12 +314,12 @@ describe("window (seed " .. support.seed .. ")", function()
       local names = math.random(2) == 1 and { { name = "t" } } or { { name = "t", desc = true }, { name = "o" } }
       frame.order_by = frame.range and { { name = "t", desc = math.random(2) == 1 } } or names
       frame.partition_by = math.random(2) == 1 and { "h" } or nil
-      check_window(random_rows(math.random(100, 250)), frame, chosen)
+      check_window(random_rows(support.size(math.random(100, 250), 60)), frame, chosen)
     end
     for name in ("median q mode distinct set list over"):gmatch("%S+") do chosen[name] = true end
     for _, frame in ipairs { { rows = { -2, 0 } }, { rows = { -9, 4 } }, { rows = { 3, 5 } }, { range = { -2, 0 } } } do
       frame.order_by = { { name = "t" } }
-      check_window(random_rows(200), frame, chosen)
+      check_window(random_rows(support.size(200, 60)), frame, chosen)
     end
   end)
 
@@ -337,7 +337,8 @@ describe("window (seed " .. support.seed .. ")", function()
     local path = support.path(".csv")
     local file = assert(io.open(path, "w"))
     file:write("id,user,ts,amount\n")
-    for i = 1, 60000 do
+    local n = support.size(60000)
+    for i = 1, n do
       -- One partition has two thirds of the rows, more than one piece.
       local user = math.random(3) > 1 and 7 or math.random(2000)
       file:write(("%d,%d,%d,%s\n"):format(i, user, math.random(100000), math.random(7) > 1 and math.random(100000) / 100 or ""))
@@ -366,7 +367,7 @@ describe("window (seed " .. support.seed .. ")", function()
       end)
     end
     local a, b = running { threads = 1 }, running { threads = 2, memory = 32 << 20 }
-    assert.equal(60000, #a)
+    assert.equal(n, #a)
     for i, row in ipairs(a) do
       for name, value in pairs(row) do
         if b[i][name] ~= value then error(("row %d, %s (seed %d)"):format(i, name, support.seed)) end
@@ -386,7 +387,7 @@ describe("window (seed " .. support.seed .. ")", function()
   end)
 
   it("keeps only the first rows of each partition", function()
-    for _ = 1, 6 do
+    for _ = 1, support.size(6, 2) do
       local rows = random_rows(300, true)
       local ds = lb.from(rows):select(table.unpack(columns))
       local k = math.random(5)
