@@ -184,8 +184,34 @@ void lb_short_sum_merge(struct lb_short_sum *sum, const struct lb_short_sum *oth
         sum->bins[i + place] += other->bins[i];
 }
 
+/* A value that lies far below the first bins, as errors of products do: only its upper pieces are kept. Returns whether it is one. */
+static bool add_low(struct lb_short_sum *sum, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    uint32_t low = ((uint32_t)(bits >> 52) & 2047) - 1;
+    uint32_t bin = low / LB_FLOAT_SUM_BITS, shift = low % LB_FLOAT_SUM_BITS;
+    if (low >= 2046 || bin + 3 >= sum->top)
+        return false;
+    uint32_t place = sum->top - 1 - bin; /* of the lowest piece: 3 or more */
+    uint64_t mantissa = (bits & (((uint64_t)1 << 52) - 1)) | (uint64_t)1 << 52;
+    int64_t sign = (int64_t)bits >> 63;
+    int64_t second = (int64_t)(mantissa >> (LB_FLOAT_SUM_BITS - shift) & PIECE_MASK);
+    int64_t third = (int64_t)(mantissa >> LB_FLOAT_SUM_BITS >> (LB_FLOAT_SUM_BITS - shift));
+    if (place == 3) {
+        sum->bins[2] += (second ^ sign) - sign;
+        sum->bins[1] += (third ^ sign) - sign;
+    } else if (place == 4) {
+        sum->bins[2] += (third ^ sign) - sign;
+    }
+    sum->n++;
+    return true;
+}
+
 void lb_short_sum_add_odd(struct lb_short_sum *sum, double value)
 {
+    if (add_low(sum, value))
+        return;
     struct lb_float_sum one;
     lb_float_sum_init(&one);
     lb_float_sum_add(&one, value);

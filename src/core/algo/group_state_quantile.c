@@ -11,6 +11,7 @@
  *        row and 1.8 GB; the log takes 40 ns and a tenth. */
 #include <math.h>
 
+#include "core/algo/advise.h"
 #include "core/algo/group_state_private.h"
 #include "core/base/sys.h"
 
@@ -191,6 +192,8 @@ static lb_status reserve(struct lb_group_state *self, uint32_t n, struct lb_erro
         lb_free(words, capacity * sizeof *words);
         return lb_error_memory(err, self->label, capacity * (sizeof *slots + sizeof *words));
     }
+    lb_advise_huge(slots, capacity * sizeof *slots);
+    lb_advise_huge(words, capacity * sizeof *words);
     if (extra->n > 0) {
         memcpy(slots, extra->slots, extra->n * sizeof *slots);
         memcpy(words, extra->words, extra->n * sizeof *words);
@@ -242,6 +245,7 @@ static lb_status sort_log(struct lb_group_state *self, struct lb_error *err)
     if (extra->sorted == NULL)
         return lb_error_memory(err, self->label, extra->n * sizeof *extra->sorted);
     extra->n_sorted = extra->n;
+    lb_advise_huge(extra->sorted, extra->n * sizeof *extra->sorted);
     struct quantile_state *state;
     for (size_t slot = 0; slot < self->n_slots; slot++) {
         state = lb_group_slot(self, slot);
