@@ -106,6 +106,33 @@ describe("group_by (seed " .. support.seed .. ")", function()
     end
   end)
 
+  it("takes keys that hardly repeat, of integers to the edges of floats and strings with zeros", function()
+    local keyed = support.list(3000, function(i)
+      local n = math.random(40) == 1 and i - 1 or i
+      return { n = n % 3 == 0 and (1 << 53) + n - 1500 or -n, word = (n % 5 == 0 and "a\0" or "b") .. n, x = i / 8, v = i }
+    end)
+    local wanted, n_wanted = {}, 0
+    for _, row in ipairs(keyed) do
+      local key = row.n .. "/" .. row.word
+      if not wanted[key] then wanted[key], n_wanted = { n = 0, x = 0, v = 0 }, n_wanted + 1 end
+      local group = wanted[key]
+      group.n, group.x, group.v = group.n + 1, group.x + row.x, group.v + row.v
+    end
+    local before
+    for threads = 1, 2 do
+      support.with({ threads = threads }, function()
+        local result = lb.from(keyed):group_by("n", "word"):agg({ count = lb.count(), x = lb.sum "x", v = lb.sum "v" }):collect()
+        if before then assert.same(before, result) end
+        before = result
+      end)
+    end
+    assert.equal(n_wanted, #before)
+    for _, row in ipairs(before) do
+      local group = wanted[row.n .. "/" .. row.word]
+      assert.same({ group.n, group.x, group.v }, { row.count, row.x, row.v })
+    end
+  end)
+
   it("aggregates everything", function()
     assert.same({ { n = 2000, total = sum(values(rows, "n")) } },
       ds:agg({ n = lb.count(), total = lb.sum "n" }):collect())

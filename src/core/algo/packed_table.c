@@ -47,8 +47,9 @@ void lb_packed_table_fini(struct lb_packed_table *table)
 void lb_packed_table_reset(struct lb_packed_table *table, size_t keep_bytes)
 {
     size_t bytes = table->n_slots * sizeof *table->slots;
-    bool is_empty = table->n_groups == 0;
+    bool is_empty = table->n_groups == 0 || table->is_list;
     table->n_groups = 0;
+    table->is_list = false;
     if (bytes > keep_bytes && table->n_slots > FIRST_SLOTS) {
         struct lb_packed_slot *few = lb_lines_new(FIRST_SLOTS * sizeof *few, NULL, 0, 0);
         if (few != NULL) { /* else the many serve */
@@ -307,4 +308,26 @@ lb_status lb_packed_table_find(struct lb_packed_table *table, const struct lb_ba
         find_groups(table, n_rows, table->width, n_numbers, groups);
     }
     return lb_group_records_use(table->records, *n_numbers, err);
+}
+
+lb_status lb_packed_table_list(struct lb_packed_table *table, const struct lb_batch *batch,
+                               const uint32_t *columns, uint32_t n, size_t *n_numbers,
+                               uint32_t *groups, enum lb_packed_result *result,
+                               struct lb_error *err)
+{
+    uint32_t n_rows = batch->n_selected;
+    LB_TRY(choose_layout(table, batch, columns, n, *n_numbers, result, err));
+    if (*result != LB_PACKED_FOUND)
+        return LB_OK;
+    LB_TRY(lb_group_records_use(table->records, n_rows, err));
+    pack(table, batch, columns);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        uint64_t *words = (uint64_t *)(void *)lb_group_record(table->records, i);
+        for (uint32_t w = 0; w < table->width; w++)
+            words[w] = table->packed[(size_t)i * table->width + w];
+        groups[i] = i;
+    }
+    table->is_list = true;
+    table->n_groups = *n_numbers = n_rows;
+    return LB_OK;
 }

@@ -1,6 +1,6 @@
 /* The hash table of a worker for keys of short strings and integers, of one column or several: numbers the groups of a batch.
  *
- * CALLS  init; (find | reset)*; fini. After find: words. Reset the records too.
+ * CALLS  init; (find* reset | list reset)*; fini. After find and list: words. Reset the records too.
  * IDEA   A key is a few words, made a column at a time; the table has 8 bytes a slot (hash and group), and the words of a group lie at
  *        the head of its record (group_records.h). A batch is packed, hashed and its slots called into the cache; then the records
  *        of the groups that they name; only then keys are compared. So a random group costs two cache lines or three, asked for in time.
@@ -38,6 +38,7 @@ struct lb_packed_table {
     struct lb_packed_slot *slots;
     size_t n_slots;                   /* a power of two */
     size_t n_groups;                  /* those in this table */
+    bool is_list;                     /* and none of them in slots */
     struct lb_group_records *records; /* borrowed; those of numbers given by others have no words */
     /* of a batch */
     uint64_t *packed;   /* LB_BATCH_ROWS * width */
@@ -60,7 +61,13 @@ lb_status lb_packed_table_find(struct lb_packed_table *table, const struct lb_ba
                                uint32_t *groups, enum lb_packed_result *result,
                                struct lb_error *err) LB_MUST_USE;
 
-/* The words of a group that find has given. */
+/* Of an empty table: makes each row a group, without a look for equal keys; reset comes next. */
+lb_status lb_packed_table_list(struct lb_packed_table *table, const struct lb_batch *batch,
+                               const uint32_t *columns, uint32_t n, size_t *n_numbers,
+                               uint32_t *groups, enum lb_packed_result *result,
+                               struct lb_error *err) LB_MUST_USE;
+
+/* The words of a group that find or list has given. */
 static inline const uint64_t *lb_packed_words(const struct lb_packed_table *table, size_t group)
 {
     return (const uint64_t *)(const void *)lb_group_record(table->records, group);

@@ -194,6 +194,16 @@ static lb_status find_general(struct lb_group_keys *keys, const struct lb_batch 
     return lb_group_table_find(&keys->table, &strings, false, keys->found, err);
 }
 
+lb_status lb_group_keys_list(struct lb_group_keys *keys, const struct lb_batch *batch,
+                             uint32_t *groups, bool *done, struct lb_error *err)
+{
+    enum lb_packed_result result;
+    LB_TRY(lb_packed_table_list(&keys->packed, batch, keys->columns, keys->n, &keys->n_groups,
+                                groups, &result, err));
+    *done = result == LB_PACKED_FOUND;
+    return LB_OK;
+}
+
 lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *batch,
                              uint32_t *groups, bool *must_reset, struct lb_error *err)
 {
@@ -264,7 +274,68 @@ static lb_status save_one(struct lb_group_keys *keys, const struct lb_group_entr
     return put_table(details, sort_key->size - start, keys->encoded.data, keys->encoded.size, err);
 }
 
+/* As lb_key_put_int, of a word; returns the end. */
+static inline char *put_int(char *out, uint64_t word)
+{
+    int64_t value = lb_packed_int(word);
+    double d = (double)value;
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    bits ^= (uint64_t)((int64_t)bits >> 63) | 0x8000000000000000ULL;
+    bits = __builtin_bswap64(bits);
+    *out = LB_KEY_NUMBER;
+    memcpy(out + 1, &bits, sizeof bits);
+    return out + 9;
+}
+
+/* Whether one of the bytes is 0. */
+static inline bool has_zero(enum lb_packed_kind kind, const uint64_t *words, uint32_t size)
+{
+    const uint64_t ones = 0x0101010101010101ULL;
+    /* Bytes behind the string's end, and its size in the last one, count as FF. */
+    uint64_t word = words[0] | (size < 8 ? ~(uint64_t)0 >> 8 * size : 0);
+    uint64_t found = (word - ones) & ~word;
+    if (kind == LB_PACKED_TEXT) {
+        word = words[1] | ~(uint64_t)0 >> 8 * (size > 8 ? size - 8 : 0);
+        found |= (word - ones) & ~word;
+    }
+    return (found & ones << 7) != 0;
+}
+
 /* As lb_key_put_column, closed when there are several columns. */
+static lb_status put_packed(struct lb_buf *out, enum lb_packed_kind kind, const uint64_t *words,
+                            bool closed, struct lb_error *err)
+{
+    const uint64_t exact = (uint64_t)1 << 53; /* integers are their own doubles up to here */
+    char bytes[16];
+    if (kind == LB_PACKED_INT) {
+        int64_t value = lb_packed_int(*words);
+        if ((uint64_t)value + exact - 1 > 2 * exact - 2)
+            return lb_key_put_int(out, value, err);
+        LB_TRY(lb_buf_reserve(out, 9, err));
+        out->size = (size_t)(put_int(out->data + out->size, *words) - out->data);
+        return LB_OK;
+    }
+    uint32_t size = lb_packed_string(kind, words, bytes);
+    if (closed && has_zero(kind, words, size)) {
+        struct lb_view view;
+        lb_view_set(&view, bytes, size);
+        struct lb_column column = {.type = LB_STRING, .views = &view};
+        return lb_key_put_column(out, &column, 0, closed, err);
+    }
+    LB_TRY(lb_buf_reserve(out, sizeof bytes + 3, err));
+    char *at = out->data + out->size;
+    *at++ = LB_KEY_STRING;
+    memcpy(at, bytes, kind == LB_PACKED_SHORT ? 8 : 16);
+    at += size;
+    if (closed) {
+        memset(at, 0, 2);
+        at += 2;
+    }
+    out->size = (size_t)(at - out->data);
+    return LB_OK;
+}
+
 static lb_status save_packed(struct lb_group_keys *keys, const uint64_t *words,
                              struct lb_buf *sort_key, struct lb_buf *details, struct lb_error *err)
 {
@@ -272,17 +343,8 @@ static lb_status save_packed(struct lb_group_keys *keys, const uint64_t *words,
     char forms[LB_PACKED_COLUMNS];
     for (uint32_t c = 0; c < keys->n; c++) {
         enum lb_packed_kind kind = (enum lb_packed_kind)table->kinds[c];
-        if (kind == LB_PACKED_INT) {
-            LB_TRY(lb_key_put_int(sort_key, lb_packed_int(*words), err));
-            forms[c] = LB_FORM_INT;
-        } else {
-            struct lb_view view;
-            char bytes[16];
-            lb_view_set(&view, bytes, lb_packed_string(kind, words, bytes));
-            struct lb_column column = {.type = LB_STRING, .views = &view};
-            LB_TRY(lb_key_put_column(sort_key, &column, 0, keys->n > 1, err));
-            forms[c] = LB_FORM_STRING;
-        }
+        forms[c] = kind == LB_PACKED_INT ? LB_FORM_INT : LB_FORM_STRING;
+        LB_TRY(put_packed(sort_key, kind, words, keys->n > 1, err));
         words += lb_packed_width(kind);
     }
     return lb_buf_append(details, forms, keys->n, err);

@@ -55,6 +55,10 @@ size_t lb_group_keys_next_bytes(const struct lb_group_keys *keys);
 /* The numbers of the selected rows' groups. *must_reset: nothing was done; flush and reset first, then call again. */
 lb_status lb_group_keys_find(struct lb_group_keys *keys, const struct lb_batch *batch,
                              uint32_t *groups, bool *must_reset, struct lb_error *err) LB_MUST_USE;
+/* Without a look for equal keys: each row becomes a group. There is none yet, and reset must come before the next find. *done:
+ * false when nothing was done, as these keys can only be found. */
+lb_status lb_group_keys_list(struct lb_group_keys *keys, const struct lb_batch *batch,
+                             uint32_t *groups, bool *done, struct lb_error *err) LB_MUST_USE;
 
 /* Goes through all groups; start with zero bytes. */
 struct lb_group_at {

@@ -7,7 +7,8 @@
  * ORDER   States know positions (morsel << 40 | row of the morsel), so it does not matter when a table is flushed.
  * STATES  of the table: growing up to its share of memory; once a full table holds more than two thirds as
  *         many keys as it saw rows, or a large one that did not reduce them at all was given up, it stays small: then it
- *         only takes out close repetitions.
+ *         only takes out close repetitions; and when hardly one in twenty rows was such, the next PASS_BATCHES batches are not
+ *         looked up at all but passed on row by row.
  * FORMAT  payload = details of the key (group_key.h), then the partial state of each aggregate. Without keys the
  *         sort key is one zero byte and there are no details. */
 #include "core/ops/group_op.h"
@@ -21,9 +22,19 @@
 #include "core/ops/partials.h"
 
 #ifdef LB_TINY
-enum { SMALL_BYTES = 3 << 10, SMALL_STATE_BYTES = 1 << 10, KEEP_TABLE_BYTES = 1 << 10 };
+enum {
+    SMALL_BYTES = 3 << 10,
+    SMALL_STATE_BYTES = 1 << 10,
+    KEEP_TABLE_BYTES = 1 << 10,
+    PASS_BATCHES = 3
+};
 #else
-enum { SMALL_BYTES = 4 << 20, SMALL_STATE_BYTES = 1 << 20, KEEP_TABLE_BYTES = 4 << 20 };
+enum {
+    SMALL_BYTES = 4 << 20,
+    SMALL_STATE_BYTES = 1 << 20,
+    KEEP_TABLE_BYTES = 4 << 20,
+    PASS_BATCHES = 256
+};
 #endif
 
 struct group_local {
@@ -35,6 +46,7 @@ struct group_local {
     struct lb_group_state *states; /* one per aggregate, in records */
     struct lb_group_records records;
     bool stays_small;
+    uint32_t n_to_pass; /* batches that are not looked up */
     uint64_t rows_seen; /* since the last flush */
     uint64_t n_flushes; /* within this morsel */
     uint64_t rows_in_morsel;
@@ -241,6 +253,14 @@ static size_t n_groups(const struct lb_op_local *local)
     return shared->n_keys > 0 ? state->keys.n_groups : state->rows_seen > 0;
 }
 
+/* So far nearly every row was a group of its own. */
+static bool hardly_reduced(const struct lb_op_local *local)
+{
+    const struct group_local *state = local->state;
+    size_t n = n_groups(local);
+    return n > LB_BATCH_ROWS && state->rows_seen * 20 < (uint64_t)n * 21;
+}
+
 /* at: NULL without keys. */
 static lb_status flush_group(struct lb_op_local *local, const struct lb_group_at *at,
                              uint64_t sequence, struct lb_error *err)
@@ -276,6 +296,8 @@ static lb_status flush(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(flush_group(local, &at, sequence, err));
     if (state->rows_seen * 2 < (uint64_t)n_groups(local) * 3)
         state->stays_small = true;
+    if (state->n_to_pass == 0 && hardly_reduced(local) && !state->is_ordered)
+        state->n_to_pass = PASS_BATCHES;
     state->rows_seen = 0;
     if (shared->n_keys > 0)
         lb_group_keys_reset(&state->keys, KEEP_TABLE_BYTES);
@@ -306,7 +328,7 @@ static bool is_full(const struct lb_op_local *local)
     /* So far every row was a group of its own, nearly: with half a million groups that means there are more than 5 M, and a table
      * of them all costs more than it saves. 10 M groups of one row took 1150 ns a row in one table (and twice the memory), 590
      * in small ones; of 10 M rows in 4 M groups 370 and 420, in 1 M groups 220 and 370. */
-    return bytes > 8 * small && state->rows_seen * 20 < (uint64_t)n * 21;
+    return bytes > 8 * small && hardly_reduced(local);
 }
 
 /* ---- pushing ---- */
@@ -315,11 +337,17 @@ static lb_status find_slots(struct lb_op_local *local, const struct lb_batch *ba
                             struct lb_error *err)
 {
     struct group_local *state = local->state;
-    bool must_reset = false;
+    bool must_reset = false, is_listed = false;
     if (n_groups(local) == 0)
         lb_group_records_fit(&state->records, batch);
     if (state->keys.n == 0) /* slots are zero from the start */
         return lb_group_records_use(&state->records, 1, err);
+    if (state->n_to_pass > 0 && n_groups(local) == 0) {
+        LB_TRY(lb_group_keys_list(&state->keys, batch, state->slots, &is_listed, err));
+        state->n_to_pass = is_listed ? state->n_to_pass : 0;
+    }
+    if (is_listed)
+        return LB_OK;
     LB_TRY(lb_group_keys_find(&state->keys, batch, state->slots, &must_reset, err));
     if (must_reset) {
         LB_TRY(flush(local, err));
@@ -374,7 +402,10 @@ static lb_status group_push(struct lb_op_local *local, const struct lb_batch *ba
     for (uint32_t i = 0; i < shared->n_aggregates; i++)
         LB_TRY(lb_group_state_update(&state->states[i], n_groups(local), &rows, err));
     state->rows_in_morsel += batch->n_selected;
-    return LB_OK;
+    if (state->n_to_pass == 0)
+        return LB_OK;
+    state->n_to_pass--;
+    return flush(local, err);
 }
 
 static lb_status group_combine(struct lb_op_local *local, struct lb_error *err)

@@ -202,6 +202,51 @@ static void order_of_words(void **state)
     }
 }
 
+/* Rows as groups of their own, equal keys or not; then the table finds again. */
+static void listed_keys(void **state)
+{
+    (void)state;
+    static struct made made;
+    static struct key keys[LB_BATCH_ROWS];
+    static uint32_t groups[LB_BATCH_ROWS];
+    const bool is_int[] = {true, false};
+    struct lb_group_records records;
+    struct lb_packed_table table;
+    lb_group_records_init(&records, NULL, 0);
+    OK(lb_packed_table_init(&table, &records, &error));
+    for (int round = 0; round < 40; round++) {
+        enum lb_packed_result result;
+        size_t n_numbers = 0;
+        uint32_t n_rows = 1 + (uint32_t)next_random(LB_BATCH_ROWS);
+        for (uint32_t i = 0; i < n_rows; i++)
+            keys[i] = random_key(2, is_int, 5);
+        make_batch(&made, keys, n_rows, 2, is_int, false);
+        bool lists = next_random(2) == 0;
+        if (lists)
+            OK(lb_packed_table_list(&table, &made.batch, in_order, 2, &n_numbers, groups, &result,
+                                    &error));
+        else
+            OK(lb_packed_table_find(&table, &made.batch, in_order, 2, &n_numbers, groups, &result,
+                                    &error));
+        assert_int_equal(result, LB_PACKED_FOUND);
+        assert_int_equal(table.n_groups, n_numbers);
+        assert_int_equal(records.n, n_numbers);
+        assert_true(!lists || n_numbers == n_rows);
+        for (uint32_t i = 0; i < n_rows; i++) {
+            struct key found = unpack(&table, groups[i]);
+            assert_memory_equal(&found, &keys[i], sizeof found);
+            assert_true(!lists || groups[i] == i);
+            for (uint32_t k = 0; k < i && !lists; k++)
+                assert_int_equal(groups[i] == groups[k],
+                                 memcmp(&keys[i], &keys[k], sizeof *keys) == 0);
+        }
+        lb_packed_table_reset(&table, SIZE_MAX);
+        lb_group_records_reset(&records, SIZE_MAX);
+    }
+    lb_packed_table_fini(&table);
+    lb_group_records_fini(&records);
+}
+
 /* What cannot be packed is left alone. */
 static void other_keys(void **state)
 {
@@ -243,6 +288,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_keys),
         cmocka_unit_test(order_of_words),
+        cmocka_unit_test(listed_keys),
         cmocka_unit_test(other_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
