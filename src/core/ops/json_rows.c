@@ -478,6 +478,16 @@ static lb_status take_record(struct lb_json_rows *rows, size_t first, size_t end
     return take_apart(rows, first, end, base, row, is_row, err);
 }
 
+/* Where the record of mark `first` begins, for who splits files: in lines with its line, whose first bytes may be blanks. A window
+ * begins with a line. */
+static inline uint32_t begin_of(const struct lb_json_walk *walk, const struct lb_json_index *index,
+                                size_t first)
+{
+    if (!walk->in_lines)
+        return index->positions[first];
+    return first > 0 ? index->positions[first - 1] + 1 : 0;
+}
+
 /* Takes the records of the index, which begins at `base`. *seen: bytes up to behind the last. */
 static lb_status cut_window(struct lb_json_rows *rows, struct lb_json_walk *walk, const char *base,
                             size_t limit, size_t *seen, enum lb_json_found *found,
@@ -489,17 +499,17 @@ static lb_status cut_window(struct lb_json_rows *rows, struct lb_json_walk *walk
         size_t first = walk->next, end = 0;
         uint32_t row = rows->n_rows;
         bool is_row = true;
-        if (first < index->n && index->positions[first] >= limit) {
+        if (first < index->n && begin_of(walk, index, first) >= limit) {
             *found = LB_JSON_NONE;
             break;
         }
         if (!next_by_shape(rows, walk, base, row, &end)) {
             *found = lb_json_next(walk, index, &first, &end);
             if (*found == LB_JSON_BROKEN || *found == LB_JSON_PARTIAL)
-                *seen = index->positions[first];
+                *seen = begin_of(walk, index, first);
             if (*found != LB_JSON_RECORD)
                 break;
-            if (index->positions[first] >= limit) { /* blank lines stood before it */
+            if (begin_of(walk, index, first) >= limit) { /* blank lines stood before it */
                 walk->next = first;
                 *found = LB_JSON_NONE;
                 break;
@@ -526,6 +536,15 @@ static lb_status broken_array(const struct lb_json_walk *walk, struct lb_error *
     return lb_error_set(err, LB_ERR_DATA, "%s", reasons[walk->place]);
 }
 
+/* Only blanks are left in the window, or what begins beyond the limit. In lines the blanks behind the last newline stay: they
+ * may be the next record's. */
+static size_t behind_blanks(const struct lb_json_walk *walk, const struct lb_json_index *index)
+{
+    if (walk->next < index->n || (walk->in_lines && index->n > 0))
+        return begin_of(walk, index, walk->next);
+    return walk->in_lines ? 0 : index->seen;
+}
+
 lb_status lb_json_rows_cut(struct lb_json_rows *rows, struct lb_json_walk *walk, const char *data,
                            size_t size, size_t limit, size_t *used, struct lb_error *err)
 {
@@ -546,13 +565,12 @@ lb_status lb_json_rows_cut(struct lb_json_rows *rows, struct lb_json_walk *walk,
             return broken_array(walk, err);
         }
         bool is_whole = rows->index.seen == left;
-        if (found == LB_JSON_NONE) /* only blanks are left, or what begins beyond the limit */
-            seen =
-                walk->next < rows->index.n ? rows->index.positions[walk->next] : rows->index.seen;
+        if (found == LB_JSON_NONE)
+            seen = behind_blanks(walk, &rows->index);
         *used += seen;
         if (found == LB_JSON_RECORD) /* a batch is full, or a bad record ends it */
             break;
-        if (found == LB_JSON_PARTIAL && is_whole)
+        if (is_whole)
             break;
         if (found == LB_JSON_PARTIAL && seen == 0)
             LB_TRY(lb_json_index_grow(&rows->index, err));
