@@ -93,7 +93,7 @@ function row:select(...)
     elseif type(argument) == "string" then
       columns.find("select", node.names, argument)
       items[#items + 1] = { name = argument, column = argument }
-    elseif type(argument) == "table" then
+    elseif type(argument) == "table" and not getmetatable(argument) then
       local given = {}
       for key, value in pairs(argument) do
         if math.type(key) ~= "integer" then given[key] = value end
