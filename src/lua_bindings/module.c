@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 #include <lz4.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 #include "core/column/key.h"
 #include "core/expr/expr.h"
 #include "core/io/format.h"
+#include "core/io/output.h"
 #include "core/io/path.h"
 #include "core/ops/op.h"
 #include "lua_bindings/counter.h"
@@ -365,6 +367,18 @@ static int l_core_output_exists(lua_State *L)
     return 1;
 }
 
+/* core.check_output(path, mode): raises what a run that writes there would be refused for. ORDER modes */
+static int l_core_check_output(lua_State *L)
+{
+    static const char *const modes[] = {"error", "overwrite", "append", "ignore", NULL};
+    struct lb_error err;
+    const char *path = luaL_checkstring(L, 1);
+    int mode = luaL_checkoption(L, 2, "error", modes);
+    if (lb_output_check(path, (enum lb_output_mode)mode, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    return 0;
+}
+
 /* Takes the list; pushes what l_core_expand_paths returns. Called protected. */
 static int l_push_files(lua_State *L)
 {
@@ -372,19 +386,26 @@ static int l_push_files(lua_State *L)
     lua_createtable(L, (int)list->n_files, 0);
     for (size_t i = 0; i < list->n_files; i++) {
         const struct lb_file *file = &list->files[i];
-        lua_createtable(L, 0, 3);
+        lua_createtable(L, 0, 4);
         lua_pushstring(L, file->path);
         lua_setfield(L, -2, "path");
         lua_pushinteger(L, (lua_Integer)file->size_bytes);
         lua_setfield(L, -2, "size");
         lua_pushboolean(L, file->is_regular);
         lua_setfield(L, -2, "is_regular");
+        if (file->is_regular) {
+            char id[48];
+            snprintf(id, sizeof id, "%llu:%llu", (unsigned long long)file->device,
+                     (unsigned long long)file->inode);
+            lua_pushstring(L, id);
+            lua_setfield(L, -2, "id");
+        }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
 }
 
-/* core.expand_paths(path or list) -> list of { path, size, is_regular } */
+/* core.expand_paths(path or list) -> list of { path, size, is_regular, id }; two paths with one id are one file */
 static int l_core_expand_paths(lua_State *L)
 {
     if (lua_type(L, 1) == LUA_TSTRING) {
@@ -438,6 +459,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"cpu_count", l_core_cpu_count},
                                      {"memory_limit", l_core_memory_limit},
                                      {"output_exists", l_core_output_exists},
+                                     {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},
                                      {"csv_sniff", lb_lua_csv_sniff},
                                      {"json_sniff", lb_lua_json_sniff},

@@ -54,6 +54,26 @@ end
 describe("bad records (seed " .. support.seed .. ")", function()
   after_each(support.clean)
 
+  it("are not written over what is read", function()
+    local content = "a\n1\nx\n"
+    local path, link = support.file(content, ".csv"), support.path(".csv")
+    local other = support.file("a\n1\n", ".csv")
+    assert(os.execute(("ln %s %s"):format(path, link)))
+    local function try(to, input)
+      return pcall(function()
+        local bad = lb.csv(input, { types = { a = "integer" }, on_bad = { to = to } })
+        return bad:join(lb.csv(path), { on = "a" }):count()
+      end)
+    end
+    for _, case in ipairs { { path, path }, { link, path }, { path, other } } do
+      local ok, problem = try(case[1], case[2])
+      assert.is_false(ok)
+      assert.matches("which is read", tostring(type(problem) == "table" and problem.message or problem), 1, true)
+      assert.equal(content, support.read(path))
+    end
+    assert.is_true((try(support.path ".json", path)))
+  end)
+
   it("of csv are counted and written exactly", function()
     local content, wanted = make(6000, function(i) return ("%d,text %d"):format(i, i) end, function(i)
       return ({ "one field", "x,y", '1,"a"b', "1,2,3" })[i % 4 + 1]

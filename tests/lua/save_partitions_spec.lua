@@ -152,6 +152,10 @@ describe("partition_by (seed " .. support.seed .. ")", function()
     assert.matches("holds 'precious', which is no part of an output", message(function()
       ds:save_csv(out, { partition_by = "k", mode = "overwrite" })
     end))
+    -- Before anything is computed: the run would fail for another reason.
+    local lazy = ds:with_columns { v = "cast(v as integer)" }
+    assert.matches("holds 'precious'", message(function() lazy:save_csv(out, { partition_by = "k", mode = "overwrite" }) end))
+    assert.matches("exists", message(function() lazy:save_csv(out, { partition_by = "k" }) end))
     assert.matches("whose path ends in '/'", message(function() ds:save_csv(support.path(), { partition_by = "k" }) end))
     assert.matches("there is no column 'kk'", message(function() ds:save_csv(directory(), { partition_by = "kk" }) end))
     assert.matches("leaves no column", message(function() ds:save_csv(directory(), { partition_by = { "v", "k" } }) end))

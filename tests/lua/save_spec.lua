@@ -63,6 +63,45 @@ describe("saving", function()
     assert.equal("7\n", support.read(path))
   end)
 
+  it("appends to a CSV file rows of its columns only", function()
+    local function message(f)
+      local ok, problem = pcall(f)
+      assert.is_false(ok)
+      return type(problem) == "table" and problem.message or problem
+    end
+    for _, extension in ipairs { ".csv", ".csv.gz" } do
+      local path = support.path(extension)
+      local rows = lb.from({ { a = 1, b = "x" } }):select("a", "b")
+      rows:save_csv(path)
+      rows:save_csv(path, { mode = "append" })
+      for _, case in ipairs {
+        { rows:select("b", "a"), "column 1 of " .. path .. " is 'a', that of the rows 'b'" },
+        { rows:select("a"), "rows of 1 columns to " .. path .. ", which has 2" },
+        { rows:rename { b = "c" }, "column 2 of " .. path .. " is 'b', that of the rows 'c'" },
+      } do
+        assert.matches(case[2], message(function() case[1]:save_csv(path, { mode = "append" }) end), 1, true)
+      end
+      assert.same({ { a = 1, b = "x" }, { a = 1, b = "x" } }, lb.csv(path):collect())
+      -- Without a line of names columns can only be counted.
+      assert.matches("rows of 1 columns", message(function()
+        rows:select("a"):save_csv(path, { mode = "append", header = false })
+      end))
+    end
+    local empty = support.file("", ".csv")
+    lb.from({ { a = 1 } }):save_csv(empty, { mode = "append" })
+    assert.equal("a\n1\n", support.read(empty))
+  end)
+
+  it("writes strings as JSON and CSV that are read back byte by byte", function()
+    local rows = { { s = "\xff" }, { s = "\u{ff}" }, { s = "\xe2\x82" }, { s = "\0\1\127\128\"\\" } }
+    for byte = 0, 255 do rows[#rows + 1] = { s = "x" .. string.char(byte, math.random(0, 255), math.random(128, 255)) } end
+    for _, format in ipairs { "json", "csv" } do
+      local path = support.path("." .. format)
+      lb.from(rows):select("s")["save_" .. format](lb.from(rows):select("s"), path)
+      assert.same(rows, lb[format](path):collect())
+    end
+  end)
+
   it("a directory has parts and _SUCCESS", function()
     local path = support.path "/"
     lb.range(1000):save_text(path)

@@ -160,6 +160,22 @@ local function uncount(before)
   end
 end
 
+-- A file of bad records must not take the place of what is read.
+local function check_bad_records(description)
+  for _, node in ipairs(description.nodes) do
+    local to = type(node.on_bad) == "table" and node.on_bad.to
+    local id = to and core.output_exists(to) and core.expand_paths(to)[1].id
+    for _, other in ipairs(id and description.nodes or {}) do
+      for _, file in ipairs(other.paths and core.expand_paths(other.paths) or {}) do
+        if file.id == id then
+          error(("%s: on_bad = { to = %q } would replace %s, which is read"):format(node.label, to,
+            file.path == to and "it" or file.path), 0)
+        end
+      end
+    end
+  end
+end
+
 --- Runs a plan whose records end in one sink.
 -- @param action name of the action, for messages
 -- @param node logical node
@@ -174,6 +190,7 @@ function runtime.run(action, node, make_sink, read)
   if settings.on_plan then settings.on_plan(action, node, description) end
   if settings.check then error(runtime.checked, 0) end
   if runtime.interrupted then error(runtime.interrupted, 0) end
+  check_bad_records(description)
   -- What the script printed stands before what the engine writes.
   stdout:flush()
   local options = {
@@ -272,6 +289,25 @@ local function in_folders(builder, stream, names, keys, verb)
   return builder:add { op = "scan.sorted", inputs = { sort }, label = "partition_by" }, rest
 end
 
+-- Rows are added to a CSV file whose first line names the same columns. The result: whether the file has that line.
+local function has_header(path, names, options, compression)
+  local file = core.output_exists(path) and core.expand_paths(path)[1]
+  if not file or not file.is_regular or file.size == 0 then return false end
+  -- What the name does not say is compressed cannot be read back either.
+  if compression ~= compressions[path:match("%.(%w+)$") or ""] then return true end
+  local ok, found = pcall(core.csv_sniff, { path }, { sep = ",", quote = '"', header = options.header ~= false, null = {} })
+  if not ok then error(("save_csv: cannot append: %s"):format(type(found) == "table" and found.message or found), 0) end
+  if #found.names ~= #names then
+    error(("save_csv: cannot append rows of %d columns to %s, which has %d"):format(#names, path, #found.names), 0)
+  end
+  for i, name in ipairs(options.header ~= false and names or {}) do
+    if found.names[i] ~= (name == "" and "column" .. i or name) then
+      error(("save_csv: cannot append: column %d of %s is '%s', that of the rows '%s'"):format(i, path, found.names[i], name), 0)
+    end
+  end
+  return true
+end
+
 --- Makes the sink that writes records.
 -- @param path as for save_text
 -- @param format "text", "json", "csv", "lua" or "native"
@@ -281,11 +317,14 @@ function runtime.write_sink(path, format, options)
   local compression = options.compression or compressions[path:match("%.(%w+)$") or ""]
   local extension = (format == "native" and ".lbb" or format == "text" and ".txt" or "." .. format)
     .. (extensions[compression] or "")
-  -- A file that is gone on with has its line of names already.
-  local header = options.header
-  if options.mode == "append" and path:sub(-1) ~= "/" and core.output_exists(path) then header = false end
   return function(builder, stream, node)
-    local names, keys = node.names, options.partition_by
+    local names, keys, header = node.names, options.partition_by, options.header
+    -- A sort may stand before the output: what is wrong with its path shows before the run.
+    if not runtime.settings.check then core.check_output(path, options.mode) end
+    if format == "csv" and names and options.mode == "append" and path:sub(-1) ~= "/"
+      and has_header(path, names, options, compression) then
+      header = false
+    end
     if keys then stream, names = in_folders(builder, stream, names, keys, "save_" .. format) end
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,

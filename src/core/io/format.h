@@ -3,8 +3,8 @@
  * ORDER formats
  *   text: columns separated by tabs; strings as they are, numbers as lb_format_*, true/false, nil
  *         as "nil", tables as JSON
- *   json: one JSON value a line; a record of several columns is an array. Strings that are not
- *         UTF-8 have their odd bytes as \u00XX. NaN and infinities are the strings "nan", "inf",
+ *   json: one JSON value a line; a record of several columns is an array. Strings are
+ *         written byte by byte, also where they are not UTF-8, so that they are read back. NaN and infinities are the strings "nan", "inf",
  *         "-inf"
  *   csv:  RFC 4180 quoting where needed, "\n" line ends, nil empty (an empty string is quoted),
  *         tables as JSON

@@ -29,31 +29,6 @@ static lb_status put_float(double value, struct lb_buf *out, struct lb_error *er
 
 /* ---- JSON ---- */
 
-static bool is_tail(unsigned char byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
-/* Length of the UTF-8 character at p, 0 when it is none (as overlong forms and surrogates are). */
-static size_t utf8_size(const unsigned char *p, size_t left)
-{
-    unsigned char first = p[0];
-    if (first < 0x80)
-        return 1;
-    if (first < 0xc2 || first > 0xf4)
-        return 0;
-    if (first < 0xe0)
-        return left >= 2 && is_tail(p[1]) ? 2 : 0;
-    if (left < 3 || !is_tail(p[1]) || !is_tail(p[2]))
-        return 0;
-    if (first < 0xf0)
-        return (first == 0xe0 && p[1] < 0xa0) || (first == 0xed && p[1] >= 0xa0) ? 0 : 3;
-    if (left < 4 || !is_tail(p[3]) || (first == 0xf0 && p[1] < 0x90) ||
-        (first == 0xf4 && p[1] >= 0x90))
-        return 0;
-    return 4;
-}
-
 static size_t json_escape(unsigned char byte, char out[6])
 {
     static const char hex[] = "0123456789abcdef";
@@ -86,20 +61,11 @@ lb_status lb_format_json_string(const char *data, size_t size, struct lb_buf *ou
         LB_TRY(lb_buf_reserve(out, 6 * 1024 + 16, err));
         char *to = out->data + out->size;
         while (p < stop) {
-            unsigned char byte = *p;
-            if (byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\') {
-                *to++ = (char)byte;
-                p++;
-                continue;
-            }
-            size_t length = byte >= 0x80 ? utf8_size(p, (size_t)(end - p)) : 0;
-            if (length > 0) {
-                memcpy(to, p, length);
-                to += length;
-                p += length;
-            } else {
+            /* Bytes beyond ASCII are as they are, UTF-8 or not: read back they are the same. */
+            if (*p >= 0x20 && *p != '"' && *p != '\\')
+                *to++ = (char)*p++;
+            else
                 to += json_escape(*p++, to);
-            }
         }
         out->size = (size_t)(to - out->data);
     }

@@ -253,11 +253,13 @@ static lb_status open_directory(struct lb_output *output, const char *extension,
     return lb_tree_init(&output->tree, output->temp.path, old, extension, err);
 }
 
-lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
-                        struct lb_output **output, struct lb_error *err)
+/* An output whose target has been looked at; NULL where that failed. */
+static lb_status new_unopened(const char *path, enum lb_output_mode mode, struct lb_output **output,
+                              struct lb_error *err)
 {
     size_t size = strlen(path);
     lb_status status = LB_OK;
+    *output = NULL;
     if (size == 0)
         return lb_error_set(err, LB_ERR_USAGE, "an output path is empty");
     struct lb_output *self = lb_alloc_zero(sizeof *self);
@@ -275,18 +277,37 @@ lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *
         self->kind = path[size - 1] == '/' ? KIND_DIRECTORY : KIND_FILE;
         status = check_target(self, err);
     }
-    if (status == LB_OK) {
-        switch (self->kind) {
-        case KIND_STREAM:
-            status = open_stream(self, err);
-            break;
-        case KIND_FILE:
-            status = open_file(self, err);
-            break;
-        case KIND_DIRECTORY:
-            status = open_directory(self, extension != NULL ? extension : "", err);
-            break;
-        }
+    if (status == LB_OK)
+        *output = self;
+    else
+        lb_output_delete(self);
+    return status;
+}
+
+lb_status lb_output_check(const char *path, enum lb_output_mode mode, struct lb_error *err)
+{
+    struct lb_output *output;
+    LB_TRY(new_unopened(path, mode, &output, err));
+    lb_output_delete(output);
+    return LB_OK;
+}
+
+lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
+                        struct lb_output **output, struct lb_error *err)
+{
+    struct lb_output *self;
+    LB_TRY(new_unopened(path, mode, &self, err));
+    lb_status status = LB_OK;
+    switch (self->kind) {
+    case KIND_STREAM:
+        status = open_stream(self, err);
+        break;
+    case KIND_FILE:
+        status = open_file(self, err);
+        break;
+    case KIND_DIRECTORY:
+        status = open_directory(self, extension != NULL ? extension : "", err);
+        break;
     }
     if (status != LB_OK) {
         lb_output_delete(self);

@@ -33,6 +33,9 @@ bool lb_output_exists(const char *path);
  * ".txt.gz") is for the parts' names, part-00000.txt.gz. */
 lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
                         struct lb_output **output, struct lb_error *err) LB_MUST_USE;
+/* What lb_output_new refuses about the target, without making anything: for a run whose output is opened late. */
+lb_status lb_output_check(const char *path, enum lb_output_mode mode,
+                          struct lb_error *err) LB_MUST_USE;
 bool lb_output_is_directory(const struct lb_output *output);
 /* True when write_at may be used: a regular file of ours. */
 bool lb_output_is_seekable(const struct lb_output *output);
