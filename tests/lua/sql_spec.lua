@@ -285,8 +285,23 @@ describe("sql (seed " .. support.seed .. ")", function()
       ["cast(age as integr)"] = "position 13: there is no type 'integr'; did you mean 'integer'?\n",
       ["end = 1"] = "position 1: unexpected 'end'; a column of this name is written \"end\"\n",
       ["1 < 2 < 3"] = "position 7: unexpected '<'\n",
-      ["'abc"] = "position 1: a ' that does not end, or an empty name\n",
+      ["'abc"] = "position 1: a ' that does not end\n",
+      ['1 + ""'] = "position 5: an empty name\n",
       [("("):rep(300)] = "nested more than 200 deep",
+      [("age["):rep(300)] = "nested more than 200 deep",
+      ["age > date '2024-01-01'"] = "position 12: unexpected '2024-01-01'; there are no date literals: a date is text",
+      ["age - interval '1 day'"] = "position 16: unexpected '1 day'; there are no intervals: write date_add('day', 1, time)\n",
+      [("cast("):rep(200) .. "age" .. (" as integer"):rep(200)] = "unexpected 'as'",
+      [("position("):rep(100) .. "age" .. (")"):rep(100)] = "it is written position(part in text)",
+      ["age 'x'"] = "position 5: unexpected 'x'\n",
+      ["age > 1 && age < 9"] = "position 9: unexpected '&&'; it is written and\n",
+      ["!age"] = "position 1: unexpected '!'; it is written not\n",
+      ["now()"] = "position 1: there is no function 'now'; the time of the run is put in from Lua: os.date '%Y-%m-%d'",
+      ["current_date"] = "position 1: there is no column 'current_date'; the time of the run",
+      ["to_char(age, 'x')"] = "there is no function 'to_char'; did you mean 'strftime'?\n",
+      ["sum(age)"] = "there is no function 'sum'; aggregates such as lb.sum stand in agg and window",
+      ["age::timestamp"] = "position 6: there is no type 'timestamp'; there are boolean, date, float, integer and string\n",
+      ["age = nil"] = "position 7: there is no column 'nil'; it is written null\n",
     } do
       local program, problem = sql.compile(text_of, { "age", "country", "end" })
       assert.is_nil(program)
@@ -301,6 +316,45 @@ describe("sql (seed " .. support.seed .. ")", function()
     for i = 1, 3000 do parts[i] = tostring(i) end
     assert.is_true(value("a in (" .. table.concat(parts, ", ") .. ")", 2999))
     assert.is_true(value("a = " .. table.concat(parts, " or a = "), 3000))
+    local list = {}
+    for i = 1, 35000 do list[i] = i % 2 == 0 and i or "a - " .. i end
+    assert.is_true(value("a in (" .. table.concat(list, ", ") .. ")", 34998))
+    assert.equal(1001, value("length(concat(" .. ("a, "):rep(1000) .. "a))", "x"))
+    -- What is too long or too deep for the engine is the user's error.
+    for _, text in ipairs {
+      "a" .. (" + a"):rep(5000), ("-"):rep(5000) .. "a", ("not "):rep(5000) .. "a", "a" .. ("[1]"):rep(5000),
+      "a" .. (" ^ a"):rep(5000), "a" .. ("::integer"):rep(5000), "a" .. (" is null"):rep(5000),
+    } do
+      local program, problem = sql.compile(text, { "a" })
+      assert.is_nil(program)
+      assert.matches("nested more than 2000 deep", problem, 1, true)
+    end
+    local program, problem = sql.compile("a in (" .. ("(a), "):rep(40000) .. "a)", { "a" })
+    assert.is_nil(program)
+    assert.matches("position 1: the expression is too long", problem, 1, true)
+    -- Of a long line what is around the place is shown.
+    program, problem = sql.compile(("a + "):rep(1000) .. "b" .. (" + a"):rep(1000), { "a" })
+    assert.is_nil(program)
+    assert.equal("position 4001: there is no column 'b'; did you mean 'a'?\n  ..." .. ("+ a "):rep(15) .. "+ b" .. (" + a"):rep(15) .. " ...\n"
+      .. (" "):rep(67) .. "^", problem)
+  end)
+
+  it("takes brackets, calls and cases that are nested up to 200 deep", function()
+    for _, n in ipairs { 9, 50, 200 } do
+      assert.equal(7, value(("("):rep(n) .. "a" .. (")"):rep(n), 7))
+      assert.equal(7, value(("abs("):rep(n) .. "-a" .. (")"):rep(n), 7))
+      assert.equal(7, value(("case when a = 8 then 1 else "):rep(n) .. "a" .. (" end"):rep(n), 7))
+      assert.equal(7, value(("cast("):rep(n) .. "a" .. (" as integer)"):rep(n), 7))
+      assert.is_true(value(("true in (false, "):rep(n) .. "a = 7" .. (")"):rep(n), 7))
+    end
+    assert.equal(2 ^ 2 ^ 3, value("a ^ a ^ 3", 2))
+    assert.equal(-2.0 ^ -2 ^ 2, value("-a ^ -a ^ a", 2))
+    assert.equal(2 ^ - -2 ^ 0.5, value("a ^ - -a ^ 0.5", 2))
+  end)
+
+  it("knows nil as null behind is", function()
+    assert.is_true(value("a is nil", nil))
+    assert.is_true(value("a is not nil", 1))
   end)
 
   it("has a class in the engine for every function", function()

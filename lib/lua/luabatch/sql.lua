@@ -17,30 +17,31 @@ local suggest = require "luabatch.suggest"
 
 local sql = {}
 
-local MAX_NESTED = 200
+local MAX_NESTED = 200 -- brackets and cases
+local MAX_DEPTH = 2000 -- of a tree, which a chain of operators makes deep, too; ORDER depth of src/core/expr/expr.c
 
 -- Functions by name: class in programs (src/core/expr), least and most arguments.
 local functions = {}
 
--- "name least most", or "name least most class" where the class has another name.
+-- "name least most" (*: any number), or "name least most class" where the class has another name.
 for line in ([[
   abs 1 1; ceil 1 1; floor 1 1; trunc 1 1; round 1 2; sign 1 1; mod 2 2; sqrt 1 1; cbrt 1 1; exp 1 1; ln 1 1; log2 1 1; log10 1 1;
   power 2 2; sin 1 1; cos 1 1; tan 1 1; asin 1 1; acos 1 1; atan 1 1; atan2 2 2; sinh 1 1; cosh 1 1; tanh 1 1; degrees 1 1;
   radians 1 1; pi 0 0; isnan 1 1; isinf 1 1; isfinite 1 1; gcd 2 2; lcm 2 2; bit_and 2 2; bit_or 2 2; bit_xor 2 2;
   shift_left 2 2; shift_right 2 2; bit_count 1 1;
   lower 1 1; upper 1 1; initcap 1 1; length 1 1; char_length 1 1; substr 2 3; left 2 2; right 2 2; trim 1 2; ltrim 1 2; rtrim 1 2;
-  lpad 2 3; rpad 2 3; repeat 2 2; reverse 1 1; replace 3 3; translate 3 3; concat 1 1000; concat_ws 2 1000; split 2 2;
-  split_part 3 3; starts_with 2 2; ends_with 2 2; contains 2 2; instr 2 2 position; ascii 1 1; chr 1 1; printf 1 1000; folder_name 2 2;
+  lpad 2 3; rpad 2 3; repeat 2 2; reverse 1 1; replace 3 3; translate 3 3; concat 1 *; concat_ws 2 *; split 2 2;
+  split_part 3 3; starts_with 2 2; ends_with 2 2; contains 2 2; instr 2 2 position; ascii 1 1; chr 1 1; printf 1 *; folder_name 2 2;
   regexp_matches 2 3; regexp_full_match 2 3; regexp_count 2 3; regexp_extract 2 4; regexp_extract_all 2 4; regexp_replace 3 4;
   regexp_split 2 3; md5 1 1; sha1 1 1; sha256 1 1; sha2 2 2; hash 1 1; hex 1 1; unhex 1 1; base64 1 1; from_base64 1 1;
-  coalesce 1 1000; nullif 2 2; least 1 1000; greatest 1 1000; ifnull 2 2 coalesce; if 3 3 case; typeof 1 1; element 2 2;
+  coalesce 1 *; nullif 2 2; least 1 *; greatest 1 *; ifnull 2 2 coalesce; if 3 3 case; typeof 1 1; element 2 2;
   list_contains 2 2; year 1 1; quarter 1 1; month 1 1; week 1 1; day 1 1; hour 1 1; minute 1 1; second 1 1; dayofweek 1 1;
   isodow 1 1; dayofyear 1 1; isoyear 1 1; monthname 1 1; dayname 1 1; date 1 1; last_day 1 1; make_date 3 3; date_trunc 2 2;
   date_add 2 3; date_sub 2 3; date_diff 3 3; epoch 1 1; to_timestamp 1 1; strftime 2 2; strptime 2 2; try_strptime 2 2;
   time_like 2 2;
 ]]):gmatch "[^;\n]+" do
-  local name, least, most, class = line:match "^%s*(%S+) (%d+) (%d+) ?(%S*)"
-  if name then functions[name] = { class ~= "" and class or name, tonumber(least), tonumber(most) } end
+  local name, least, most, class = line:match "^%s*(%S+) (%d+) ([%d*]+) ?(%S*)"
+  if name then functions[name] = { class ~= "" and class or name, tonumber(least), tonumber(most) or math.huge } end
 end
 functions.log = { { "log10", "log_base" }, 1, 2 } -- the class by the number of arguments
 
@@ -67,6 +68,28 @@ local function_names = { "cast", "try_cast", "position", "extract", "date_part" 
 for name in pairs(functions) do function_names[#function_names + 1] = name end
 table.sort(function_names)
 
+-- Names of other languages, and what does it here.
+local elsewhere = {}
+for words, hint in pairs {
+  ["now today current_date current_time current_timestamp getdate sysdate localtimestamp"] =
+    "; the time of the run is put in from Lua: os.date '%Y-%m-%d', os.time()",
+  ["random rand uuid"] = "; it would not be the same again: add the column with a Lua function",
+  ["date_format to_char format_date"] = "; did you mean 'strftime'?",
+  ["str_to_date parse_date to_time"] = "; did you mean 'strptime'?",
+  ["time_bucket date_bin"] = "; did you mean 'date_trunc', or lb.tumble in group_by?",
+  ["sum avg mean count min max median stddev string_agg group_concat listagg array_agg collect_list"] =
+    "; aggregates such as lb.sum stand in agg and window, outside of expressions",
+  ["row_number rank lag lead first_value last_value"] = "; window functions such as lb.rank stand in window",
+  ["json_extract json_extract_string json_value get_json_object"] = "; a value in a table is read as t.key or t[1]",
+  ["nil"] = "; it is written null", ["isnull is_null"] = "; it is written x is null",
+} do
+  for word in words:gmatch "%S+" do elsewhere[word] = hint end
+end
+
+local function hint_of(name, names)
+  return elsewhere[name:lower()] or suggest.hint(name, names)
+end
+
 local types = {
   integer = "integer", int = "integer", bigint = "integer", float = "float", double = "float", real = "float",
   string = "string", text = "string", varchar = "string", boolean = "boolean", bool = "boolean", date = "date",
@@ -74,6 +97,8 @@ local types = {
 local type_names = {}
 for name in pairs(types) do type_names[#type_names + 1] = name end
 table.sort(type_names)
+
+local LINE_BYTES, AROUND_BYTES = 200, 62 -- of an expression, in a message
 
 local keywords = {}
 for word in ("and or not is null true false in between like ilike escape case when then else end as distinct from"):gmatch "%a+" do
@@ -85,11 +110,19 @@ local function fail(position, format, ...)
   error({ position = position, message = format:format(...) }, 0)
 end
 
--- Nodes of the syntax tree: class, from, to (bytes of the text), then argument nodes. A literal has `value`, a column
+-- Nodes of the syntax tree: class, from, to (bytes of the text), depth, then argument nodes. A literal has `value`, a column
 -- `name`.
 
+local function node_of(class, from, to, arguments)
+  local depth = 0
+  for _, argument in ipairs(arguments) do depth = math.max(depth, argument.depth or 0) end
+  if depth >= MAX_DEPTH then fail(from, "nested more than %d deep, long chains of operators included", MAX_DEPTH) end
+  arguments.class, arguments.from, arguments.to, arguments.depth = class, from, to, depth + 1
+  return arguments
+end
+
 local function node(class, from, to, ...)
-  return { class = class, from = from, to = to, ... }
+  return node_of(class, from, to, { ... })
 end
 
 local function unary(class, from, argument)
@@ -113,9 +146,7 @@ end
 local function chain(class)
   return function(list)
     if #list == 1 then return list[1] end
-    local tree = node(class, list[1].from, list[#list].to)
-    for i, argument in ipairs(list) do tree[i] = argument end
-    return tree
+    return node_of(class, list[1].from, list[#list].to, list)
   end
 end
 
@@ -131,6 +162,24 @@ local function negate(from, tree)
     return { class = "literal", from = from, to = tree.to, value = tonumber("-" .. tree.text) }
   end
   return unary("neg", from, tree)
+end
+
+-- {position, is minus, position, is minus...} before a tree.
+local function signed(signs, tree)
+  for i = #signs - 1, 1, -2 do
+    if signs[i + 1] then tree = negate(signs[i], tree) end
+  end
+  return tree
+end
+
+-- {base, signs, exponent, signs, exponent...}: to the right, where signs stand before all that follows.
+local function fold_powers(list)
+  local tree = list[#list]
+  for i = #list - 2, 1, -2 do
+    tree = signed(list[i + 1], tree)
+    tree = node("power", list[i].from, tree.to, list[i], tree)
+  end
+  return tree
 end
 
 -- extract(part from time), date_part('part', time).
@@ -167,7 +216,6 @@ end
 
 local function call(from, name, arguments, to)
   local entry = functions[name:lower()]
-  if name:lower() == "position" then fail(from, "it is written position(part in text)") end
   if name:lower() == "extract" then fail(from, "it is written extract(year from time)") end
   if name:lower() == "date_part" then
     local part = arguments[1]
@@ -177,15 +225,15 @@ local function call(from, name, arguments, to)
     return date_part(from, part.value, part.from, arguments[2], to)
   end
   if not entry then
-    fail(from, "there is no function '%s'%s", name, suggest.hint(name, function_names))
+    fail(from, "there is no function '%s'%s", name, hint_of(name, function_names))
   end
   local class, least, most = entry[1], entry[2], entry[3]
   if #arguments < least or #arguments > most then
-    local wanted = least == most and tostring(least) or most < 1000 and ("%d %s %d"):format(least, most > least + 1 and "to" or "or", most)
-      or "at least " .. least
+    local wanted = least == most and tostring(least)
+      or most < math.huge and ("%d %s %d"):format(least, most > least + 1 and "to" or "or", most) or "at least " .. least
     fail(from, "%s takes %s argument%s, got %d", name:lower(), wanted, wanted == "1" and "" or "s", #arguments)
   end
-  local tree = node(type(class) == "table" and class[#arguments] or class, from, to - 1, table.unpack(arguments))
+  local tree = node_of(type(class) == "table" and class[#arguments] or class, from, to - 1, arguments)
   if class == "date_add" or class == "date_sub" or class == "date_diff" or class == "date_trunc" then
     local unit = arguments[1]
     if (#arguments == 3 or class == "date_trunc") and unit.class == "column" and not unit.is_quoted and date_parts[unit.name:lower()] then
@@ -198,21 +246,24 @@ end
 
 local function cast(from, prefix, argument, type_from, type_name, to)
   local kind = types[type_name:lower()]
-  if not kind then fail(type_from, "there is no type '%s'%s", type_name, suggest.hint(type_name, type_names)) end
+  if not kind then
+    local hint = suggest.hint(type_name, type_names)
+    fail(type_from, "there is no type '%s'%s", type_name, hint ~= "" and hint or "; there are boolean, date, float, integer and string")
+  end
   if kind == "date" then return node(prefix == "to_" and "date" or "try_date", from, to - 1, argument) end
   return node(prefix .. kind, from, to - 1, argument)
 end
 
 -- `case x when v` compares x anew each time: every step of a program has one user.
 local function case(from, subject, branches, otherwise, to)
-  local tree = node("case", from, to - 1)
+  local tree = {}
   for i = 1, #branches, 2 do
     local condition = branches[i]
     if subject then condition = node("eq", condition.from, condition.to, subject, condition) end
     tree[i], tree[i + 1] = condition, branches[i + 1]
   end
   if otherwise then tree[#branches + 1] = otherwise end
-  return tree
+  return node_of("case", from, to - 1, tree)
 end
 
 local function literal(value)
@@ -236,7 +287,9 @@ local function between(is_not, low, high)
 end
 
 local function in_list(is_not, list, to)
-  return function(left) return negated(is_not, node("in", left.from, to - 1, left, table.unpack(list))) end
+  return function(left)
+    return negated(is_not, node_of("in", left.from, to - 1, table.move(list, 1, #list, 2, { left })))
+  end
 end
 
 local function like(is_not, class, pattern, escape)
@@ -293,10 +346,11 @@ local function build_grammar()
   end
   local function keyword(text) return token(keyword_pattern(text)) end
 
-  local plain = Cmt(C(word), function(_, at, text)
-    if keywords[text:lower()] then return false end
-    return at, text
-  end)
+  local reserved = P(false)
+  for name in pairs(keywords) do reserved = reserved + keyword_pattern(name) end
+  local plain = C(word - reserved)
+  -- Read once, or what is nested in them and wrong would be read 2^depth times.
+  local special = (keyword_pattern "cast" + keyword_pattern "try_cast" + keyword_pattern "position") * space * "("
   local quoted = P '"' * Cs((P '""' / '"' + (1 - P '"')) ^ 1) * '"' + P "`" * Cs((P "``" / "`" + (1 - P "`")) ^ 1) * "`"
   local string = P "'" * Cs((P "''" / "'" + (1 - P "'")) ^ 0) * "'"
   local digits = R "09" ^ 1
@@ -316,6 +370,11 @@ local function build_grammar()
   local compare = operator("==", "eq") + operator("=", "eq") + operator("<>", "ne") + operator("!=", "ne") + operator("~=", "ne")
     + operator("<=", "le") + operator(">=", "ge") + operator("<", "lt") + operator(">", "gt")
   local list = Ct(V "expr" * (sign "," * V "expr") ^ 0)
+  local signs = Ct((Cp() * (sign "-" * Cc(true) + sign "+" * Cc(false))) ^ 0)
+  -- What stands in brackets becomes a tree as soon as they close, since LPeg nests captures no more than 200 deep.
+  local function closed(pattern, make)
+    return Cmt(pattern, function(_, at, ...) return at, make(...) end)
+  end
   local constant = Cp() * ended(keyword_pattern "null") / literal(nil)
     + Cp() * ended(keyword_pattern "true") / literal(true)
     + Cp() * ended(keyword_pattern "false") / literal(false)
@@ -332,7 +391,7 @@ local function build_grammar()
       return tree
     end,
     test = Ct(V "comparison" * (keyword "is" * (
-      is_not * ended(keyword_pattern "null") / is_null
+      is_not * ended(keyword_pattern "null" + keyword_pattern "nil") / is_null
       + is_not * keyword "distinct" * keyword "from" * V "joined" / function(no, right) return is_same(not no, right) end
       + is_not * (Cp() * ended(keyword_pattern "true") / literal(true) + Cp() * ended(keyword_pattern "false") / literal(false))
         / is_same)) ^ 0) / apply,
@@ -340,37 +399,33 @@ local function build_grammar()
       compare * V "joined" / comparison
       + is_not * keyword "between" * V "joined" * keyword "and" * V "joined" / between
       + is_not * keyword "rlike" * V "joined" / rlike
-      + is_not * keyword "in" * sign "(" * list * ended ")" / in_list
+      + closed(is_not * keyword "in" * sign "(" * list * ended ")", in_list)
       + is_not * (keyword "ilike" * Cc "ilike" + keyword "like" * Cc "like") * V "joined" * (keyword "escape" * V "joined") ^ -1
         / like) ^ -1) / apply,
     joined = Ct(V "sum" * (sign "||" * V "sum") ^ 0) / chain "join",
     sum = binary(V "product", operator("+", "add") + operator("-", "sub")),
     product = binary(V "signed", operator("*", "mul") + operator("//", "idiv") + operator("/", "div") + operator("%", "mod")),
-    signed = Ct((Cp() * (sign "-" * Cc(true) + sign "+" * Cc(false))) ^ 0) * V "power" / function(signs, tree)
-      for i = #signs - 1, 1, -2 do
-        if signs[i + 1] then tree = negate(signs[i], tree) end
-      end
-      return tree
-    end,
-    power = V "typed" * (sign "^" * V "signed") ^ -1 / function(base, exponent)
-      return exponent and node("power", base.from, exponent.to, base, exponent) or base
-    end,
-    typed = Ct(V "primary" * (sign "[" * V "expr" * ended "]" / element
+    signed = signs * V "power" / signed,
+    power = Ct(V "typed" * (sign "^" * signs * V "typed") ^ 0) / fold_powers,
+    typed = Ct(V "primary" * (closed(sign "[" * V "expr" * ended "]", element)
       + sign "." * (Cp() * C(word) * Cp() * space) / field
       + sign "::" * (Cp() * ended(plain)) / function(from, name, to)
       return function(left) return cast(left.from, "to_", left, from, name, to) end
     end) ^ 0) / apply,
     primary = constant
-      + Cp() * sign "(" * V "expr" * ended ")" / parenthesised
-      + Cp() * keyword "case" * (V "expr" + Cc(false)) * Ct((keyword "when" * V "expr" * keyword "then" * V "expr") ^ 1)
-        * (keyword "else" * V "expr" + Cc(false)) * ended(keyword_pattern "end") / case
-      + Cp() * (keyword "cast" * Cc "to_" + keyword "try_cast" * Cc "try_") * sign "(" * V "expr" * keyword "as" * type_name
-        * ended ")" / cast
-      + Cp() * keyword "position" * sign "(" * V "joined" * keyword "in" * V "joined" * ended ")"
-        / function(from, part, text, to) return node("position", from, to - 1, text, part) end
-      + Cp() * keyword "extract" * sign "(" * Cp() * token(plain) * keyword "from" * V "expr" * ended ")"
-        / function(from, part_from, part, time, to) return date_part(from, part, part_from, time, to) end
-      + Cp() * token(plain) * sign "(" * (list + Ct "") * ended ")" / call
+      + closed(Cp() * sign "(" * V "expr" * ended ")", parenthesised)
+      + closed(Cp() * keyword "case" * (V "expr" + Cc(false)) * Ct((keyword "when" * V "expr" * keyword "then" * V "expr") ^ 1)
+        * (keyword "else" * V "expr" + Cc(false)) * ended(keyword_pattern "end"), case)
+      + closed(Cp() * (keyword "cast" * Cc "to_" + keyword "try_cast" * Cc "try_") * sign "(" * V "expr" * keyword "as" * type_name
+        * ended ")", cast)
+      + closed(Cp() * keyword "position" * sign "(" * V "joined" * (keyword "in" * V "joined" * ended ")") ^ -1,
+        function(from, part, text, to)
+          if not text then fail(from, "it is written position(part in text)") end
+          return node("position", from, to - 1, text, part)
+        end)
+      + closed(Cp() * keyword "extract" * sign "(" * Cp() * token(plain) * keyword "from" * V "expr" * ended ")",
+        function(from, part_from, part, time, to) return date_part(from, part, part_from, time, to) end)
+      + closed(Cp() * token(plain - special) * sign "(" * (list + Ct "") * ended ")", call)
       + Cp() * Cg(ended(plain)) / function(from, name, to) return { class = "column", from = from, to = to - 1, name = name } end
       + Cp() * ended(quoted) / function(from, name, to)
         return { class = "column", from = from, to = to - 1, name = name, is_quoted = true }
@@ -383,24 +438,41 @@ local grammar
 -- The parser recurses: what is nested too deep must not reach it.
 local function check_nesting(text)
   local plain = text:gsub("'[^']*'", "''"):gsub('"[^"]*"', '""'):lower()
-  local depth, deepest, n_powers = 0, 0, 0
-  for word in plain:gmatch "[%w_]+" do
-    if word == "case" then depth = depth + 1 elseif word == "end" then depth = depth - 1 end
-    deepest = math.max(deepest, depth)
+  local function check(pattern, changes)
+    local depth = 0
+    for token in plain:gmatch(pattern) do
+      depth = depth + (changes[token] or 0)
+      if depth > MAX_NESTED then fail(1, "nested more than %d deep", MAX_NESTED) end
+    end
   end
-  depth = 0
-  for token in plain:gmatch "[()^]" do
-    if token == "^" then n_powers = n_powers + 1 else depth = depth + (token == "(" and 1 or -1) end
-    deepest = math.max(deepest, depth + n_powers)
-  end
-  if deepest > MAX_NESTED then fail(1, "nested more than %d deep", MAX_NESTED) end
+  check("[%w_]+", { case = 1, ["end"] = -1 })
+  check("[][()]", { ["("] = 1, ["["] = 1, [")"] = -1, ["]"] = -1 })
 end
+
+-- What stands where something else was wanted, and what may have been meant by it.
+local literals = {
+  date = "; there are no date literals: a date is text, '2024-01-31', or cast(text as date)",
+  interval = "; there are no intervals: write date_add('day', 1, time)",
+}
+literals.timestamp, literals.time = literals.date, literals.date
+local signs_elsewhere = {
+  ["&"] = "; it is written and", ["&&"] = "; it is written and", ["!"] = "; it is written not",
+  ["~"] = "; a regular expression is matched with rlike", ["?"] = "; it is written case when c then x else y end, or if(c, x, y)",
+}
 
 local function syntax_error(text, position, names)
   local rest = text:sub(position)
-  local word = rest:match "^[%a_\128-\255][%w_\128-\255]*" or rest:match "^%d[%w.]*" or rest:match "^[=<>!~|:/]+" or rest:sub(1, 1)
-  if word == "'" or word == '"' or word == "`" then fail(position, "a %s that does not end, or an empty name", word) end
-  local hint = word == "~" and "; a regular expression is matched with rlike" or ""
+  local quote = rest:match "^['\"`]"
+  if quote then
+    local content = rest:match(("^%s([^%s]*)%s"):format(quote, quote, quote))
+    if not content then fail(position, "a %s that does not end", quote) end
+    if content == "" and quote ~= "'" then fail(position, "an empty name") end
+    local before = text:sub(1, position - 1):match "([%a_]+)%s*$"
+    if #content > 40 then content = content:sub(1, 40) .. "..." end
+    fail(position, "unexpected %s%s%s%s", quote, content, quote, quote == "'" and before and literals[before:lower()] or "")
+  end
+  local word = rest:match "^[%a_\128-\255][%w_\128-\255]*" or rest:match "^%d[%w.]*" or rest:match "^[=<>!~|:/&]+" or rest:sub(1, 1)
+  local hint = signs_elsewhere[word] or ""
   for _, name in ipairs(names) do
     if name == word then hint = ('; a column of this name is written "%s"'):format(name) end
   end
@@ -408,7 +480,8 @@ local function syntax_error(text, position, names)
 end
 
 local function column_error(tree, names)
-  local hint = suggest.hint(tree.name, names)
+  local plain = tree.name:lower()
+  local hint = (plain == "nil" or plain:find "^current_") and elsewhere[plain] or suggest.hint(tree.name, names)
   if hint == "" and tree.is_quoted then hint = "; a string is written in single quotes" end
   fail(tree.from, "there is no column '%s'%s", tree.name, hint)
 end
@@ -439,7 +512,12 @@ local function compile(text, names)
   lpeg.setmaxstack(100000)
   check_nesting(text)
   local farthest = { position = 1 }
-  local tree = grammar:match(text, 1, farthest)
+  local ok, tree = pcall(grammar.match, grammar, text, 1, farthest)
+  if not ok then
+    if type(tree) == "table" then error(tree, 0) end
+    -- LPeg's own limits: about 30,000 bracketed parts at once.
+    fail(1, "the expression is too long (%s)", (tostring(tree):gsub("^.-:%d+: ", "")))
+  end
   if not tree then syntax_error(text, farthest.position, names) end
   local index = {}
   for i, name in ipairs(names) do index[name] = i end
@@ -457,7 +535,13 @@ local function explain(text, problem)
     if at < problem.position then first = at + 1 end
   end
   local line = text:sub(first):match "^[^\n]*"
-  local before = line:sub(1, problem.position - first):gsub("[^\t]", " ")
+  local before, behind = line:sub(1, problem.position - first), line:sub(problem.position - first + 1)
+  if #line > LINE_BYTES then -- of a long line what is around the place
+    if #before > AROUND_BYTES then before = "..." .. before:sub(-AROUND_BYTES) end
+    if #behind > AROUND_BYTES then behind = behind:sub(1, AROUND_BYTES) .. "..." end
+    line = before .. behind
+  end
+  before = before:gsub("[^\t]", " ")
   return ("position %d: %s\n  %s\n  %s^"):format(problem.position, problem.message, line, before)
 end
 
