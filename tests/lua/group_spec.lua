@@ -158,6 +158,18 @@ describe("group_by (seed " .. support.seed .. ")", function()
     assert.equal((support.read(sql):gsub("\r\n", "\n")), support.read(ours))
   end)
 
+  it("stays inside of the numbers at their ends", function()
+    local huge = lb.from({ { k = 1, v = -1.7e308 }, { k = 1, v = 1.7e308 } }):select("k", "v")
+    assert.equal(0.0, huge:agg({ a = lb.median "v" }):first().a)
+    assert.equal(0.0, huge:window({ partition_by = "k", a = lb.median "v" }):first().a)
+    assert.near(-1.7e307, huge:agg({ a = lb.quantile("v", 0.45) }):first().a, 1e293)
+    local small = lb.from({ { x = 1, y = 1e200 }, { x = 2, y = 2e200 }, { x = 3, y = 3e200 } }):select("x", "y")
+    assert.equal(1.0, small:agg({ a = lb.corr("x", "x") }):first().a)
+    assert.equal(-1.0, small:with_columns({ z = "-x" }):agg({ a = lb.corr("x", "z") }):first().a)
+    local wide = small:agg({ a = lb.corr("x", "y") }):first().a
+    assert.is_true(wide ~= wide) -- squares beyond a double
+  end)
+
   it("describes", function()
     local list = lb.from({ { a = 1, b = "x" }, { a = 3 }, { a = 8, b = "y" } }):describe():collect()
     assert.same({

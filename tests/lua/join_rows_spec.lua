@@ -364,6 +364,29 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
     assert.matches("a cross join has no 'on'", message(function() a:join(b, { on = "v", how = "cross" }) end))
   end)
 
+  it("refuses keys whose types are never equal", function()
+    local left = support.file("id,v\n1,a\n2,b\n", ".csv")
+    local right = support.file("k,w\n1,x\n007,y\n", ".csv")
+    local function joined(types, how)
+      return lb.csv(left, { types = types }):join(lb.csv(right), { on = { left = "id", right = "k" }, how = how })
+    end
+    for _, how in ipairs { "inner", "left", "full", "anti" } do
+      local ok, problem = pcall(function() joined(nil, how):count() end)
+      assert.is_false(ok)
+      assert.matches("join: 'id' is integer on the left, 'k' is string on the right", tostring(problem), 1, true)
+      assert.matches("cast(id as string)", tostring(problem), 1, true)
+    end
+    assert.equal(1, joined({ id = "string" }):count())
+    assert.equal(1, lb.csv(left):with_columns({ id = "cast(id as string)" })
+      :join(lb.csv(right), { on = { left = "id", right = "k" } }):count())
+    -- What only the sample says to be an integer is looked at to its end.
+    local lines = { "id,v" }
+    for n = 1, 300000 do lines[#lines + 1] = n .. ",a" end
+    lines[#lines + 1] = "007,late"
+    left = support.file(table.concat(lines, "\n") .. "\n", ".csv")
+    assert.equal(2, joined():count())
+  end)
+
   it("gives the left row's key as it is, whichever side is kept", function()
     local left = support.file("id,v\n4,1\n", ".csv")
     local lines = { "k,w" }

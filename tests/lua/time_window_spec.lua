@@ -232,6 +232,10 @@ describe("windows of time (seed " .. support.seed .. ")", function()
     assert.matches("too far away", message(function()
       lb.from({ { ts = 1e300 } }):group_by(lb.slide("ts", 60, 30)):count():collect()
     end))
+    local booleans = support.file("ts\ntrue\nfalse\n", ".csv")
+    for _, window in ipairs { lb.tumble("ts", 60), lb.slide("ts", 60, 30), lb.session("ts", 60) } do
+      assert.matches("time", message(function() lb.csv(booleans):group_by(window):count():collect() end))
+    end
     assert.same({}, lb.from({ { ts = 1, v = 1 } }):where("v > 1"):group_by(lb.session("ts", 9)):count():collect())
   end)
 

@@ -507,4 +507,24 @@ describe("window (seed " .. support.seed .. ")", function()
     assert.matches("integer overflow", tostring(message))
     assert.equal(7, tonumber("7"))
   end)
+
+  it("compares integers and floats beyond 2^53 exactly in a range", function()
+    local rows = lb.from({ { x = 2.0 ^ 53 }, { x = 2.0 ^ 53 + 2 }, { x = 9007199254740993 } }):window {
+      order_by = "x", range = { -1, 1 }, c = lb.collect_list "x",
+    }:collect()
+    local a, b, c = 2.0 ^ 53, 9007199254740993, 2.0 ^ 53 + 2
+    assert.same({ { x = a, c = { a, b } }, { x = b, c = { a, b, c } }, { x = c, c = { b, c } } }, rows)
+  end)
+
+  it("refuses a range over times whose text is in another order", function()
+    local function run(...)
+      local list = {}
+      for i, x in ipairs { ... } do list[i] = { i = i, x = x } end
+      return lb.from(list):window { order_by = "x", range = { -60, 60 }, c = lb.count() }:collect()
+    end
+    local ok, problem = pcall(run, "2023-12-31T23:30:00Z", "2024-01-01", "2024-01-01T00:30:00+01:00")
+    assert.is_false(ok)
+    assert.matches("'2024-01-01' and '2024-01-01T00:30:00+01:00' are not in the order of time", tostring(problem), 1, true)
+    assert.equal(3, #run("2024-01-01T00:30:00+01:00", "2024-01-01T00:30:20+01:00", "2024-01-02T00:30:00+01:00"))
+  end)
 end)

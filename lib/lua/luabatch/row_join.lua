@@ -98,6 +98,34 @@ function row_join.node(verb, left, right, options)
   return fields
 end
 
+local numbers = { integer = true, float = true }
+
+--- What is wrong with the types of the keys that a plan joins by: an integer never is equal to a string.
+-- @param node logical node
+-- @return message, or nil
+function row_join.mismatch(node, seen)
+  seen = seen or {}
+  if seen[node] then return nil end
+  seen[node] = true
+  local left, right = node.left, node.right
+  if node.op == "join_rows" and type(left) == "table" and type(right) == "table" then
+    local types, others = columns.types(node.inputs[1]), columns.types(node.inputs[2])
+    for i, name in ipairs(left) do
+      local a, b = types[name], others[right[i]]
+      local known = a and b and a ~= "any" and b ~= "any"
+      if known and a ~= b and not (numbers[a] and numbers[b]) then
+        return ("%s: '%s' is %s on the left, '%s' is %s on the right, which are never equal; declare one type for both in "
+          .. "`types`, or convert a side before: with_columns { key = 'cast(%s as %s)' }"):format(node.label, name, a, right[i], b,
+          name:find "^[%a_][%w_]*$" and name or columns.quote(name), b)
+      end
+    end
+  end
+  for _, input in ipairs(node.inputs or {}) do
+    local message = row_join.mismatch(input, seen)
+    if message then return message end
+  end
+end
+
 -- Steps that give about as much as they get, or less.
 local narrow = { select = true, where = true, filter = true, sample = true, limit = true, drop_duplicates = true, top = true }
 

@@ -87,7 +87,7 @@ local function once(description)
   end
 end
 
-local BAD_DATA = 4
+local BAD_DATA, WRONG = 4, 1
 local data_error = { __tostring = function(failure) return failure.message end }
 
 -- The error of a run that would have to start over and cannot.
@@ -205,7 +205,12 @@ function runtime.run(action, node, make_sink, read)
   local ok, results, info
   local again = has_effects(node, description, sink, scans) and retype(description, scans, options)
   if not again then
-    ok, results, info = pcall(core.execute, description, options)
+    local mismatch = require("luabatch.row_join").mismatch(node)
+    if mismatch then
+      ok, results = false, setmetatable({ status = WRONG, message = mismatch }, data_error)
+    else
+      ok, results, info = pcall(core.execute, description, options)
+    end
     again = not ok and widens(results, description, scans, options)
   end
   busy(false)

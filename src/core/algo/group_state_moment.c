@@ -510,15 +510,18 @@ static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out
     struct moments *moments = moments_at(self, 0);
     if (moments->n < 2)
         return lb_builder_null(out, err);
-    double xx = (double)central(self, moments, SUM_X, SUM_X, SUM_XX);
-    double yy = (double)central(self, moments, SUM_Y, SUM_Y, SUM_YY);
-    double xy = (double)central(self, moments, SUM_X, SUM_Y, SUM_XY);
+    __float128 xx = central(self, moments, SUM_X, SUM_X, SUM_XX);
+    __float128 yy = central(self, moments, SUM_Y, SUM_Y, SUM_YY);
+    __float128 xy = central(self, moments, SUM_X, SUM_Y, SUM_XY);
     if (xx <= 0 || yy <= 0)
         return lb_builder_null(out, err);
-    double corr = xy / sqrt(xx) / sqrt(yy);
-    if (corr > 1 || corr < -1)
-        corr = corr > 0 ? 1 : -1;
-    return lb_builder_float(out, corr, err);
+    if (xx - xx != 0 || yy - yy != 0 || xy - xy != 0) /* a square was beyond a double */
+        return lb_builder_float(out, NAN, err);
+    /* One root of what is in [0, 1]: a column with itself is exactly 1. */
+    double corr = sqrt((double)(xy / xx * (xy / yy)));
+    if (corr > 1)
+        corr = 1;
+    return lb_builder_float(out, xy < 0 ? -corr : corr, err);
 }
 
 const struct lb_group_state_class lb_group_variance = {.name = "variance",

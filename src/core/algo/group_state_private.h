@@ -2,6 +2,8 @@
 #ifndef LB_ALGO_GROUP_STATE_PRIVATE_H
 #define LB_ALGO_GROUP_STATE_PRIVATE_H
 
+#include <math.h>
+
 #include "core/algo/group_state.h"
 #include "core/base/arena.h"
 
@@ -109,6 +111,14 @@ static inline int lb_group_rank(char tag)
 }
 
 /* Exact order of two numbers; 1 and 1.0 are equal, NaN is above all and equal to itself. */
+/* The number between two others at this part of their distance, which itself may be beyond a double. */
+static inline double lb_group_between(double a, double b, double part)
+{
+    double distance = b - a;
+    return isfinite(distance) || isinf(a) || isinf(b) ? a + distance * part
+                                                      : a * (1 - part) + b * part;
+}
+
 int lb_group_compare_numbers(const struct lb_value *a, const struct lb_value *b);
 /* Of equal numbers: whether a is to stand for both: an integer before a float, -0.0 before 0.0. */
 bool lb_group_prefers(const struct lb_value *a, const struct lb_value *b);

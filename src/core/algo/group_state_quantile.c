@@ -504,7 +504,7 @@ static lb_status quantile_result(struct lb_group_state *self, struct lb_builder 
         next = below + 1 >= seen + at->count && part > 0 ? value_of(at[1].word) : value;
     }
     if (part > 0 && next != value)
-        value = value + (next - value) * part;
+        value = lb_group_between(value, next, part);
     return lb_builder_float(out, value, err);
 }
 

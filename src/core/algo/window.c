@@ -1,7 +1,7 @@
 /* Windows: parameters, frames, and the list of functions; see window.h.
  *
  * FRAMES  ROWS are arithmetic. PEERS and RANGE walk two marks along the partition, so a frame costs two steps on
- *         average. A range compares key + distance with other keys: integers exactly, else as doubles. In descending order
+ *         average. A range compares key + distance with other keys: integers exactly, else as doubles, beyond 2^53 wider ones. In descending order
  *         keys count as if negated. A row whose key is nil or NaN has as its range the rows with such a key, where the
  *         frame is bounded, as in SQL. */
 #include "core/algo/window.h"
@@ -331,6 +331,37 @@ static lb_status read_keys(struct lb_window *window, const struct lb_batch *bloc
     return LB_OK;
 }
 
+static __float128 wide(const struct lb_range_key *key)
+{
+    return key->kind == RANGE_INT ? (__float128)key->i : (__float128)key->d;
+}
+
+static inline bool is_number(const struct lb_range_key *key)
+{
+    return key->kind == RANGE_INT || key->kind == RANGE_FLOAT;
+}
+
+/* Times are sorted as text: of several zones or forms they may not stand in the order of time, and frames would be wrong. */
+static lb_status check_order(const struct lb_window *window, const struct lb_batch *block,
+                             const struct lb_window_part *part, struct lb_error *err)
+{
+    const struct lb_column *column = &block->columns[window->range_column];
+    for (uint32_t row = part->first + 1; row < part->end; row++) {
+        const struct lb_range_key *a = &window->keys[row - 1], *b = &window->keys[row];
+        if (!is_number(a) || !is_number(b) || wide(a) <= wide(b))
+            continue;
+        struct lb_value x = lb_group_value(column, row - 1), y = lb_group_value(column, row);
+        if (x.tag != 's' || y.tag != 's')
+            continue;
+        return lb_error_set(err, LB_ERR_DATA,
+                            "window: '%.*s' and '%.*s' are not in the order of time as texts are "
+                            "sorted: a range needs times of one form and zone, or "
+                            "order_by a column of epoch(time)",
+                            (int)x.size, x.data, (int)y.size, y.data);
+    }
+    return LB_OK;
+}
+
 /* The order of a's key and b's key moved by the distance of an end; both are numbers. */
 static int compare_moved(const struct lb_range_key *a, const struct lb_range_key *b,
                          const struct lb_window_end *end)
@@ -339,13 +370,12 @@ static int compare_moved(const struct lb_range_key *a, const struct lb_range_key
         __int128 moved = (__int128)b->i + end->i;
         return (a->i > moved) - (a->i < moved);
     }
+    if (fabs(a->d) >= 0x1p53 || fabs(b->d) >= 0x1p53) { /* where a double is too coarse */
+        __float128 moved = wide(b) + (end->is_int ? (__float128)end->i : (__float128)end->d);
+        return (wide(a) > moved) - (wide(a) < moved);
+    }
     double moved = b->d + end->d;
     return (a->d > moved) - (a->d < moved);
-}
-
-static inline bool is_number(const struct lb_range_key *key)
-{
-    return key->kind == RANGE_INT || key->kind == RANGE_FLOAT;
 }
 
 /* Whether the row `at` lies before the frame of `row` begins (is_from), or before its end. Rows without a number
@@ -493,6 +523,10 @@ lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *blo
         uses_frames = uses_frames || window->fns[i].class->need >= LB_NEED_FRAME;
     for (uint32_t i = 0; i < n_parts; i++) {
         bool goes_on = is_open && i + 1 == n_parts;
+        if (window->kind == LB_FRAME_RANGE && window->range_column < block->n_columns &&
+            (block->columns[window->range_column].type == LB_STRING ||
+             block->columns[window->range_column].type == LB_ANY))
+            LB_TRY(check_order(window, block, &parts[i], err));
         if (uses_frames)
             find_frames(window, &parts[i], is_peer, goes_on);
         if (goes_on)

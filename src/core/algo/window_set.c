@@ -299,7 +299,7 @@ static lb_status put_number(struct lb_window_fn *fn, uint32_t first, uint32_t en
     if (part > 0) {
         uint32_t next = find(state, below + 1);
         if (next != rank)
-            value = value + (number_of(state, next) - value) * part;
+            value = lb_group_between(value, number_of(state, next), part);
     }
     return lb_builder_float(&fn->out, value, err);
 }

@@ -176,6 +176,8 @@ static lb_status read_time(const struct lb_op *op, const struct lb_batch *batch,
         value.tag = 's';
         value.data = lb_view_data(&column->views[row]);
         value.size = column->views[row].size;
+    } else if (column->type == LB_BOOL) {
+        value.tag = 't'; /* no time */
     } else if (column->type == LB_ANY) {
         const char *cursor = lb_view_data(&column->views[row]);
         lb_codec_next(&cursor, &value);
