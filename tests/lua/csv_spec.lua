@@ -134,4 +134,14 @@ describe("csv (seed " .. support.seed .. ")", function()
       :save_csv(ours)
     assert.equal((support.read(theirs):gsub("\r\n", "\n")), support.read(ours))
   end)
+
+  it("refuses lines that end in a carriage return alone", function()
+    for _, header in ipairs { true, false } do
+      local ok, problem = pcall(lb.csv, support.file("a,b\r1,2\r3,4\r", ".csv"), { header = header })
+      assert.is_false(ok)
+      assert.matches("lines end in '\\r' alone", tostring(problem.message), 1, true)
+    end
+    assert.equal(1, lb.csv(support.file('"a\rx",b\r\n1,2', ".csv")):count())
+    assert.equal(0, lb.csv(support.file("a,b\r", ".csv")):count())
+  end)
 end)

@@ -233,4 +233,26 @@ describe("json (seed " .. support.seed .. ")", function()
     end
     for i, row in ipairs(json(table.concat(lines, "\n")):collect()) do assert.is_true(row.x == wanted[i]) end
   end)
+
+  it("says what is wrong when the first record is no record", function()
+    for text, wanted in pairs {
+      ["{'a':1}"] = "a name in double quotes is expected",
+      ['{"a":1,}'] = "a name in double quotes is expected",
+      ['{"a":1} {"a":2}'] = "something stands behind the object",
+      ['{\n"a": 1\n}'] = "a name in double quotes is expected",
+      ['{"a":01}'] = "01",
+      ['{"a":NaN}'] = "NaN",
+      ["[1]"] = "the record is no object",
+    } do
+      local path = support.file(text .. "\n", ".json")
+      local ok, problem = pcall(function() return lb.json(path):collect() end)
+      assert.is_false(ok, text)
+      problem = tostring(type(problem) == "table" and problem.message or problem)
+      assert.matches(wanted, problem, 1, true)
+      assert.matches(path .. ":1 (byte ", problem, 1, true)
+    end
+    local ok, problem = pcall(lb.json, support.file("{}\n", ".json"))
+    assert.is_false(ok)
+    assert.matches("no record is an object with members", tostring(problem.message), 1, true)
+  end)
 end)

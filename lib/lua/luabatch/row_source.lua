@@ -108,6 +108,22 @@ local function late_names(paths, known, types)
   return once and list or {}
 end
 
+-- The sample's names and types. Where no record gave a name the first one that is bad says why: the scan finds it.
+local function sniff_json(paths, names)
+  local ok, result = pcall(core.json_sniff, paths, names ~= nil)
+  if ok then return result end
+  local _, problem = pcall(core.execute, {
+    nodes = {
+      {
+        op = "scan.json", paths = paths, columns = { "" }, types = { "any" }, inferred = { false }, known = { "" },
+        watch = {}, watch_all = true, on_bad = "fail", label = "json",
+      },
+      { op = "count", inputs = { 1 }, result = true },
+    },
+  }, {})
+  error(type(problem) == "table" and problem.status == 4 and problem or result, 0)
+end
+
 --- Rows of JSON: objects, one a line, or all in one array. Columns and types that are not declared are found from a sample; a name that
 -- comes later becomes a column, too, and a type is widened when a later value does not fit.
 -- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
@@ -121,7 +137,7 @@ function row_source.json(path, options)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, { columns = "table", types = "table", on_bad = "policy" })
   local names = options.columns and columns.unique(verb, options.columns)
-  local sniffed = core.json_sniff(paths, names ~= nil)
+  local sniffed = sniff_json(paths, names)
   local types = by_name(sniffed.names, sniffed.types)
   -- What is declared need not be in the sample.
   for _, name in ipairs(names or late_names(paths, types, options.types)) do

@@ -91,7 +91,8 @@ static lb_status head_read(const struct lb_csv_dialect *dialect, const struct lb
         if (bytes >= MOST_BYTES) {
             status =
                 lb_error_set(err, LB_ERR_DATA,
-                             "%s: no record ends in the first %zu bytes: is a quote not closed?",
+                             "%s: no record ends in the first %zu bytes: is a quote not closed, or "
+                             "do lines end in '\\r' alone?",
                              lb_file_label(file), bytes);
             break;
         }
@@ -160,6 +161,23 @@ static void walk_field(const struct walk *walk, const char *data, uint32_t start
         to--;
     *text = data + from;
     *size = to - from;
+}
+
+/* Whether the only record of a file is lines that end in '\r', as on old Macs. */
+static bool has_bare_returns(const struct walk *walk, const struct head *head, uint32_t n)
+{
+    const char *data = head->data + head->start;
+    if (walk->index.positions[n - 1] + 1 + head->start < head->size)
+        return false;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *text;
+        size_t size;
+        walk_field(walk, data, 0, 0, i, n, &text, &size);
+        if (memchr(text, '\r', size) != NULL &&
+            (walk->dialect->quote < 0 || (unsigned char)text[0] != walk->dialect->quote))
+            return true;
+    }
+    return false;
 }
 
 /* Appends the names that the first record of data gives. */
@@ -271,6 +289,12 @@ static lb_status sniff_head(struct lb_csv_sniff *sniff, const struct head *head,
     if (status != LB_OK)
         goto end;
     uint32_t n = walk.index.ends[0] & ~LB_CSV_QUOTED;
+    if (has_bare_returns(&walk, head, n)) {
+        status = lb_error_set(err, LB_ERR_DATA,
+                              "lines end in '\\r' alone; turn them into newlines, as with "
+                              "tr '\\r' '\\n'");
+        goto end;
+    }
     size_t body = sniff->has_header ? walk.index.positions[n - 1] + 1 : 0;
     sniff->n_columns = sniff->types_capacity = n;
     sniff->types = lb_alloc_zero(n * sizeof *sniff->types); /* LB_CSV_NIL */

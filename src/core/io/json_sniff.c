@@ -106,8 +106,8 @@ static lb_status add_record(struct sampler *s, const char *data, size_t first, s
         while (stop > value && strchr(" \t\r\n", stop[-1]) != NULL)
             stop--;
         enum lb_json_type type = lb_json_type_of(value, (size_t)(stop - value));
-        if (type != LB_JSON_INVALID)
-            LB_TRY(add_value(s, name, size, type, err));
+        /* What is no value tells of the column alone: whoever reads it is told what is wrong. */
+        LB_TRY(add_value(s, name, size, type == LB_JSON_INVALID ? LB_JSON_NULL : type, err));
     }
     return LB_OK;
 }
