@@ -144,4 +144,21 @@ describe("csv (seed " .. support.seed .. ")", function()
     assert.equal(1, lb.csv(support.file('"a\rx",b\r\n1,2', ".csv")):count())
     assert.equal(0, lb.csv(support.file("a,b\r", ".csv")):count())
   end)
+
+  it("takes as a declared float the integers that it holds exactly", function()
+    local function read(text)
+      return lb.csv(support.file("a\n" .. text .. "\n", ".csv"), { types = { a = "float" } }):first()
+    end
+    for text, value in pairs {
+      ["9223372036854775808"] = 2.0 ^ 63, ["-18446744073709551616"] = -2.0 ^ 64, ["9007199254740992"] = 2.0 ^ 53,
+      ["9007199254740994"] = 2.0 ^ 53 + 2, ["100000000000000000000"] = 1e20,
+    } do
+      assert.equal(value, read(text).a, text)
+    end
+    for _, text in ipairs { "9007199254740993", "123456789012345678901", "9223372036854775807" } do
+      local ok, problem = pcall(read, text)
+      assert.is_false(ok)
+      assert.matches(("'%s' is no float, which cannot hold it exactly"):format(text), tostring(problem.message), 1, true)
+    end
+  end)
 end)

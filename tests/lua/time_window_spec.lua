@@ -239,6 +239,21 @@ describe("windows of time (seed " .. support.seed .. ")", function()
     assert.same({}, lb.from({ { ts = 1, v = 1 } }):where("v > 1"):group_by(lb.session("ts", 9)):count():collect())
   end)
 
+  it("show what was written where they fail, not how they are computed", function()
+    local far = message(function() lb.from({ { t = "9999-12-31" } }):group_by(lb.tumble("t", "7 days")):count():collect() end)
+    assert.matches('window_end of tumble("t")', far, 1, true)
+    local none = message(function() lb.from({ { t = "x" } }):group_by(lb.session("t", 5)):count():collect() end)
+    assert.matches('session(t) "t": ', none, 1, true)
+    local out = support.path "/"
+    local folder = message(function()
+      lb.from({ { t = { 1 }, v = 1 } }):select("t", "v"):save_csv(out, { partition_by = "t" })
+    end)
+    assert.matches('"partition_by t": ', folder, 1, true)
+    assert.matches("a folder has no name", message(function()
+      lb.from({ { [""] = 1, v = 1 } }):select("", "v"):save_csv(out, { partition_by = "" })
+    end), 1, true)
+  end)
+
   it("refuse what cannot be", function()
     local ds = lb.from { { ts = 1 } }
     assert.matches("bad argument 'size' to tumble %(positive number expected, got 0%)", message(lb.tumble, "ts", 0))

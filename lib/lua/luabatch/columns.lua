@@ -77,6 +77,15 @@ function columns.sql(verb, text, names)
   return program, list
 end
 
+--- Compiles an expression of our own: its errors show what the user wrote instead.
+-- @param shown text
+function columns.sql_shown_as(shown, verb, text, names)
+  local program, list = columns.sql(verb, text, names)
+  program.text = shown
+  for _, step in ipairs(program.steps) do step[2], step[3] = 1, #shown end
+  return program, list
+end
+
 --- A name as SQL writes it.
 function columns.quote(name)
   return '"' .. name:gsub('"', '""') .. '"'

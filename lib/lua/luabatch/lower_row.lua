@@ -115,7 +115,8 @@ return function(lower, tools)
     end
     for _, item in ipairs(items) do
       if item.sql then
-        programs[#programs + 1] = columns.sql(label, item.sql, names)
+        programs[#programs + 1] = item.shown and columns.sql_shown_as(item.shown, label, item.sql, names)
+          or columns.sql(label, item.sql, names)
         number[item] = n + #fns + #programs
       end
     end
@@ -201,7 +202,7 @@ return function(lower, tools)
   -- Records come by key and time; those without a time are left out.
   function lower.session(b, node)
     local names = node.inputs[1].names
-    local time = { name = "time", sql = ("epoch(%s)"):format(columns.quote(node.column)) }
+    local time = { name = "time", sql = ("epoch(%s)"):format(columns.quote(node.column)), shown = node.column }
     local stream, number = compute(b, b:input(node), names, { time }, node.label)
     local wide, picks = { table.unpack(names) }, { number[time], table.unpack(range(#names)) }
     wide[#wide + 1] = "\1time"

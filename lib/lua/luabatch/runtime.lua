@@ -278,6 +278,7 @@ local function in_folders(builder, stream, names, keys, verb)
   local columns = require "luabatch.columns"
   local is_key, parts, picks, rest = columns.index(keys), {}, { #names + 1 }, {}
   for i, key in ipairs(keys) do
+    if key == "" then check.misuse("%s: partition_by: a folder has no name, since the column has none", verb) end
     parts[i] = ("folder_name(%s, %s)"):format(columns.literal(verb, key), columns.quote(key))
   end
   for i, name in ipairs(names) do
@@ -285,7 +286,8 @@ local function in_folders(builder, stream, names, keys, verb)
       picks[#picks + 1], rest[#rest + 1] = i, name
     end
   end
-  local program = columns.sql(verb, table.concat(parts, " || '/' || "), names)
+  local program = columns.sql_shown_as("partition_by " .. table.concat(keys, ", "), verb,
+    table.concat(parts, " || '/' || "), names)
   stream = builder:add { op = "compute", inputs = { stream }, exprs = { program }, columns = #names, label = verb }
   stream = builder:add { op = "project", inputs = { stream }, columns = picks }
   local sort = builder:add {

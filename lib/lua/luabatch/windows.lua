@@ -144,7 +144,11 @@ function windows.finish(groups, result, items)
     end
   end
   for _, item in ipairs(items) do picks[#picks + 1] = item.name end
-  return result:select(table.unpack(picks)), index
+  result = result:select(table.unpack(picks))
+  for _, item in ipairs(result._node.items) do
+    if item.sql then item.shown = ("%s of %s(%q)"):format(item.name, groups.window.of.kind, groups.window.of.column) end
+  end
+  return result, index
 end
 
 return windows

@@ -1,4 +1,5 @@
 /* Values of CSV fields: see csv.h. Short numbers are read eight digits at once. */
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/number.h"
@@ -122,8 +123,14 @@ bool lb_csv_float(const char *text, size_t size, double *value)
     case 'f':
         return lb_parse_float(text, size, value);
     case 'i': {
-        if (!lb_parse_float(text, size, &result) || !(result >= -0x1p53 && result <= 0x1p53))
+        if (!lb_parse_float(text, size, &result))
             return false;
+        if (!(result >= -0x1p53 && result <= 0x1p53)) { /* exact is what has the same digits */
+            char digits[320];
+            int n = snprintf(digits, sizeof digits, "%.0f", result);
+            *value = result;
+            return (size_t)n == size && memcmp(digits, text, size) == 0;
+        }
         /* 2^53 + 1 rounds to 2^53. */
         int64_t integer = 0;
         if (!lb_parse_int(text, size, &integer) || integer != (int64_t)result)

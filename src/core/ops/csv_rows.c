@@ -290,6 +290,14 @@ lb_status lb_csv_check_header(struct lb_csv_rows *rows, const char *data, size_t
     return LB_OK;
 }
 
+static bool is_integer_text(struct text text)
+{
+    size_t at = text.size > 1 && text.data[0] == '-';
+    while (at < text.size && text.data[at] >= '0' && text.data[at] <= '9')
+        at++;
+    return text.size > 0 && at == text.size;
+}
+
 /* ---- cutting ---- */
 
 /* *is_row: whether the record is one; else it is bad. */
@@ -407,10 +415,13 @@ static lb_status note_misfit(struct lb_csv_rows *rows, uint32_t c, uint32_t row,
             column->type == LB_CSV_NIL
                 ? "column %.*s: '%.*s%s' is its first value: the sample of the input "
                   "has none%s"
-                : "column %.*s: '%.*s%s' is no %s",
+                : "column %.*s: '%.*s%s' is no %s%s",
             column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size, column->name,
             is_long ? SHOWN_BYTES : (int)text.size, text.data, is_long ? "..." : "",
-            column->type == LB_CSV_NIL ? "" : lb_csv_type_name(column->type)));
+            column->type == LB_CSV_NIL ? "" : lb_csv_type_name(column->type),
+            column->type == LB_CSV_FLOAT && is_integer_text(text)
+                ? ", which cannot hold it exactly (\"string\" can)"
+                : ""));
         if (is_first)
             rows->misfit = rows->bad.items[rows->bad.n - 1];
     }
