@@ -327,8 +327,12 @@ static lb_status run_stages(lua_State *L, struct test_stage *stages, int n_stage
         struct lb_stage stage = {.legs = &leg, .n_legs = 1, .sink = &stages[i].sink.op};
         status = lb_run_stage(run, &stage, err);
     }
-    for (int i = 0; i < n_stages; i++)
+    for (int i = 0; i < n_stages; i++) {
         lb_op_close(&stages[i].sink.op);
+        lb_buf_fini(&stages[i].sink.op.facts);
+        for (uint32_t j = 0; j < stages[i].n_ops; j++)
+            lb_buf_fini(&stages[i].list[j]->facts);
+    }
     if (status == LB_OK) {
         test_skipped += atomic_load(&run->n_skipped);
         test_first_skipped = run->first_skipped;
