@@ -50,9 +50,9 @@ end
 function page.run(blocks)
   local directory = cli.path "-page"
   local program = cli.absolute(cli.program)
-  os.execute(("mkdir -p '%s/work' '%s/bin' && ln -s '%s' '%s/bin/luabatch' && ln -s '%s' '%s/work/examples'"):format(
+  os.execute(("mkdir -p '%s/place' '%s/bin' && ln -s '%s' '%s/bin/luabatch' && ln -s '%s' '%s/place/examples'"):format(
     directory, directory, program, directory, cli.absolute "examples", directory))
-  local script = { ("cd '%s/work' && PATH='%s/bin':$PATH"):format(directory, directory), "export LUABATCH_PROGRESS=never" }
+  local script = { ("cd '%s/place' && PATH='%s/bin':$PATH"):format(directory, directory), "export LUABATCH_PROGRESS=never" }
   for i, block in ipairs(blocks) do
     local source = ("%s/%d.%s"):format(directory, i, block.kind)
     local file <close> = assert(io.open(source, "w"))
