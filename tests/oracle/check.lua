@@ -315,7 +315,9 @@ function check.run(dialect, seed, first, last)
   for i, case in ipairs(cases) do
     local ours, problem = run_all(case.plan, sources(case))
     problem = problem or compare(case.plan, ours, results[i])
-    if problem then reports[#reports + 1] = check.report(case, problem) end
+    -- A join whose keys are never equal is no result for the peers, and an error here.
+    local refused = problem and problem:find("which are never equal; declare one type", 1, true)
+    if problem and not refused then reports[#reports + 1] = check.report(case, problem) end
     for _, path in pairs(case.files or {}) do os.remove(path) end
   end
   return reports
