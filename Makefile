@@ -2,14 +2,23 @@
 # MODE picks the build: release (default), debug (tiny limits), asan, ubsan, tsan.
 MODE   ?= release
 BUILD  ?= build
-OUT    := $(BUILD)/$(MODE)
+# LUAJIT=1 builds for LuaJIT instead of Lua 5.4, beside the other; they share the objects of the core.
+CORE   := $(BUILD)/$(MODE)
+OUT    := $(CORE)$(if $(LUAJIT),-luajit)
 PREFIX ?= /usr/local
 CC     := gcc
 CXX    := g++
 PYTHON ?= python3
 
+ifdef LUAJIT
+LUA_CFLAGS := $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/include/luajit-2.1)
+LUA_A      := $(shell pkg-config --variable=libdir luajit 2>/dev/null)/libluajit-5.1.a
+LUA_ABI    := 5.1
+else
 LUA_CFLAGS := $(shell pkg-config --cflags lua5.4 2>/dev/null || echo -I/usr/include/lua5.4)
 LUA_A      := $(shell pkg-config --variable=libdir lua5.4 2>/dev/null)/liblua5.4.a
+LUA_ABI    := 5.4
+endif
 LIBS       := -luv -llz4 -lzstd -lz -lbz2 -lxxhash -lpcre2-8 -lmd -lstdc++ -lm -ldl -lpthread
 
 VERSION  := 0.1.0
@@ -30,7 +39,7 @@ LDFLAGS  := $(filter -fsanitize%,$(CFLAGS_$(MODE)))
 CORE_C   := $(sort $(wildcard src/core/*/*.c))
 CORE_CC  := $(sort $(wildcard src/core/*/*.cc))
 BIND_C   := $(sort $(wildcard src/lua_bindings/*.c))
-OBJ      := $(patsubst src/%,$(OUT)/obj/%.o,$(CORE_C) $(CORE_CC) $(BIND_C))
+OBJ      := $(patsubst src/%,$(CORE)/obj/%.o,$(CORE_C) $(CORE_CC)) $(patsubst src/%,$(OUT)/obj/%.o,$(BIND_C))
 MAIN_OBJ := $(OUT)/obj/main.c.o $(OUT)/obj/program/terminal.c.o $(OUT)/obj/embedded.c.o
 LUA_LIB  := $(sort $(wildcard lib/lua/*/*.lua))
 
@@ -43,7 +52,7 @@ ROOMS_algo   := base column io expr algo
 ROOMS_ops    := base column io expr algo ops
 ROOMS_exec   := base column io expr algo ops exec
 ROOMS_plan   := base column io expr algo ops exec plan
-room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(OUT)/obj/%.o,$(wildcard src/core/$(r)/*.c) $(wildcard src/core/$(r)/*.cc)))
+room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcard src/core/$(r)/*.c) $(wildcard src/core/$(r)/*.cc)))
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
@@ -61,7 +70,7 @@ $(OUT)/obj/embedded.c: scripts/embed_lua.sh $(LUA_LIB)
 	scripts/embed_lua.sh lib/lua > $@.tmp && mv $@.tmp $@
 $(OUT)/obj/embedded.c.o: $(OUT)/obj/embedded.c
 	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -c -o $@ $<
-# The engine as a module for any Lua 5.4: LUA_PATH='lib/lua/?.lua;lib/lua/?/init.lua' LUA_CPATH='$(OUT)/lua/?.so'.
+# The engine as a module for any Lua 5.4 (LUAJIT=1: LuaJIT): LUA_PATH='lib/lua/?.lua;lib/lua/?/init.lua' LUA_CPATH='$(OUT)/lua/?.so'.
 module: $(OUT)/lua/luabatch/core.so $(OUT)/lua/luabatch/terminal.so
 $(OUT)/lua/luabatch/core.so: $(OBJ)
 	@mkdir -p $(@D)
@@ -74,10 +83,13 @@ $(OUT)/lua/luabatch/terminal.so: $(OUT)/obj/program/terminal.c.o
 $(OUT)/obj/lua_bindings/module.c.o: $(OUT)/commit
 $(OUT)/obj/lua_bindings/module.c.o: CPPFLAGS += -DLB_COMMIT='"$(COMMIT)"' -DLB_MODE='"$(MODE)"'
 
+$(CORE)/obj/core/%.c.o: src/core/%.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
 $(OUT)/obj/%.c.o: src/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(OUT)/obj/%.cc.o: src/%.cc
+$(CORE)/obj/core/%.cc.o: src/core/%.cc
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
@@ -128,8 +140,8 @@ docs: build
 
 # The program with its manual page and completions, the module for lua5.4 and the C header. DESTDIR is for packagers.
 share  := $(DESTDIR)$(PREFIX)/share
-luadir := $(share)/lua/5.4/luabatch
-libdir := $(DESTDIR)$(PREFIX)/lib/lua/5.4/luabatch
+luadir := $(share)/lua/$(LUA_ABI)/luabatch
+libdir := $(DESTDIR)$(PREFIX)/lib/lua/$(LUA_ABI)/luabatch
 $(OUT)/luabatch.1: scripts/man.lua lib/lua/luabatch/options.lua $(OUT)/luabatch
 	$(OUT)/luabatch $< >$@
 install: build module $(OUT)/luabatch.1
@@ -156,4 +168,4 @@ dist:
 clean:
 	rm -rf $(BUILD)
 
--include $(shell find $(OUT) -name '*.d' 2>/dev/null)
+-include $(shell find $(sort $(CORE) $(OUT)) -name '*.d' 2>/dev/null)

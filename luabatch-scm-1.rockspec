@@ -1,4 +1,5 @@
--- luabatch as a rock for Lua 5.4: `luarocks --lua-version=5.4 make`.
+-- luabatch as a rock for Lua 5.4: `luarocks --lua-version=5.4 make`; for LuaJIT with --lua-version=5.1 (Lua 5.1 to 5.3
+-- themselves lack what it needs: the build stops and says so).
 --
 -- SQL strings need LPeg: Debian's lua-lpeg, or the rock lpeg. It is not a dependency here, so that the rock can be
 -- installed where no rocks server can be reached; all else works without it.
@@ -14,7 +15,7 @@ description = {
   license = "MIT",
 }
 supported_platforms = { "unix" }
-dependencies = { "lua ~> 5.4" }
+dependencies = { "lua >= 5.1, < 5.5" }
 external_dependencies = {
   LIBUV = { header = "uv.h", library = "uv" },
   LZ4 = { header = "lz4.h", library = "lz4" },
@@ -177,7 +178,9 @@ build = {
         "src/core/plan/metrics.c",
         "src/core/plan/plan.c",
         "src/lua_bindings/bytecode.c",
+        "src/lua_bindings/bytecode_jit.c",
         "src/lua_bindings/call.c",
+        "src/lua_bindings/compat.c",
         "src/lua_bindings/counter.c",
         "src/lua_bindings/emit.c",
         "src/lua_bindings/errors.c",
@@ -224,6 +227,7 @@ build = {
     ["luabatch.check"] = "lib/lua/luabatch/check.lua",
     ["luabatch.cli"] = "lib/lua/luabatch/cli.lua",
     ["luabatch.columns"] = "lib/lua/luabatch/columns.lua",
+    ["luabatch.compat"] = "lib/lua/luabatch/compat.lua",
     ["luabatch.complete"] = "lib/lua/luabatch/complete.lua",
     ["luabatch.completion"] = "lib/lua/luabatch/completion.lua",
     ["luabatch.dataset"] = "lib/lua/luabatch/dataset.lua",

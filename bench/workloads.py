@@ -6,6 +6,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 DATA = os.environ.get("BENCH_DATA", os.path.join(HERE, "data"))
 LUABATCH = os.environ.get("LUABATCH", os.path.join(ROOT, "build/release/luabatch"))
+# The build for LuaJIT (make LUAJIT=1), beside the other: it runs the jobs of Lua functions too when it is there.
+ON_LUAJIT = os.path.join(os.path.dirname(LUABATCH) + "-luajit", "luabatch")
 PYTHON = os.path.join(DATA, "venv/bin/python")
 DUCK = [PYTHON, os.path.join(HERE, "peers/duck.py")]
 THREADS = "2"
@@ -180,7 +182,17 @@ def limited(work):
                     None, (205, "MB"))
 
 
-WORKLOADS = [*TEXT, *ROWS, *(limited(work) for work in ROWS if not work.name.startswith("functions_"))]
+RUNS_LUA = ["words_lua", "urls_lua", "group", "filter", *(f"functions_{question}" for question in FUNCTION_QUESTIONS)]
+
+
+def with_luajit(work):
+    """The same, run by the build for LuaJIT too when that is there and the workload is one of Lua functions."""
+    if work.name not in RUNS_LUA or not os.path.exists(ON_LUAJIT):
+        return work
+    return work._replace(peers={"luabatch on LuaJIT": [ON_LUAJIT, *work.ours[1:]], **work.peers})
+
+
+WORKLOADS = [*map(with_luajit, [*TEXT, *ROWS]), *(limited(work) for work in ROWS if not work.name.startswith("functions_"))]
 MEANS = [
     Mean("ten group-by questions", [f"groups_{question}" for question in GROUP_QUESTIONS], ["DuckDB"], 2.5, 1),
     Mean("the same, Lua functions", [f"functions_{question}" for question in FUNCTION_QUESTIONS], ["DuckDB"],

@@ -7,11 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <lauxlib.h>
-#include <lua.h>
-#include <lualib.h>
-
 #include "embedded.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/strings.h"
 #include "luabatch.h"
 #include "program/terminal.h"
@@ -74,6 +71,7 @@ static int l_main_run(lua_State *L)
     int argc = (int)lua_tointeger(L, 1);
     char **argv = lua_touserdata(L, 2);
     luaL_openlibs(L);
+    lb_lua_open_missing(L);
     lb_lua_open_strings(L);
 
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);

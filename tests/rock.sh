@@ -63,5 +63,22 @@ for spec in tests/lua/*_spec.lua; do
     check "$(basename "$spec" .lua)" lua5.4 "$(command -v busted)" --output=plainTerminal "$spec"
 done
 
+if command -v luajit >/dev/null && pkg-config --exists luajit; then
+    rm -rf "$work/source"
+    mkdir "$work/source"
+    git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents -t "$work/source" 2>/dev/null
+    install_for_luajit() {
+        (cd "$work/source" && luarocks --lua-version=5.1 --only-server="file://$work/none" make --tree "$work/jit" \
+            LUA_INCDIR="$(pkg-config --variable=includedir luajit)")
+    }
+    check "luarocks make for LuaJIT" install_for_luajit
+    eval "$(luarocks --lua-version=5.1 path --tree "$work/jit")"
+    expect "from luajit" 3 env F="$work/f" luajit -e 'print(require "luabatch".text(os.getenv "F"):words():count())'
+    expect "a function from luajit" 110 luajit -e 'print(require("luabatch").range(10):map(function(n) return 2 * n end):sum())'
+    for spec in tests/lua/*_spec.lua; do
+        check "LuaJIT $(basename "$spec" .lua)" luajit "$(command -v busted)" --output=plainTerminal "$spec"
+    done
+fi
+
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ]

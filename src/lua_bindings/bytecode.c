@@ -11,14 +11,13 @@
  * with that register, whenever it runs, it does with the parameter. Temporaries lie above all parameters. */
 #include "lua_bindings/bytecode.h"
 
-#include <lua.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
-#if LUA_VERSION_NUM != 504
-#error "this file knows the binary chunks of Lua 5.4 only"
-#endif
+#include "lua_bindings/compat.h"
+
+#if !LB_LUAJIT /* bytecode_jit.c reads its chunks */
 
 /* ORDER as in lopcodes.h */
 enum {
@@ -397,3 +396,5 @@ lb_status lb_bytecode_row_reads(const char *dump, size_t size, int param,
     *only_reads = row.only_reads;
     return LB_OK;
 }
+
+#endif

@@ -1,4 +1,4 @@
-/* Reading what lua_dump writes (Lua 5.4): which captured variables a function uses, and how. */
+/* Reading what lua_dump writes (bytecode.c: Lua 5.4, bytecode_jit.c: LuaJIT): which captured variables a function uses, and how. */
 #ifndef LB_LUA_BYTECODE_H
 #define LB_LUA_BYTECODE_H
 
@@ -14,7 +14,8 @@ enum lb_bytecode_use {
     LB_USE_WRITE_FIELD /* variable.name is assigned to */
 };
 
-/* Called for each use. upvalue: 0-based number in the outermost function. name is borrowed, and NULL
+/* Called for each use. upvalue: 0-based number in the outermost function; in LuaJIT its environment, which has the
+ * globals as fields, has the number behind the last. name is borrowed, and NULL
  * for uses of the variable itself. Any other result than LB_OK ends the walk with that. */
 typedef lb_status lb_bytecode_visitor(void *state, enum lb_bytecode_use use, int upvalue,
                                       const char *name, size_t name_size, struct lb_error *err);

@@ -6,12 +6,12 @@
  * STATES An error of the engine inside a call (a full disk below emit, say) is kept in `thrown`, and
  *        the marker unwinds; user code cannot keep it from arriving by catching the marker, because
  *        the hook raises it again and lb_lua_call looks at `thrown` in any case. */
-#include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/base/meter.h"
 #include "core/io/format.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker_private.h"
 
@@ -36,7 +36,7 @@ static bool is_of_library(const lua_Debug *ar)
 /* Appends a line on the active function to text; nothing for the engine's own functions. */
 static void describe_function(lua_State *L, lua_Debug *ar, char *text, size_t size)
 {
-    lua_getinfo(L, "Slnt", ar);
+    lua_getinfo(L, LB_LUAJIT ? "Sln" : "Slnt", ar);
     bool is_c = strcmp(ar->what, "C") == 0;
     bool is_known = strcmp(ar->namewhat, "global") == 0 || strcmp(ar->namewhat, "method") == 0 ||
                     strcmp(ar->namewhat, "field") == 0;
@@ -55,7 +55,7 @@ static void describe_function(lua_State *L, lua_Debug *ar, char *text, size_t si
         append(text, size, "in %s '%s'", is_known ? "function" : ar->namewhat, ar->name);
     else
         append(text, size, "in function <%s:%d>", ar->short_src, ar->linedefined);
-    if (ar->istailcall)
+    if (lb_lua_is_tail_call(ar))
         append(text, size, "\n    (...tail calls...)");
 }
 
@@ -64,7 +64,8 @@ static void trace(lua_State *L, const void *boundary, char *text, size_t size)
 {
     lua_Debug ar;
     text[0] = '\0';
-    for (int level = 1; lua_getstack(L, level, &ar) && (const void *)ar.i_ci != boundary; level++) {
+    for (int level = 1; lua_getstack(L, level, &ar) && lb_lua_activation(&ar) != boundary;
+         level++) {
         if (level > MAX_TRACE_LINES) {
             append(text, size, "\n    ...");
             return;
@@ -123,8 +124,7 @@ void lb_lua_error_text(lua_State *L, int index, char *text, size_t size)
 
 static int l_message_handler(lua_State *L)
 {
-    struct lb_lua_worker_private *p;
-    memcpy(&p, lua_getextraspace(L), sizeof p);
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
     if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p))
         return 1;
     struct lb_lua_failure *failure = &p->failure;
@@ -261,7 +261,7 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
     }
     lua_Debug ar;
     struct lb_lua_frame frame = {
-        .outer = p->frame, .boundary = lua_getstack(L, 0, &ar) ? (const void *)ar.i_ci : NULL};
+        .outer = p->frame, .boundary = lua_getstack(L, 0, &ar) ? lb_lua_activation(&ar) : NULL};
     lua_State *before = p->running;
     p->running = L;
     p->frame = &frame;

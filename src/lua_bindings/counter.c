@@ -7,10 +7,11 @@
  *        stays good. `pending` belongs to its worker's thread. */
 #include "lua_bindings/counter.h"
 
-#include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/worker_private.h"
 
 #define COUNTER_TYPE "luabatch.counter"
@@ -116,7 +117,7 @@ static int64_t total(uint32_t number)
 static int l_counter_value(lua_State *L)
 {
     struct handle *handle = luaL_checkudata(L, 1, COUNTER_TYPE);
-    lua_pushinteger(L, total(handle->number));
+    lb_lua_push_int64(L, total(handle->number));
     return 1;
 }
 
@@ -133,8 +134,9 @@ static int l_counter_tostring(lua_State *L)
 {
     struct handle *handle = luaL_checkudata(L, 1, COUNTER_TYPE);
     size_t size;
-    lua_pushfstring(L, "counter %s: %I", lb_lua_counter_name(L, 1, &size),
-                    (LUAI_UACINT)total(handle->number));
+    char value[24];
+    snprintf(value, sizeof value, "%lld", (long long)total(handle->number));
+    lua_pushfstring(L, "counter %s: %s", lb_lua_counter_name(L, 1, &size), value);
     return 1;
 }
 
@@ -184,7 +186,7 @@ void lb_lua_push_counters(lua_State *L)
         if (!is_there)
             return;
         lua_pushlstring(L, counter.name, counter.name_size);
-        lua_pushinteger(L, (lua_Integer)counter.total);
+        lb_lua_push_int64(L, (int64_t)counter.total);
         lua_rawset(L, -3);
     }
 }

@@ -2,8 +2,9 @@
 #ifndef LB_LUA_COUNTER_H
 #define LB_LUA_COUNTER_H
 
-#include <lua.h>
 #include <stddef.h>
+
+#include "lua_bindings/compat.h"
 
 /* Pushes the counter of that name, making it when it is new. Raises only for want of memory. */
 void lb_lua_push_counter(lua_State *L, const char *name, size_t size);

@@ -1,8 +1,7 @@
 /* The emitter (see emit.h). */
 #include "lua_bindings/emit.h"
 
-#include <lauxlib.h>
-
+#include "lua_bindings/compat.h"
 #include "lua_bindings/values.h"
 
 #ifdef LB_TINY

@@ -1,7 +1,7 @@
 /* Errors of the engine as Lua errors. */
 #include "lua_bindings/errors.h"
 
-#include <lauxlib.h>
+#include "lua_bindings/compat.h"
 
 #define ERROR_TYPE "luabatch.error"
 

@@ -2,9 +2,8 @@
 #ifndef LB_LUA_ERRORS_H
 #define LB_LUA_ERRORS_H
 
-#include <lua.h>
-
 #include "core/base/error.h"
+#include "lua_bindings/compat.h"
 
 /* Raises; hold nothing that needs freeing. Returns an int so that callers can `return` it. */
 int lb_lua_raise(lua_State *L, const struct lb_error *err);

@@ -4,12 +4,12 @@
  *        collection: Lua may raise at any point in between. Stores outlive the run. */
 #include "lua_bindings/execute.h"
 
-#include <lauxlib.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/plan/plan.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/machine.h"
 #include "lua_bindings/ops.h"

@@ -2,7 +2,7 @@
 #ifndef LB_LUA_EXECUTE_H
 #define LB_LUA_EXECUTE_H
 
-#include <lua.h>
+#include "lua_bindings/compat.h"
 
 /* core.execute(plan, options) -> results, info */
 int lb_lua_execute(lua_State *L);

@@ -17,11 +17,11 @@
  *         there at once, reserved in the budget; with `commutative` a few.
  * STATES  A slot of zero bytes has no rows. merge, and a result of slot 0 itself, collect segments; `running` is
  *         the merged state of those before them. */
-#include <lauxlib.h>
 #include <stdlib.h>
 
 #include "core/algo/group_state_private.h"
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/states.h"
 #include "lua_bindings/task.h"

@@ -9,6 +9,8 @@
  *        until the state is closed; large blocks are given back at once, their reservation with a
  *        slack of four steps so that a growing and shrinking table does not hammer the budget.
  *        Refused means NULL: Lua then collects everything and tries again before it raises.
+ * LUAJIT It does not collect when memory is refused, but raises at once. So the heap may overdraw the budget by
+ *        half of what it holds until the next call of lb_lua_heap_wants_collection, after which everything is collected.
  * INVARIANT  Lua relies on shrinking never to fail. A large block that becomes small must move to a
  *        page; when no page can be had it stays where it is, linked into `stranded` through its unused
  *        bytes behind offset 256 (large blocks have at least STRANDED_BYTES). While that list is not
@@ -21,6 +23,7 @@
 #include <string.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -81,7 +84,9 @@ struct lb_lua_heap {
     struct page *roomy[N_CLASSES]; /* pages with room; the first is allocated from */
     struct page *empty;            /* pages of no class */
     struct region *regions;
-    char *stranded; /* see INVARIANT */
+    char *stranded;         /* see INVARIANT */
+    bool wants_collection;  /* the budget refused */
+    size_t overdraft_bytes; /* taken all the same; see LUAJIT */
 };
 
 static size_t round_up(size_t size, size_t step)
@@ -119,13 +124,32 @@ void lb_lua_heap_delete(struct lb_lua_heap *heap)
     lb_free(heap, sizeof *heap);
 }
 
+/* Takes what the budget has refused, within bounds. */
+static bool overdraw(struct lb_lua_heap *heap, size_t step)
+{
+    heap->wants_collection = true;
+    if (!LB_LUAJIT || heap->overdraft_bytes + step > heap->minimum_bytes + heap->held_bytes / 2)
+        return false;
+    heap->overdraft_bytes += step;
+    lb_budget_force(heap->budget, step);
+    return true;
+}
+
+bool lb_lua_heap_wants_collection(struct lb_lua_heap *heap)
+{
+    bool wants = heap->wants_collection;
+    heap->wants_collection = false;
+    heap->overdraft_bytes = 0;
+    return wants;
+}
+
 /* Counts `more` further bytes, asking the budget when the reservation is used up. */
 static bool hold(struct lb_lua_heap *heap, size_t more)
 {
     size_t held = heap->held_bytes + more;
     if (held > *heap->reserved_bytes) {
         size_t step = round_up(held - *heap->reserved_bytes, STEP_BYTES);
-        if (!lb_budget_reserve(heap->budget, step))
+        if (!lb_budget_reserve(heap->budget, step) && !overdraw(heap, step))
             return false;
         *heap->reserved_bytes += step;
     }

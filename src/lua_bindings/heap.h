@@ -19,4 +19,7 @@ void lb_lua_heap_delete(struct lb_lua_heap *heap);
  * to shrink. */
 void *lb_lua_heap_alloc(void *heap, void *block, size_t old_size, size_t new_size);
 
+/* Whether the budget refused since the last time this was asked: time to collect. */
+bool lb_lua_heap_wants_collection(struct lb_lua_heap *heap);
+
 #endif

@@ -9,15 +9,17 @@
  *        to one that user code set by debug.sethook.
  * COROUTINES  A hook belongs to one Lua thread, so the worker must know which one runs: resume, wrap and
  *        close of its states keep `running`, and hook the thread they return to when stopping.
+ * LUAJIT Hooks belong to the state there, and are met by interpreted code only. A compiled loop meets it when it leaves
+ *        its trace: at every call of a C function (emit, patterns), a step of the collector, an unusual branch; and no
+ *        record begins after the signal. A loop of mere arithmetic that never ends can be ended with its process only.
  * THREADS `running` is changed by the worker's thread only, and always before `interrupted` is looked at:
  *        a signal that comes in between finds the new one. An interrupt when no user code runs is
  *        found by the next lb_lua_call. The worker's thread must not have been joined. */
 #include <errno.h>
-#include <lauxlib.h>
-#include <lualib.h>
 #include <signal.h>
 #include <string.h>
 
+#include "lua_bindings/compat.h"
 #include "lua_bindings/worker_private.h"
 
 /* Quiet: its default action is to do nothing. */
@@ -42,17 +44,10 @@ bool lb_lua_is_marker(lua_State *L, int index)
     return lua_islightuserdata(L, index) && lua_touserdata(L, index) == (void *)(uintptr_t)&marker;
 }
 
-static struct lb_lua_worker_private *private_of(lua_State *L)
-{
-    struct lb_lua_worker_private *p;
-    memcpy(&p, lua_getextraspace(L), sizeof p);
-    return p;
-}
-
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
-    if (!lb_lua_is_stopping(private_of(L))) { /* was meant for an earlier call */
+    if (!lb_lua_is_stopping(lb_lua_private_of(L))) { /* was meant for an earlier call */
         lua_sethook(L, NULL, 0, 0);
         return;
     }
@@ -67,7 +62,7 @@ void lb_lua_hook(lua_State *L)
 
 static void on_sample(lua_State *L, lua_Debug *ar)
 {
-    struct lb_lua_worker_private *p = private_of(L);
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
     lua_sethook(L, NULL, 0, 0);
     /* In this order: an interrupt from here on brings its own hook. */
     if (lb_lua_is_stopping(p))
@@ -130,7 +125,7 @@ void lb_lua_interrupt(struct lb_lua_worker_private *p)
 
 int lb_lua_resume(lua_State *L, lua_State *co, int n_args, int *n_results)
 {
-    struct lb_lua_worker_private *p = private_of(L);
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
     lua_State *before = p->running;
     p->running = co;
     if (lb_lua_is_stopping(p))
@@ -141,6 +136,15 @@ int lb_lua_resume(lua_State *L, lua_State *co, int n_args, int *n_results)
         lb_lua_hook(L);
     return status;
 }
+
+#if LB_LUAJIT
+
+void lb_lua_open_coroutines(lua_State *L)
+{
+    (void)L;
+}
+
+#else
 
 /* Resumes co with the n_args values on top of L and moves its results or its error to L. Returns the
  * number of results, or -1 with the error on top. */
@@ -189,7 +193,7 @@ static int l_coroutine_resume(lua_State *L)
 /* Closes co's pending to-be-closed variables, which may run user code. */
 static int reset(lua_State *L, lua_State *co)
 {
-    struct lb_lua_worker_private *p = private_of(L);
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
     lua_State *before = p->running;
     p->running = co;
     int status = lua_resetthread(co);
@@ -254,3 +258,5 @@ void lb_lua_open_coroutines(lua_State *L)
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);
 }
+
+#endif

@@ -6,14 +6,13 @@
  * NOTE   `a > b and a or b` is not max: of 1 and 1.0 it takes the second and math.max the first. Spellings are here
  *        only if they agree with math.max and math.min on every pair of numbers.
  * THREADS The tables are made once per process, then only read. */
-#include <lauxlib.h>
-#include <lualib.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "core/base/buf.h"
 #include "lua_bindings/bytecode.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ship.h"
 
 /* What a spelling needs of its captured variables. */
@@ -121,7 +120,8 @@ static void compile(lua_State *L, const struct spelling *spellings, int n, struc
 
 static int l_prepare(lua_State *L)
 {
-    luaL_requiref(L, LUA_MATHLIBNAME, luaopen_math, 0);
+    luaL_openlibs(L);
+    lua_getglobal(L, LUA_MATHLIBNAME);
     lua_getfield(L, -1, "max");
     real_max = lua_tocfunction(L, -1);
     lua_getfield(L, -2, "min");
@@ -170,7 +170,7 @@ static const char *check_captured(lua_State *L, int index, const struct spelling
     if (lua_getupvalue(L, index, 1) == NULL)
         return NULL;
     if (spelling->needs == NEEDS_MATH_IN_GLOBALS) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+        lua_pushglobaltable(L);
         bool is_globals = lua_rawequal(L, -1, -2);
         lua_pop(L, 1);
         if (!is_globals)

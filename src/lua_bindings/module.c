@@ -1,6 +1,5 @@
 /* The Lua module luabatch.core: what the Lua library needs of the engine. */
 #include <dlfcn.h>
-#include <lauxlib.h>
 #include <lz4.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -19,6 +18,7 @@
 #include "core/io/output.h"
 #include "core/io/path.h"
 #include "core/ops/op.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/execute.h"
@@ -205,7 +205,7 @@ static int l_constant_gc(lua_State *L)
     return 0;
 }
 
-/* core.evaluate(program) -> the value of an expression without columns */
+/* core.evaluate(program) -> the value of an expression without columns; the same as JSON, or nil */
 static int l_core_evaluate(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -231,7 +231,13 @@ static int l_core_evaluate(lua_State *L)
         lb_codec_put_column(out, &column, 0, &err) != LB_OK)
         return lb_lua_raise(L, &err);
     lb_lua_push_encoded(L, out->data, out->size);
-    return 1;
+    struct lb_buf *text = push_buffer(L);
+    if (lb_format_encoded(LB_FORMAT_JSON, out->data, out->size, text, &err) == LB_OK)
+        lua_pushlstring(L, text->data != NULL ? text->data : "", text->size);
+    else
+        lua_pushnil(L);
+    lua_remove(L, -2);
+    return 2;
 }
 
 static int push_name(lua_State *L, const char *name)
@@ -485,7 +491,11 @@ __attribute__((visibility("default"))) int luaopen_luabatch_core(lua_State *L)
     lua_pushliteral(L, LB_VERSION);
     lua_setfield(L, -2, "version");
     lua_pushfstring(L, "commit %s, %s, %s, libuv %s, lz4 %s, zstd %s", LB_COMMIT, LB_MODE,
-                    LUA_RELEASE, uv_version_string(), LZ4_versionString(), ZSTD_versionString());
+                    LB_LUA_NAME, uv_version_string(), LZ4_versionString(), ZSTD_versionString());
     lua_setfield(L, -2, "build");
+#if LB_LUAJIT
+    lb_lua_push_missing(L);
+    lua_setfield(L, -2, "missing");
+#endif
     return 1;
 }

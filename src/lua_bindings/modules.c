@@ -1,8 +1,7 @@
 /* Which module a value belongs to, so that it can travel by name. */
-#include <lauxlib.h>
-#include <lualib.h>
 #include <string.h>
 
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ship_private.h"
 
 /* Tables with more entries are data, not a module's interface. */
@@ -16,7 +15,7 @@ bool lb_lua_is_copyable_preload(lua_State *L, int index)
     if (first == NULL)
         return true;
     lua_pop(L, 1);
-    if (lua_iscfunction(L, index) || strcmp(first, "_ENV") != 0)
+    if (LB_LUAJIT || lua_iscfunction(L, index) || strcmp(first, "_ENV") != 0)
         return false;
     if (lua_getupvalue(L, index, 2) == NULL)
         return true;
@@ -26,17 +25,25 @@ bool lb_lua_is_copyable_preload(lua_State *L, int index)
 
 static bool is_standard(const char *name)
 {
-    static const char *const names[] = {LUA_GNAME,
-                                        LUA_COLIBNAME,
-                                        LUA_TABLIBNAME,
-                                        LUA_IOLIBNAME,
-                                        LUA_OSLIBNAME,
-                                        LUA_STRLIBNAME,
-                                        LUA_UTF8LIBNAME,
-                                        LUA_MATHLIBNAME,
-                                        LUA_DBLIBNAME,
-                                        LUA_LOADLIBNAME,
-                                        NULL};
+    static const char *const names[] = {
+        LUA_GNAME,
+        LUA_COLIBNAME,
+        LUA_TABLIBNAME,
+        LUA_IOLIBNAME,
+        LUA_OSLIBNAME,
+        LUA_STRLIBNAME,
+#if LB_LUAJIT
+        LUA_BITLIBNAME,
+        LUA_JITLIBNAME,
+        LUA_FFILIBNAME,
+#else
+        LUA_UTF8LIBNAME,
+#endif
+        LUA_MATHLIBNAME,
+        LUA_DBLIBNAME,
+        LUA_LOADLIBNAME,
+        NULL
+    };
     for (int i = 0; names[i] != NULL; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -15,11 +15,11 @@
  * ORDER   A Lua function may be associative without being commutative: partials are then kept in
  *         input order (is_ordered), unless the parameter `commutative` is true.
  * MEMORY  held_bytes says how much the Lua heap has grown since the states began (states.h). */
-#include <lauxlib.h>
 
 #include "core/algo/aggregate.h"
 #include "core/base/sys.h"
 #include "core/column/key.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/states.h"
 #include "lua_bindings/task.h"

@@ -6,9 +6,9 @@
  *        write to it or keep it.
  * ERRORS With on_error = "skip" a record is left out when one of its functions fails; what the functions before
  *        it had given stays unseen in rows that are not selected. */
-#include <lauxlib.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/ship.h"
 #include "lua_bindings/task.h"

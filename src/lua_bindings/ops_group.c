@@ -14,11 +14,11 @@
  * MEMORY  The combiner holds up to half of a worker's share, then combines and starts over. When
  *         that leaves more than 70 % of the records it stops: what follows passes unchanged.
  * FORMAT  of the combiner's rows: as ops/sort.h says. */
-#include <lauxlib.h>
 
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/ops/range_scan.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/task.h"
 
@@ -115,7 +115,7 @@ static inline void push_value(lua_State *L, const struct lb_sort_row *row, const
     } else if (**cursor == 'i') {
         int64_t value;
         memcpy(&value, *cursor + 1, sizeof value);
-        lua_pushinteger(L, value);
+        lb_lua_push_int64(L, value);
         *cursor += 1 + sizeof value;
     } else {
         lb_lua_push_next(L, cursor);

@@ -5,9 +5,9 @@
  *        made goes on. There are three ways to go on: records that were emitted (map...), the same
  *        batch with a selection (filter, foreach: they copy nothing), or the same columns with one
  *        more in front (key_by, partition). */
-#include <lauxlib.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/task.h"
 

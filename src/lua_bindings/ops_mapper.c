@@ -1,8 +1,8 @@
 /* The operators whose Lua function has a task of its own for every morsel: the mapper of a job,
  * map_partitions, and fold. */
-#include <lauxlib.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/task.h"
 
@@ -109,7 +109,11 @@ const struct lb_op_class lb_lua_op_mapper = {
  *        the input without a word, so there such a record is an error. A for loop calls with two
  *        arguments. */
 
-enum { SLOT_ITERATOR = LB_SLOT_FUNCTION + 1 };
+enum {
+    SLOT_ITERATOR = LB_SLOT_FUNCTION + 1,
+    SLOT_NEXT, /* the C function that holds the state */
+    SLOT_USED_UP
+};
 
 struct partitions {
     struct lb_lua_task task;
@@ -139,9 +143,11 @@ static void partitions_detach(struct lb_op_local *local)
     struct partitions *p = local->state;
     if (p->has_iterator) {
         lua_State *L = p->task.lua->L;
-        lb_lua_task_push(&p->task, L, SLOT_ITERATOR);
-        lb_emitter_disarm(L, -1);
-        lua_pop(L, 1);
+        for (int slot = SLOT_NEXT; slot <= (LB_LUAJIT ? SLOT_USED_UP : SLOT_NEXT); slot++) {
+            lb_lua_task_push(&p->task, L, slot);
+            lb_emitter_disarm(L, -1);
+            lua_pop(L, 1);
+        }
     }
     lb_lua_task_fini(&p->task);
     lb_free(p, sizeof *p);
@@ -156,6 +162,10 @@ static lb_status partitions_begin(struct lb_op_local *local, struct lb_error *er
     p->coroutine = NULL;
     return LB_OK;
 }
+
+#if LB_LUAJIT
+typedef intptr_t lua_KContext;
+#endif
 
 static int next_record(lua_State *L, int status, lua_KContext n_args);
 
@@ -177,10 +187,12 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     p->is_waiting = false;
     if (p->batch == NULL)
         return 0;
+#if !LB_LUAJIT
     if (p->next >= p->batch->n_selected) {
         p->is_waiting = true;
         return lua_yieldk(L, 0, n_args, next_record);
     }
+#endif
     uint32_t row = lb_batch_row(p->batch, p->next++);
     p->task.place.row = row;
     p->task.emitter.parent_row = row;
@@ -196,11 +208,59 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     return lb_lua_push_record(L, p->batch, 0, row);
 }
 
+#if LB_LUAJIT
+
+/* C functions have no continuations there, so a Lua function yields for the iterator. */
+static int l_is_used_up(lua_State *L)
+{
+    struct partitions *p = lua_touserdata(L, lua_upvalueindex(1));
+    bool waits =
+        p != NULL && L == p->coroutine && p->batch != NULL && p->next >= p->batch->n_selected;
+    if (waits)
+        p->is_waiting = true;
+    lua_pushboolean(L, waits);
+    return 1;
+}
+
+static void push_iterator(struct partitions *p, lua_State *L)
+{
+    static const char source[] = "local is_used_up, next_record, yield = ...\n"
+                                 "return function(...)\n"
+                                 "  while is_used_up() do yield() end\n"
+                                 "  return next_record(...)\n"
+                                 "end";
+    if (luaL_loadbufferx(L, source, sizeof source - 1, "=[luabatch]/iterator", "t") != LUA_OK)
+        lua_error(L);
+    lua_pushlightuserdata(L, p);
+    lua_pushcclosure(L, l_is_used_up, 1);
+    lua_pushvalue(L, -1);
+    lb_lua_task_set(&p->task, L, SLOT_USED_UP);
+    lua_pushlightuserdata(L, p);
+    lua_pushcclosure(L, l_iterator, 1);
+    lua_pushvalue(L, -1);
+    lb_lua_task_set(&p->task, L, SLOT_NEXT);
+    lua_getglobal(L, LUA_COLIBNAME);
+    lua_getfield(L, -1, "yield");
+    lua_remove(L, -2);
+    lua_call(L, 3, 1);
+}
+
+#else
+
+static void push_iterator(struct partitions *p, lua_State *L)
+{
+    lua_pushlightuserdata(L, p);
+    lua_pushcclosure(L, l_iterator, 1);
+    lua_pushvalue(L, -1);
+    lb_lua_task_set(&p->task, L, SLOT_NEXT);
+}
+
+#endif
+
 static void make_coroutine(struct partitions *p, lua_State *L)
 {
     if (!p->has_iterator) {
-        lua_pushlightuserdata(L, p);
-        lua_pushcclosure(L, l_iterator, 1);
+        push_iterator(p, L);
         lb_lua_task_set(&p->task, L, SLOT_ITERATOR);
         p->has_iterator = true;
     }

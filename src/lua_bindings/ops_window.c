@@ -5,10 +5,10 @@
  *         becomes a table when it is first looked at, and stays one until it has left the frame: so a frame of w rows costs
  *         one new table, not w. The tables are shared between frames.
  * LOOP    The iterator finds its place by the row that it gave last, so loops may be nested. */
-#include <lauxlib.h>
 
 #include "core/algo/window.h"
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/task.h"
 

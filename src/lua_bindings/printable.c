@@ -4,7 +4,6 @@
  * the tables of the C library. Text longer than asked ends in "…". */
 #include "lua_bindings/printable.h"
 
-#include <lauxlib.h>
 #include <locale.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -12,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <wchar.h>
+
+#include "lua_bindings/compat.h"
 
 enum { LONGEST_ESCAPE = 12 };
 
@@ -75,7 +76,7 @@ int lb_lua_printable(lua_State *L)
     luaL_Buffer out;
     luaL_buffinit(L, &out);
     lua_Integer cells = 0, cut_cells = 0;
-    size_t cut_bytes = 0; /* as long as one cell is left for "…" */
+    size_t n_bytes = 0, cut_bytes = 0; /* as long as one cell is left for "…" */
     bool is_cut = false;
     for (size_t i = 0; i < size && !is_cut;) {
         char piece[LONGEST_ESCAPE];
@@ -102,19 +103,21 @@ int lb_lua_printable(lua_State *L)
         if (is_cut)
             break;
         luaL_addlstring(&out, piece, (size_t)piece_bytes);
+        n_bytes += (size_t)piece_bytes;
         cells += width;
         i += n;
         if (cells <= limit - 1) {
             cut_cells = cells;
-            cut_bytes = luaL_bufflen(&out);
+            cut_bytes = n_bytes;
         }
     }
+    luaL_pushresult(&out);
     if (is_cut) {
-        luaL_buffsub(&out, (int)(luaL_bufflen(&out) - cut_bytes));
-        luaL_addstring(&out, "…");
+        lua_pushlstring(L, lua_tostring(L, -1), cut_bytes);
+        lua_pushliteral(L, "…");
+        lua_concat(L, 2);
         cells = cut_cells + 1;
     }
-    luaL_pushresult(&out);
     lua_pushinteger(L, cells);
     lua_pushboolean(L, is_cut);
     return 3;

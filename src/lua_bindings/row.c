@@ -2,9 +2,9 @@
 #include "lua_bindings/row.h"
 
 #include <ctype.h>
-#include <lauxlib.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/values.h"
 
 enum { LONGEST_NAME = 60, MOST_NAMES_TOLD = 10 }; /* in messages */
@@ -198,7 +198,7 @@ void lb_lua_row_fill(struct lb_lua_row *row, lua_State *L, const struct lb_batch
         if (!is_now)
             lua_pushnil(L);
         else if (data->type == LB_INT64)
-            lua_pushinteger(L, data->ints[number]);
+            lb_lua_push_int64(L, data->ints[number]);
         else
             lb_lua_push_column(L, data, number);
         lua_rawset(L, -3);

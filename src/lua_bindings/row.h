@@ -14,10 +14,9 @@
 #ifndef LB_LUA_ROW_H
 #define LB_LUA_ROW_H
 
-#include <lua.h>
-
 #include "core/column/codec.h"
 #include "lua_bindings/bytecode.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/worker.h"
 
 struct lb_lua_row_column {

@@ -1,12 +1,12 @@
 /* The user's function of a key that says into how many pieces its records go; see lb_host in ops/context.h. */
 #include "lua_bindings/salt.h"
 
-#include <lauxlib.h>
 #include <limits.h>
 #include <stdio.h>
 
 #include "core/base/sys.h"
 #include "core/ops/op.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/task.h"
 
 struct salt {

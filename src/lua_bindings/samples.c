@@ -2,7 +2,6 @@
 #include "lua_bindings/samples.h"
 
 #include <errno.h>
-#include <lauxlib.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -8,11 +8,11 @@
 #ifndef LB_LUA_SAMPLES_H
 #define LB_LUA_SAMPLES_H
 
-#include <lua.h>
 #include <pthread.h>
 #include <time.h>
 
 #include "core/base/error.h"
+#include "lua_bindings/compat.h"
 
 enum {
     LB_SAMPLE_LINES = 1024

@@ -11,12 +11,12 @@
  * FORMAT See ship_private.h. */
 #include "lua_bindings/ship.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/column/codec.h"
 #include "lua_bindings/bytecode.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
 #include "lua_bindings/ship_private.h"
 
@@ -136,7 +136,9 @@ static void refuse(struct shipper *s, const struct frame *frame, const char *pro
 struct visit {
     struct shipper *s;
     int function;
-    bool is_globals[MAX_UPVALUES]; /* the captured variable holds the globals */
+    int environment; /* LuaJIT: number of the environment, behind the captured variables; else -1 */
+    bool uses_environment;
+    bool is_globals[MAX_UPVALUES + 1]; /* the captured variable holds the globals */
 };
 
 static void add_name(struct shipper *s, const char *name, size_t size)
@@ -154,12 +156,18 @@ static void add_name(struct shipper *s, const char *name, size_t size)
     lua_pop(L, 2);
 }
 
+static bool is_text(const char *text, size_t size, const char *other)
+{
+    return size == strlen(other) && memcmp(text, other, size) == 0;
+}
+
 static lb_status on_use(void *state, enum lb_bytecode_use use, int upvalue, const char *name,
                         size_t name_size, struct lb_error *err)
 {
     struct visit *visit = state;
     struct shipper *s = visit->s;
-    bool is_globals = upvalue < MAX_UPVALUES && visit->is_globals[upvalue];
+    bool is_globals = upvalue <= MAX_UPVALUES && visit->is_globals[upvalue];
+    visit->uses_environment |= upvalue == visit->environment;
     char where[WHERE_BYTES];
     switch (use) {
     case LB_USE_READ:
@@ -167,7 +175,8 @@ static lb_status on_use(void *state, enum lb_bytecode_use use, int upvalue, cons
         return LB_OK;
     case LB_USE_READ_FIELD:
         if (is_globals && name != NULL) {
-            s->needs_all_globals |= name_size == 2 && memcmp(name, "_G", 2) == 0;
+            s->needs_all_globals |= is_text(name, name_size, "_G") ||
+                                    (LB_LUAJIT && is_text(name, name_size, "getfenv"));
             add_name(s, name, name_size);
         }
         return LB_OK;
@@ -201,7 +210,7 @@ static int append_bytes(lua_State *L, const void *data, size_t size, void *out)
 }
 
 /* Writes the dump as a codec string and looks what the code uses. Returns the number of upvalues. */
-static int ship_code(struct shipper *s, int index)
+static int ship_code(struct shipper *s, int index, bool *uses_environment)
 {
     lua_State *L = s->L;
     size_t at = s->out->size;
@@ -216,13 +225,20 @@ static int ship_code(struct shipper *s, int index)
     uint32_t size = (uint32_t)(s->out->size - start);
     memcpy(s->out->data + at + 1, &size, sizeof size);
 
-    struct visit visit = {.s = s, .function = index};
+    struct visit visit = {.s = s, .function = index, .environment = -1};
     int n = 0;
     while (n < MAX_UPVALUES && lua_getupvalue(L, index, n + 1) != NULL) {
         visit.is_globals[n++] = lua_rawequal(L, -1, s->globals);
         lua_pop(L, 1);
     }
+#if LB_LUAJIT
+    lua_getfenv(L, index);
+    visit.environment = n;
+    visit.is_globals[n] = lua_rawequal(L, -1, s->globals);
+    lua_pop(L, 1);
+#endif
     must(s, lb_bytecode_walk(s->out->data + start, size, on_use, &visit, s->err));
+    *uses_environment = visit.uses_environment;
     return n;
 }
 
@@ -230,7 +246,8 @@ static void ship_function(struct shipper *s, int index, const struct frame *oute
 {
     lua_State *L = s->L;
     put_byte(s, 'F');
-    int n = ship_code(s, index);
+    bool uses_environment = false;
+    int n = ship_code(s, index, &uses_environment);
     put_byte(s, (char)n);
     struct frame frame = {.outer = outer, .kind = FRAME_UPVALUE};
     locate(L, index, frame.where);
@@ -250,6 +267,16 @@ static void ship_function(struct shipper *s, int index, const struct frame *oute
         ship_value(s, lua_gettop(L), &frame);
         lua_pop(L, 1);
     }
+#if LB_LUAJIT
+    /* One that is not used does not travel, as Lua 5.4 then captures none. */
+    if (uses_environment)
+        lua_getfenv(L, index);
+    else
+        lua_pushvalue(L, s->globals);
+    frame.name = "environment";
+    ship_value(s, lua_gettop(L), &frame);
+    lua_pop(L, 1);
+#endif
 }
 
 /* Tables, modules, values */
@@ -389,6 +416,8 @@ static void ship_object(struct shipper *s, int index, const struct frame *frame)
 static void ship_value(struct shipper *s, int index, const struct frame *frame)
 {
     lua_State *L = s->L;
+    int64_t integer;
+    double number;
     switch (lua_type(L, index)) {
     case LUA_TNIL:
         must(s, lb_codec_put_nil(s->out, s->err));
@@ -411,8 +440,17 @@ static void ship_value(struct shipper *s, int index, const struct frame *frame)
         return;
     }
     default:
-        ship_object(s, index, frame);
-        return;
+        switch (lb_lua_unbox(L, index, &integer, &number)) {
+        case LB_LUA_BOXED_INT64:
+            must(s, lb_codec_put_int(s->out, integer, s->err));
+            return;
+        case LB_LUA_BOXED_DOUBLE:
+            must(s, lb_codec_put_float(s->out, number, s->err));
+            return;
+        case LB_LUA_NOT_BOXED:
+            ship_object(s, index, frame);
+            return;
+        }
     }
 }
 
@@ -520,7 +558,7 @@ static int l_ship(lua_State *L)
     luaL_checkstack(L, STACK_SLOTS, NULL);
     s->L = L;
     s->root = 2;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
+    lua_pushglobaltable(L);
     s->globals = lua_gettop(L);
     lua_newtable(L);
     s->objects = lua_gettop(L);

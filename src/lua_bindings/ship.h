@@ -8,9 +8,8 @@
 #ifndef LB_LUA_SHIP_H
 #define LB_LUA_SHIP_H
 
-#include <lua.h>
-
 #include "core/base/buf.h"
+#include "lua_bindings/compat.h"
 
 /* Ships the function at index. `what` names it in messages ("mapper of step 1"). Does not raise. */
 lb_status lb_lua_ship(lua_State *L, int index, const char *what, struct lb_buf *out,

@@ -7,15 +7,17 @@
  *         | 'M' string, byte n, n scalars    what require gives for the name, then indexed n times
  *         | 'C' string                       the counter of that name
  *         | 'T' (value value)* 'n' metatable a table; keys and values until a nil; metatable or nil
- *         | 'F' string, byte n, n upvalues   a Lua function: its dump and what it captures
+ *         | 'F' string, byte n, n upvalues   a Lua function: its dump and what it captures; LuaJIT: then its
+ *                                            environment, a value
  *   upvalue = '=' u32                        the same variable as the one of that number
  *           | '+' value                      a variable of its own, which gets the next number
  * Tables and functions get numbers 0, 1... in the order in which they start. Strings are codec values. */
 #ifndef LB_LUA_SHIP_PRIVATE_H
 #define LB_LUA_SHIP_PRIVATE_H
 
-#include <lua.h>
 #include <stdbool.h>
+
+#include "lua_bindings/compat.h"
 
 /* modules.c: finding values in loaded modules. All may raise (memory). */
 

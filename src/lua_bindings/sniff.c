@@ -3,11 +3,11 @@
  * MEMORY The state hangs on a userdata: Lua may raise at any point. */
 #include "lua_bindings/sniff.h"
 
-#include <lauxlib.h>
 #include <string.h>
 
 #include "core/io/csv_sniff.h"
 #include "core/io/json_sniff.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/errors.h"
 
 #define SNIFF_TYPE "luabatch.sniff"

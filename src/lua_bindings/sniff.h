@@ -2,7 +2,7 @@
 #ifndef LB_LUA_SNIFF_H
 #define LB_LUA_SNIFF_H
 
-#include <lua.h>
+#include "lua_bindings/compat.h"
 
 /* core.csv_sniff(paths, { sep =, quote =, header =, check_header =, null = }) -> { names = {...}, types = {...} } */
 int lb_lua_csv_sniff(lua_State *L);

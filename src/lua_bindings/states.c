@@ -8,7 +8,7 @@ enum {
 
 static size_t heap_bytes(lua_State *L)
 {
-    return ((size_t)lua_gc(L, LUA_GCCOUNT) << 10) + (size_t)lua_gc(L, LUA_GCCOUNTB);
+    return ((size_t)lua_gc(L, LUA_GCCOUNT, 0) << 10) + (size_t)lua_gc(L, LUA_GCCOUNTB, 0);
 }
 
 static size_t heap_growth(const struct lb_lua_states *states, lua_State *L)
@@ -41,7 +41,7 @@ void lb_lua_states_reset(struct lb_lua_states *states, struct lb_lua_task *task)
     }
     states->n = 0;
     if (heap_growth(states, L) > COLLECT_BYTES)
-        lua_gc(L, LUA_GCCOLLECT);
+        lua_gc(L, LUA_GCCOLLECT, 0);
 }
 
 size_t lb_lua_states_bytes(struct lb_lua_states *states, struct lb_lua_task *task)
@@ -51,7 +51,7 @@ size_t lb_lua_states_bytes(struct lb_lua_states *states, struct lb_lua_task *tas
     lua_State *L = task->lua->L;
     size_t grown = heap_growth(states, L);
     if (grown > states->collect_at) {
-        lua_gc(L, LUA_GCCOLLECT);
+        lua_gc(L, LUA_GCCOLLECT, 0);
         grown = heap_growth(states, L);
         states->collect_at = 2 * grown + COLLECT_BYTES;
     }

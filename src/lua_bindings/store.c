@@ -4,10 +4,11 @@
  * userdata, so an error anywhere in between frees them in time. */
 #include "lua_bindings/store.h"
 
-#include <lauxlib.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "lua_bindings/compat.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/values.h"
 
@@ -203,10 +204,10 @@ static int l_store_close(lua_State *L)
 static int l_store_tostring(lua_State *L)
 {
     struct lb_store **holder = luaL_checkudata(L, 1, STORE_TYPE);
-    if (*holder == NULL)
-        lua_pushliteral(L, "store (closed)");
-    else
-        lua_pushfstring(L, "store (%I records)", (LUAI_UACINT)lb_store_n_rows(*holder));
+    char text[40] = "store (closed)";
+    if (*holder != NULL)
+        snprintf(text, sizeof text, "store (%lld records)", (long long)lb_store_n_rows(*holder));
+    lua_pushstring(L, text);
     return 1;
 }
 

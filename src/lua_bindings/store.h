@@ -2,9 +2,8 @@
 #ifndef LB_LUA_STORE_H
 #define LB_LUA_STORE_H
 
-#include <lua.h>
-
 #include "core/ops/store.h"
+#include "lua_bindings/compat.h"
 
 /* Pushes an empty holder and returns where to put the store that it is to own, which may be NULL. So a store
  * has an owner before anything can raise. */

@@ -2,7 +2,7 @@
 #ifndef LB_LUA_STRINGS_H
 #define LB_LUA_STRINGS_H
 
-#include <lua.h>
+#include "lua_bindings/compat.h"
 
 /* Replaces find, match, gmatch, gsub, lower and upper in the table `string` of this state (opened
  * before) by functions with the same results and the same errors. Classes and letters are those of

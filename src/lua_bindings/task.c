@@ -1,11 +1,11 @@
 /* Tasks: see task.h. */
 #include "lua_bindings/task.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 
 #include "core/base/sys.h"
 #include "core/ops/rejects.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/ship.h"
 

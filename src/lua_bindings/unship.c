@@ -3,10 +3,10 @@
  * GLOBALS Each shipment has an environment of its own, whose missing names are looked up in the worker's
  *        globals: what one operator's job functions call `config` never meets another's. The globals that
  *        its functions read, the library's included, are put into it, so that reading them is one lookup. */
-#include <lauxlib.h>
 #include <string.h>
 
 #include "core/column/codec.h"
+#include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
 #include "lua_bindings/ship.h"
 #include "lua_bindings/ship_private.h"
@@ -74,7 +74,7 @@ static lb_status unship_scalar(struct unshipper *u)
         lua_pushboolean(u->L, value.tag == 't');
         return LB_OK;
     case 'i':
-        lua_pushinteger(u->L, value.i);
+        lb_lua_push_int64(u->L, value.i);
         return LB_OK;
     case 'd':
         lua_pushnumber(u->L, value.d);
@@ -187,6 +187,12 @@ static lb_status unship_function(struct unshipper *u)
     lua_rawseti(L, u->objects, ++u->n_objects);
     for (int i = 1; i <= (unsigned char)n; i++)
         LB_TRY(unship_upvalue(u, function, i));
+#if LB_LUAJIT
+    LB_TRY(unship_value(u));
+    if (!lua_istable(L, -1))
+        return malformed(u);
+    lua_setfenv(L, function);
+#endif
     return LB_OK;
 }
 

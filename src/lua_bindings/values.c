@@ -8,12 +8,12 @@
  *        The same frames find cycles. */
 #include "lua_bindings/values.h"
 
-#include <lauxlib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/sys.h"
+#include "lua_bindings/compat.h"
 
 enum { STACK_SLOTS = 4, MAX_PATH_KEY = 60 };
 
@@ -334,6 +334,8 @@ static lb_status encode(struct encoder *e, int index, const struct frame *outer,
 {
     lua_State *L = e->L;
     int type = lua_type(L, index);
+    int64_t integer;
+    double number;
     switch (type) {
     case LUA_TNIL:
         return lb_codec_put_nil(e->out, e->err);
@@ -353,6 +355,14 @@ static lb_status encode(struct encoder *e, int index, const struct frame *outer,
     case LUA_TTABLE:
         return encode_table(e, index, outer, depth);
     default:
+        switch (lb_lua_unbox(L, index, &integer, &number)) {
+        case LB_LUA_BOXED_INT64:
+            return lb_codec_put_int(e->out, integer, e->err);
+        case LB_LUA_BOXED_DOUBLE:
+            return lb_codec_put_float(e->out, number, e->err);
+        case LB_LUA_NOT_BOXED:
+            break;
+        }
         return refuse_type(e, outer, type);
     }
 }
@@ -379,6 +389,8 @@ lb_status lb_lua_append(lua_State *L, int index, const char *what, struct lb_bui
                         struct lb_error *err)
 {
     int type = lua_type(L, index);
+    int64_t integer;
+    double number;
     switch (type) {
     case LUA_TNONE:
     case LUA_TNIL:
@@ -399,6 +411,14 @@ lb_status lb_lua_append(lua_State *L, int index, const char *what, struct lb_bui
     case LUA_TTABLE:
         return append_table(L, index, what, builder, err);
     default:
+        switch (lb_lua_unbox(L, index, &integer, &number)) {
+        case LB_LUA_BOXED_INT64:
+            return lb_builder_int(builder, integer, err);
+        case LB_LUA_BOXED_DOUBLE:
+            return lb_builder_float(builder, number, err);
+        case LB_LUA_NOT_BOXED:
+            break;
+        }
         break;
     }
     struct encoder e = {.L = L, .what = what, .err = err};
@@ -418,7 +438,7 @@ void lb_lua_push_next(lua_State *L, const char **cursor)
         lua_pushboolean(L, value.tag == 't');
         return;
     case 'i':
-        lua_pushinteger(L, value.i);
+        lb_lua_push_int64(L, value.i);
         return;
     case 'd':
         lua_pushnumber(L, value.d);
@@ -476,7 +496,7 @@ void lb_lua_push_column(lua_State *L, const struct lb_column *column, uint32_t r
         lua_pushboolean(L, column->bools[row]);
         return;
     case LB_INT64:
-        lua_pushinteger(L, column->ints[row]);
+        lb_lua_push_int64(L, column->ints[row]);
         return;
     case LB_FLOAT64:
         lua_pushnumber(L, column->floats[row]);

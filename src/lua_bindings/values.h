@@ -2,10 +2,9 @@
 #ifndef LB_LUA_VALUES_H
 #define LB_LUA_VALUES_H
 
-#include <lua.h>
-
 #include "core/column/builder.h"
 #include "core/column/codec.h"
+#include "lua_bindings/compat.h"
 
 /* Encodes the value at index. What is no value (api.md section 1) gives LB_ERR_USER with a message that
  * names the path to it: "value.items[3].callback is a function". `what` names the root ("value", "key").

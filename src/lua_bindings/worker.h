@@ -2,10 +2,9 @@
 #ifndef LB_LUA_WORKER_H
 #define LB_LUA_WORKER_H
 
-#include <lua.h>
-
 #include "core/column/batch.h"
 #include "core/ops/context.h"
+#include "lua_bindings/compat.h"
 
 struct lb_lua_worker {
     lua_State *L;

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "lua_bindings/heap.h"
 #include "lua_bindings/samples.h"
@@ -44,6 +45,17 @@ struct lb_lua_worker_private {
 
 /* The worker that a state belongs to; NULL for the user's own state. */
 struct lb_lua_worker_private *lb_lua_worker_of(lua_State *L);
+/* The same for a state that is a worker's. */
+static inline struct lb_lua_worker_private *lb_lua_private_of(lua_State *L)
+{
+#if LB_LUAJIT
+    return lb_lua_worker_of(L);
+#else
+    struct lb_lua_worker_private *p;
+    memcpy(&p, lua_getextraspace(L), sizeof p);
+    return p;
+#endif
+}
 
 /* worker.c: suits the collector to the size of the heap. Cheap when nothing changed. */
 void lb_lua_tune_collector(struct lb_lua_worker_private *p);
@@ -63,7 +75,8 @@ static inline bool lb_lua_is_stopping(const struct lb_lua_worker_private *p)
 {
     return atomic_load_explicit(&p->interrupted, memory_order_relaxed) || p->has_thrown;
 }
-/* Puts the stoppable resume, wrap and close into the table `coroutine`. May raise. */
+/* Puts the stoppable resume, wrap and close into the table `coroutine`. May raise. LuaJIT's hooks are those of all
+ * threads of a state: its own functions will do. */
 void lb_lua_open_coroutines(lua_State *L);
 /* The error value that stands for "see thrown, interrupted": a light userdata. */
 void lb_lua_push_marker(lua_State *L);

@@ -23,6 +23,10 @@
 
 #define EDITOR_TYPE "luabatch.editor"
 
+#if LUA_VERSION_NUM < 504 /* LuaJIT */
+#define lua_newuserdatauv(L, size, n_values) lua_newuserdata(L, size)
+#endif
+
 enum { MAX_HISTORY = 5000 };
 
 struct editor {
@@ -217,7 +221,8 @@ static int l_terminal_private_file(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);
     for (const char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        const char *directory = lua_pushlstring(L, path, (size_t)(slash - path));
+        lua_pushlstring(L, path, (size_t)(slash - path));
+        const char *directory = lua_tostring(L, -1);
         if (mkdir(directory, 0700) != 0 && errno != EEXIST)
             return fail(L, directory, errno);
         lua_pop(L, 1);

@@ -368,7 +368,7 @@ return require "luabatch".job {
   end)
 
   it("141: the reader is gone, silently", function()
-    for _, chunk in ipairs { "lb.range(10^8 // 1)", "for i = 1, math.huge do print(i) end" } do
+    for _, chunk in ipairs { "lb.range(10^8)", "for i = 1, math.huge do print(i) end" } do
       local status, out, err = shell(("luabatch -e %s | head -n 2; exit ${PIPESTATUS[0]}"):format(cli.quote(chunk)))
       assert.same({ 141, "1\n2\n", "" }, { status, out, err })
     end

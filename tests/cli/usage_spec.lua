@@ -51,8 +51,9 @@ describe("the comments of public functions", function()
     os.execute(("mkdir -p '%s/texts' '%s/logs'"):format(directory, directory))
     files["run.lua"] = script
     for name, text in pairs(files) do
-      local file <close> = assert(io.open(directory .. "/" .. name, "wb"))
+      local file = assert(io.open(directory .. "/" .. name, "wb"))
       file:write(text)
+      file:close()
     end
     local program = cli.quote(cli.absolute(cli.program))
     local out

@@ -84,7 +84,7 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
   for _, key in ipairs { "word", "id" } do
     it("is a loop over each group of " .. key .. ", for any threads and memory", function()
       local before
-      for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
+      for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 * 1024 ^ 2 } } do
         support.with(settings, function()
           local result = lb.csv(path):group_by(key):agg({
             ids = ids "id", text = text, mean = mean "n", twice = mean "n * 2 + 1", rows = lb.count(), total = lb.sum "n",
@@ -104,7 +104,7 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
       return { id = i, k = keys[math.random(8)], j = math.random(2) == 1 and 1 or 1.0 }
     end)
     local before
-    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
+    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 * 1024 ^ 2 } } do
       support.with(settings, function()
         for _, keys in ipairs { { "k" }, { "k", "j" }, { "j" } } do
           local ds = lb.from(list):group_by(keys):agg({ ids = ids "id", native = lb.collect_list "id", n = lb.count() })
@@ -124,7 +124,7 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
     local list = support.list(support.size(8000, 2000), function(i)
       return { id = i, k = math.random(10) > 1 and "heavy" or "k" .. math.random(500) }
     end)
-    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
+    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 * 1024 ^ 2 } } do
       support.with(settings, function()
         for _, row in ipairs(lb.from(list):group_by("k"):agg({ ids = ids "id", native = lb.collect_list "id" }):collect()) do
           assert.same(row.native, row.ids)
@@ -200,7 +200,7 @@ describe("lb.aggregate (seed " .. support.seed .. ")", function()
       end)
     end
     local m = failing { step = function(s, n) return s + n end }
-    assert.matches("aggregate_spec.lua:%d+: attempt to perform arithmetic on a nil value", m)
+    assert.matches("aggregate_spec.lua:%d+: attempt to perform arithmetic on .*a nil value", m)
     assert.matches("in aggregate mine", m)
     assert.matches("record .*%.csv:%d+", m)
     assert.matches("aggregate_spec.lua:%d+: .*oh", failing { init = function() error("oh") end })

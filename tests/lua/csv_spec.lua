@@ -69,7 +69,7 @@ describe("csv (seed " .. support.seed .. ")", function()
       ds:filter(function(r) return r.b == "x07" end):collect())
     assert.same({ a = "float", b = "string", c = "string" }, types(ds))
     assert.same({ { a = 1.0, b = "1", c = "1" } }, ds:where("b = '1'"):collect())
-    assert.equal("float", math.type(ds:first().a))
+    if support.has_integers then assert.equal("float", math.type(ds:first().a)) end
   end)
 
   it("does not read columns that nobody reads", function()
@@ -78,7 +78,7 @@ describe("csv (seed " .. support.seed .. ")", function()
     lines[#lines + 1] = "7,not a number,x"
     local ds = lb.csv(support.file(table.concat(lines, "\n"), ".csv"))
     assert.equal(200001, ds:count())
-    assert.equal(200000 * 200001 // 2 + 7, ds:map(function(r) return r.a end):sum())
+    assert.equal(200000 * 200001 / 2 + 7, ds:map(function(r) return r.a end):sum())
     assert.equal(1, ds:where("a = 200000"):count())
     assert.same({ { a = 199999, d = 199999.0 } }, ds:select("a", { d = function(r) return r.a + 0.0 end })
       :filter(function(r) return r.a == 199999 end):collect())

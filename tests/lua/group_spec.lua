@@ -109,7 +109,7 @@ describe("group_by (seed " .. support.seed .. ")", function()
   it("takes keys that hardly repeat, of integers to the edges of floats and strings with zeros", function()
     local keyed = support.list(3000, function(i)
       local n = math.random(40) == 1 and i - 1 or i
-      return { n = n % 3 == 0 and (1 << 53) + n - 1500 or -n, word = (n % 5 == 0 and "a\0" or "b") .. n, x = i / 8, v = i }
+      return { n = n % 3 == 0 and 9007199254740992 + n - 1500 or -n, word = (n % 5 == 0 and "a\0" or "b") .. n, x = i / 8, v = i }
     end)
     local wanted, n_wanted = {}, 0
     for _, row in ipairs(keyed) do

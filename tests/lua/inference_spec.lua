@@ -43,7 +43,7 @@ describe("types of a sample (seed " .. support.seed .. ")", function()
     local text = message(function() return lb.csv(path):where("b = 'x'"):count() end)
     assert.matches("cannot compare integer 1 with string 'x'", text, 1, true)
     text = message(function() return lb.csv(path):map(function(r) return r.b:sub(1) end):count() end)
-    assert.matches("attempt to index a number value", text, 1, true)
+    assert.matches("attempt to index .*a number value", text)
   end)
 
   it("and errors behind the first records that are enough do not count", function()

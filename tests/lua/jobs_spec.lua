@@ -52,7 +52,7 @@ describe("jobs (seed " .. support.seed .. ")", function()
     local ds = lb.from_pairs { { "s", "5" }, { "z", -0.0 }, { "i", 3 }, { "f", 0.5 } }
     local got = lb.job({ mapper = pass, combiner = sum, reducer = sum }):dataset(ds):collect_map()
     assert.equal(5, got.s)
-    assert.equal("0.0", tostring(got.z))
+    assert.equal(1 / 0, 1 / got.z)
     assert.equal("integer", math.type(got.i))
     assert.equal(0.5, got.f)
   end)
@@ -99,7 +99,7 @@ describe("jobs (seed " .. support.seed .. ")", function()
     local got = lb.job {
       mapper = function(_, n, emit) emit(n, n) end,
       reducer = function(key, values, emit) emit(key, values()) end,
-      partitioner = function(key, n) return key // 10 % n end,
+      partitioner = function(key, n) return (key - key % 10) / 10 % n end,
       reducers = 4,
     }:dataset(lb.range(0, 39)):keys():collect()
     assert.same(lb.range(0, 39):collect(), got)

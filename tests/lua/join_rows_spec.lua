@@ -292,7 +292,7 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
       assert.same(sorted(texts(wanted)), sorted(texts(joined)))
     end
     local numbers = dataset({ { n = 1 }, { n = 2 }, { n = 3 } }, "n")
-    local halves = numbers:join(numbers, { on = function(r) return r.n // 2 end })
+    local halves = numbers:join(numbers, { on = function(r) return (r.n - r.n % 2) / 2 end })
     assert.same({ { n = 1, n_right = 1 }, { n = 2, n_right = 2 }, { n = 2, n_right = 3 }, { n = 3, n_right = 2 },
       { n = 3, n_right = 3 } }, halves:collect())
   end)

@@ -85,7 +85,7 @@ describe("json (seed " .. support.seed .. ")", function()
     }, ds:collect())
     assert.same({ "id", "x", "ok", "s", "tags", "n", "geo" }, names(ds))
     assert.same({ id = "integer", x = "float", ok = "boolean", s = "string", tags = "any", n = "any", geo = "any" }, types(ds))
-    assert.equal("float", math.type(ds:first().x))
+    if support.has_integers then assert.equal("float", math.type(ds:first().x)) end
     assert.equal("integer", math.type(ds:take(2)[2].geo.b[1]))
     assert.equal(3, ds:count())
   end)
@@ -123,7 +123,7 @@ describe("json (seed " .. support.seed .. ")", function()
         support.with({ threads = threads }, function()
           assert.same(rows, lb.json(path):collect())
           assert.equal(#rows, lb.json(path):count())
-          assert.equal(#rows * (#rows + 1) // 2, lb.json(path):map(function(r) return r.id end):sum())
+          assert.equal(#rows * (#rows + 1) / 2, lb.json(path):map(function(r) return r.id end):sum())
         end)
       end
     end
@@ -138,7 +138,7 @@ describe("json (seed " .. support.seed .. ")", function()
     assert.same({ { a = 1.5, b = "07", c = "12345678901234567890", d = { 1 } } },
       ds:filter(function(r) return r.b == "07" end):collect())
     assert.same({ a = "float", b = "any", c = "any", d = "any" }, types(ds))
-    assert.equal("float", math.type(ds:first().a))
+    if support.has_integers then assert.equal("float", math.type(ds:first().a)) end
     assert.equal("integer", math.type(ds:first().b))
   end)
 
@@ -220,11 +220,12 @@ describe("json (seed " .. support.seed .. ")", function()
   it("keeps numbers as they are", function()
     local values = json('{"v":[9223372036854775807,-9223372036854775808,9223372036854775808,0,-0,1.0,1e2,0.1,1e400,5e-324,1E-400]}')
       :collect()[1].v
-    assert.same({ math.maxinteger, math.mininteger, "9223372036854775808", 0, -0.0, 1.0, 100.0, 0.1, "1e400", 5e-324, "1E-400" },
+    assert.same({ support.maxinteger, support.mininteger, "9223372036854775808", 0, -0.0, 1.0, 100.0, 0.1, "1e400", 5e-324, "1E-400" },
       values)
     local kinds = {}
     for i, value in ipairs(values) do kinds[i] = math.type(value) or "string" end
-    assert.equal("integer integer string integer float float float float string float string", table.concat(kinds, " "))
+    local whole = support.has_integers and "float" or "integer"
+    assert.equal(("integer integer string integer float %s %s float string float string"):format(whole, whole), table.concat(kinds, " "))
     local lines, wanted = {}, {}
     for i = 1, 500 do
       local x = math.random() * 10.0 ^ math.random(-20, 20)

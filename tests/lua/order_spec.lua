@@ -9,7 +9,7 @@ local function any_value(depth)
   if kind == 2 then return math.random(-3, 3) end
   if kind == 3 then return math.random(-3, 3) / 2 end
   if kind == 4 then return support.word(2) end
-  if kind == 5 then return math.random(math.mininteger, math.maxinteger) end
+  if kind == 5 then return math.random(math.mininteger or -2 ^ 53, math.maxinteger or 2 ^ 53) end
   if kind == 6 then
     return support.list(math.random(0, 3), function() return any_value(depth + 1) end)
   end

@@ -40,7 +40,7 @@ describe("pivot (seed " .. support.seed .. ")", function()
     local wanted, n = cells("country", "year"), 0
     local before
     for threads = 1, 3 do
-      support.with({ threads = threads, memory = threads == 2 and 8 << 20 or nil }, function()
+      support.with({ threads = threads, memory = threads == 2 and 8 * 1024 ^ 2 or nil }, function()
         local result = ds:pivot({ index = "country", columns = "year", values = lb.sum "amount" })
         assert.same({ "country", "2018", "2019", "2020", "2021", "2022" }, result._node.names)
         local list = result:collect()

@@ -133,7 +133,7 @@ describe("settings", function()
   end)
 
   it("threads and memory hold for a run", function()
-    local n = support.with({ threads = 1, memory = 64 * 2 ^ 20 // 1 }, function() return lb.range(1000):count() end)
+    local n = support.with({ threads = 1, memory = 64 * 2 ^ 20 }, function() return lb.range(1000):count() end)
     assert.equal(1000, n)
   end)
 end)

@@ -43,7 +43,7 @@ describe("record verbs (seed " .. support.seed .. ")", function()
     end)
     local total = 0
     for _, pair in ipairs(ds:collect()) do total = total + pair[2] end
-    assert.equal(5000 * 5001 // 2, total)
+    assert.equal(5000 * 5001 / 2, total)
   end)
 
   it("keys, values, swap, key_by, map_values, flat_map_values", function()

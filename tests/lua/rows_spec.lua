@@ -62,7 +62,7 @@ describe("rows (seed " .. support.seed .. ")", function()
       ds:filter(function(r) return (r.n or 0) > 0 end):collect())
     assert.same(mapped(rows, function(r) return { r.id % 7, r } end),
       ds:key_by(function(r) return r.id % 7 end):collect())
-    assert.equal(600 * 601 // 2, ds:map(function(r) return r.id end):reduce(function(a, b) return a + b end))
+    assert.equal(600 * 601 / 2, ds:map(function(r) return r.id end):reduce(function(a, b) return a + b end))
     assert.equal(600, ds:aggregate(0, function(n, r) return n + (r.id and 1 or 0) end, function(a, b) return a + b end))
   end)
 

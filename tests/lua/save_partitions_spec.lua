@@ -65,7 +65,7 @@ describe("partition_by (seed " .. support.seed .. ")", function()
 
   it("lets no value out of the directory, and loses none", function()
     local values = { "../../evil", "..", ".", "", "a/b", "/", "x=y", "%41", "a\nb\0c\127",
-      "__HIVE_DEFAULT_PARTITION__", "é", "'q\"", 1, 1.0, 1.5,
+      "__HIVE_DEFAULT_PARTITION__", "é", "'q\"", 1, support.has_integers and 1.0 or 2, 1.5,
       true, "true", "~", " ", "a*b?", "{}[]^\\:#" }
     local rows, n = { { v = "nil", w = 0 } }, 0
     for i, value in ipairs(values) do rows[i + 1] = { k = value, v = "r" .. i, w = i } end
@@ -78,7 +78,8 @@ describe("partition_by (seed " .. support.seed .. ")", function()
     assert.equal("v,w\nnil,0\n", rows_of "__HIVE_DEFAULT_PARTITION__")
     for i, folder in pairs {
       [1] = "..%2F..%2Fevil", [2] = "..", [3] = ".", [4] = "", [5] = "a%2Fb", [7] = "x%3Dy", [8] = "%2541", [9] = "a%0Ab%00c%7F",
-      [10] = "%5F_HIVE_DEFAULT_PARTITION__", [11] = "é", [13] = "1", [14] = "1.0", [15] = "1.5", [18] = "~", [19] = " ",
+      [10] = "%5F_HIVE_DEFAULT_PARTITION__", [11] = "é", [13] = "1",
+      [14] = support.has_integers and "1.0" or "2", [15] = "1.5", [18] = "~", [19] = " ",
     } do
       assert.equal(("v,w\nr%d,%d\n"):format(i, i), rows_of(folder), folder)
     end
@@ -110,7 +111,7 @@ describe("partition_by (seed " .. support.seed .. ")", function()
       file:write(("%d,%d,row %d\n"):format(k, i, i))
     end
     file:close()
-    for _, settings in ipairs { { threads = 1 }, { threads = 4 }, { threads = 4, memory = 4 << 20 } } do
+    for _, settings in ipairs { { threads = 1 }, { threads = 4 }, { threads = 4, memory = 4 * 1024 ^ 2 } } do
       local out = directory()
       support.with(settings, function()
         assert.equal(15000, lb.csv(path):save_csv(out, { partition_by = "k" }))

@@ -6,7 +6,7 @@ describe("saving", function()
   after_each(support.clean)
 
   local records = {
-    { "a", 1 }, { "b", 2.5 }, { "c", true }, { "d", { 1, { x = "y" } } }, { "tab\there", -0.0 }, { "big", math.maxinteger },
+    { "a", 1 }, { "b", 2.5 }, { "c", true }, { "d", { 1, { x = "y" } } }, { "tab\there", -0.0 }, { "big", support.maxinteger },
   }
 
   it("save and read keep every value", function()
@@ -15,7 +15,7 @@ describe("saving", function()
     local got = lb.read(path):collect()
     assert.same(records, got)
     assert.equal("float", math.type(got[5][2]))
-    assert.equal("-0.0", tostring(got[5][2]))
+    assert.equal(-1 / 0, 1 / got[5][2])
     assert.equal("integer", math.type(got[6][2]))
   end)
 
@@ -26,6 +26,7 @@ describe("saving", function()
   end)
 
   it("numbers written as text come back as they were", function()
+    if not support.has_integers then return pending "needs string.pack" end
     local values = { -0.0, 0.0, 1.0, 1e15, 1e16, 2.0 ^ 53, 2.0 ^ 63, 5e-324, 2.2250738585072014e-308, 0.1, 1 / 3,
       1.7976931348623157e308, 1 / 0, -1 / 0, 0 / 0 }
     for _ = 1, 500 do
@@ -40,7 +41,7 @@ describe("saving", function()
       assert.equal(string.pack("<d", x == x and x or 0), string.pack("<d", got[i].x == got[i].x and got[i].x or 0), tostring(x))
     end
     -- A type that a sample shows keeps floats and integers apart, too.
-    ds = lb.from({ { i = 1, f = 1.0 }, { i = math.mininteger, f = -0.0 }, { i = math.maxinteger, f = 1e300 } }):select("i", "f")
+    ds = lb.from({ { i = 1, f = 1.0 }, { i = support.mininteger, f = -0.0 }, { i = support.maxinteger, f = 1e300 } }):select("i", "f")
     ds:save_csv(path, { mode = "overwrite" })
     for i, row in ipairs(lb.csv(path):collect()) do
       assert.same({ "integer", "float" }, { math.type(row.i), math.type(row.f) }, i)

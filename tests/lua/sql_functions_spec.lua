@@ -34,7 +34,7 @@ local function all_equal(cases)
   for text, wanted in pairs(cases) do
     local got = constant(text)
     assert.same(wanted, got, text)
-    assert.equal(math.type(wanted), math.type(got), text)
+    if support.has_integers then assert.equal(math.type(wanted), math.type(got), text) end
   end
 end
 
@@ -165,12 +165,12 @@ describe("functions (seed " .. support.seed .. ")", function()
       ["trunc(-1.7)"] = -1.0, ["trunc(5)"] = 5, ["cbrt(27)"] = 3.0, ["log(100)"] = 2.0, ["log10(1000)"] = 3.0, ["log2(8)"] = 3.0,
       ["log(2, 8)"] = 3.0, ["atan2(0, -1)"] = math.pi, ["pi()"] = math.pi, ["degrees(pi())"] = 180.0, ["radians(180)"] = math.pi,
       ["gcd(-12, 18)"] = 6, ["lcm(4, 6)"] = 12, ["lcm(0, 6)"] = 0, ["bit_and(12, 10)"] = 8, ["bit_or(12, 10)"] = 14,
-      ["bit_xor(12, 10)"] = 6, ["shift_left(1, 62)"] = 1 << 62, ["shift_left(1, 64)"] = 0, ["shift_right(-1, 60)"] = 15,
+      ["bit_xor(12, 10)"] = 6, ["shift_left(1, 62)"] = math.tointeger(2 ^ 62), ["shift_left(1, 64)"] = 0, ["shift_right(-1, 60)"] = 15,
       ["bit_count(-1)"] = 64, ["isnan(sqrt(-1))"] = true, ["isinf(exp(1000))"] = true, ["isfinite(1)"] = true,
       ["if(1 > 2, 'a', 'b')"] = "b", ["nvl(null, 3)"] = 3, ["power(2, 0.5)"] = 2 ^ 0.5,
     }
-    assert.matches("integer overflow in lcm", message("lcm(a, a - 1)", math.maxinteger), 1, true)
-    assert.matches("integer overflow in gcd", message("gcd(a, a)", math.mininteger), 1, true)
+    assert.matches("integer overflow in lcm", message("lcm(a, a - 1)", support.maxinteger), 1, true)
+    assert.matches("integer overflow in gcd", message("gcd(a, a)", support.mininteger), 1, true)
     for _, name in ipairs { "sin", "cos", "tan", "asin", "acos", "exp", "sqrt" } do
       local x = math.random()
       assert.equal(math[name](x), value(name .. "(a)", x), name)
@@ -248,7 +248,7 @@ describe("functions (seed " .. support.seed .. ")", function()
   it("of times mean what sqlite3 and os.date say", function()
     local script, rows = {}, {}
     for i = 1, 200 do
-      local seconds = math.random(-2 ^ 34 // 1 | 0, 2 ^ 34 // 1 | 0)
+      local seconds = math.random(-17179869184, 17179869184)
       local days = math.random(-2000, 2000)
       rows[i] = { os.date("!%Y-%m-%d %H:%M:%S", seconds), days, seconds }
       script[i] = ("select strftime('%%Y %%m %%d %%H %%M %%S %%j %%w %%s', %d, 'unixepoch'), date(%d, 'unixepoch', '%d days'), "
@@ -272,10 +272,10 @@ describe("functions (seed " .. support.seed .. ")", function()
 
   it("of casts and arithmetic hold at their limits", function()
     all_equal {
-      ["cast('9223372036854775807' as int)"] = math.maxinteger, ["cast(-9223372036854775808 as float)"] = -2.0 ^ 63,
+      ["cast('9223372036854775807' as int)"] = support.maxinteger, ["cast(-9223372036854775808 as float)"] = -2.0 ^ 63,
       ["cast(-0.9 as int)"] = 0, ["cast(true as int)"] = 1, ["cast('  1e3 ' as float)"] = 1000.0, ["cast(1e15 as string)"] = "1e+15",
       ["cast(0.1 as string)"] = "0.1", ["cast(1 as boolean)"] = true, ["'F'::bool"] = false, ["7 / 7"] = 1.0, ["-7 // 2.0"] = -4.0,
-      ["-7 % -4"] = -3, ["9223372036854775807 % -1"] = 0, ["try_cast(1.5 as int)"] = 1, ["-9223372036854775808"] = math.mininteger,
+      ["-7 % -4"] = -3, ["9223372036854775807 % -1"] = 0, ["try_cast(1.5 as int)"] = 1, ["-9223372036854775808"] = support.mininteger,
     }
     for _, text in ipairs { "cast('1.5' as int)", "cast('9223372036854775808' as int)", "cast('' as int)", "cast('0x10' as int)",
       "cast(1e19 as int)", "cast('1e999' as float)", "cast('yes' as boolean)", "cast(split('a', ',') as string)",
@@ -287,7 +287,7 @@ describe("functions (seed " .. support.seed .. ")", function()
       assert.is_nil(constant(text), text)
     end
     for _, text in ipairs { "a + 1", "a * 2", "a - -1", "-(-a - 1)", "abs(-a - 1)", "(-a - 1) // -1", "round(a, -1)" } do
-      assert.matches("integer overflow", message(text, math.maxinteger), 1, true)
+      assert.matches("integer overflow", message(text, support.maxinteger), 1, true)
     end
     local rows, script = {}, {}
     for i = 1, 100 do
@@ -302,7 +302,7 @@ describe("functions (seed " .. support.seed .. ")", function()
     local quotient = values("b / c", rows)
     for i, line in ipairs(lines) do
       local w, t, s, q = line:match "^(.-)|(.-)|(.-)|(.-)$"
-      assert.same({ w, t, s }, { tostring(whole[i][1]), text[i][1], tostring(sum[i][1]) }, script[i])
+      assert.same({ w, t, s }, { core.format(whole[i][1]), text[i][1], core.format(sum[i][1]) }, script[i])
       if q == "" then
         assert.is_nil(quotient[i][1])
       else

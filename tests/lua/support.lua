@@ -3,6 +3,20 @@ local runtime = require "luabatch.runtime"
 
 local support = {}
 
+--- Whether numbers are integers or floats, as in Lua 5.4. LuaJIT has floats only: there a whole number is an integer
+-- for the engine, and what takes more than 53 bits is an int64_t.
+support.has_integers = math.maxinteger ~= nil
+--- The greatest and the least integer.
+support.maxinteger = math.maxinteger or require("luabatch.compat").number "9223372036854775807"
+support.mininteger = math.mininteger or require("luabatch.compat").number "-9223372036854775808"
+
+-- The program adds these to LuaJIT's libraries; a rock does not touch the host's.
+local compat = require "luabatch.compat"
+rawset(table, "unpack", compat.unpack)
+rawset(table, "pack", compat.pack)
+rawset(math, "type", compat.math_type)
+rawset(math, "tointeger", compat.tointeger)
+
 --- The seed of this run; LB_SEED repeats one.
 support.seed = tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(support.seed)

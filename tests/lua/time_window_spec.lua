@@ -21,7 +21,7 @@ describe("windows of time (seed " .. support.seed .. ")", function()
   -- Runs `make` with other threads and memory, which must give the same rows.
   local function same_rows(make)
     local before
-    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 << 20 } } do
+    for _, settings in ipairs { { threads = 1 }, { threads = 3 }, { threads = 2, memory = 8 * 1024 ^ 2 } } do
       support.with(settings, function()
         local rows = make():collect()
         if before then assert.same(before, rows) end
@@ -227,7 +227,7 @@ describe("windows of time (seed " .. support.seed .. ")", function()
     assert.matches("record .*csv:3", m)
     assert.matches("time", message(function() lb.csv(path):group_by(lb.session("ts", 60)):count():collect() end))
     assert.matches("too far away", message(function()
-      lb.from({ { ts = math.maxinteger } }):group_by(lb.tumble("ts", 60)):count():collect()
+      lb.from({ { ts = support.maxinteger } }):group_by(lb.tumble("ts", 60)):count():collect()
     end))
     assert.matches("too far away", message(function()
       lb.from({ { ts = 1e300 } }):group_by(lb.slide("ts", 60, 30)):count():collect()

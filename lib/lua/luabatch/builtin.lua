@@ -1,6 +1,8 @@
 --- The functions of the library itself that run on workers. They are shipped like the user's: what they capture
 -- travels with them, and nothing here is changed after it was made.
 -- @module luabatch.builtin
+local compat = require "luabatch.compat"
+
 local builtin = {}
 
 -- A copy of a table of plain values; other values as they are.
@@ -58,7 +60,7 @@ function builtin.identity_mapper(key, ...)
   end
   local emit = select(n - 1, ...)
   local values = { ... }
-  emit(key, (table.unpack or unpack)(values, 1, n - 2)) -- luacheck: globals unpack
+  emit(key, compat.unpack(values, 1, n - 2))
 end
 
 --- A filter that keeps records whose key equals the given one.
@@ -87,7 +89,7 @@ end
 -- overflow. Floats are added with a correction term for what each addition lost (Neumaier), in input order.
 
 local function number(value, action)
-  if type(value) ~= "number" then
+  if type(value) ~= "number" and not compat.is_int64(value) then
     error(("%s: a record is not a number but %s"):format(action, type(value) == "string"
       and ("the string %q"):format(value:sub(1, 40)) or "a " .. type(value)), 0)
   end
@@ -96,6 +98,13 @@ end
 
 local function add_integer(state, value)
   local before = state.integer
+  if compat.int64 then -- no integers: doubles as long as they are exact
+    if type(before) == "number" and type(value) == "number" and math.abs(before + value) < 2 ^ 53 then
+      state.integer = before + value
+      return
+    end
+    before, value = compat.int64(before), compat.int64(value)
+  end
   local after = before + value
   if value >= 0 then
     if after < before then state.carry = state.carry + 1 end
@@ -119,7 +128,7 @@ local function add_float(state, value)
 end
 
 local function sum_step(state, value)
-  if math.type(number(value, "sum")) == "integer" then
+  if compat.math_type(number(value, "sum")) == "integer" then
     add_integer(state, value)
   else
     state.has_float = true
@@ -147,7 +156,7 @@ builtin.sum = {
 
 --- The total of a sum state as a float.
 function builtin.sum_float(state)
-  return (state.integer + state.carry * 18446744073709551616.0) + (state.float + state.lost)
+  return (tonumber(state.integer) + state.carry * 18446744073709551616.0) + (state.float + state.lost)
 end
 
 --- The total of a sum state: an integer when all were integers.
@@ -187,9 +196,10 @@ local function stats_step(state, value)
   number(value, "stats")
   sum_step(state.sum, value)
   local n = state.sum.n
-  local delta = value - state.mean
+  local x = type(value) == "number" and value or tonumber(value)
+  local delta = x - state.mean
   state.mean = state.mean + delta / n
-  state.m2 = state.m2 + delta * (value - state.mean)
+  state.m2 = state.m2 + delta * (x - state.mean)
   if before(value, state.min) then state.min = value end
   if before(state.max, value) then state.max = value end
   return state
@@ -216,12 +226,13 @@ builtin.stats = {
 --- The least and the greatest number, for a histogram.
 local function bounds_step(state, value)
   if number(value, "histogram") ~= value then error("histogram: a record is NaN", 0) end
+  value = type(value) == "number" and value or tonumber(value)
   state.min, state.max = math.min(state.min, value), math.max(state.max, value)
   return state
 end
 
 builtin.bounds = {
-  create = function(value) return bounds_step({ min = value, max = value }, value) end,
+  create = function(value) return bounds_step({ min = math.huge, max = -math.huge }, value) end,
   step = bounds_step,
   merge = function(a, b)
     a.min, a.max = math.min(a.min, b.min), math.max(a.max, b.max)
@@ -235,6 +246,7 @@ function builtin.histogram(edges)
   local n = #edges - 1
   local function step(counts, value)
     if number(value, "histogram") ~= value then error("histogram: a record is NaN", 0) end
+    value = type(value) == "number" and value or tonumber(value)
     if value >= edges[1] and value <= edges[n + 1] then
       local low, high = 1, n
       while low < high do

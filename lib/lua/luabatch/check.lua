@@ -1,5 +1,7 @@
 --- Argument checks: misuse raises at the line of the user's call, however deep in the library it is found.
 -- @module luabatch.check
+local compat = require "luabatch.compat"
+
 local check = {}
 
 -- What the sources of this library's files start with, so that their frames can be told from the user's.
@@ -84,7 +86,7 @@ end
 --- Checks for an integer (a float without fraction counts) of at least `min`.
 -- @return the integer
 function check.integer(verb, name, value, min)
-  local integer = type(value) == "number" and math.tointeger(value)
+  local integer = type(value) == "number" and compat.tointeger(value)
   if not integer then check.bad(verb, name, "integer", value) end
   if min and integer < min then
     check.bad(verb, name, ("integer of at least %d"):format(min), value)
@@ -138,13 +140,13 @@ function check.options(verb, options, allowed)
     elseif want == "policy" then
       check.policy(verb, name, value)
     elseif want == "salt" then
-      local n = math.type(value) == "integer" and value >= 1
+      local n = compat.math_type(value) == "integer" and value >= 1
       if not (n or value == "auto" or value == false or type(value) == "function") then
         check.misuse("bad option '%s' of %s ('auto', false, a positive integer or a function of the key expected, got %s)",
           name, verb, type(value) == "string" and ("'%s'"):format(value) or tostring(value))
       end
     elseif want == "integer" then
-      if math.type(value) ~= "integer" or value < 1 then
+      if compat.math_type(value) ~= "integer" or value < 1 then
         check.misuse("bad option '%s' of %s (positive integer expected, got %s)", name, verb, tostring(value))
       end
     elseif want ~= true and type(value) ~= want then

@@ -4,6 +4,7 @@
 -- standard error. Statuses are those of errors (0 success, 1 the job raised, 2 usage, 3 does not
 -- compile, 4 data, 5 resources, 130/143 interrupted, 141 reader gone).
 -- @module luabatch.cli
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 local command_line = require "luabatch.options"
 
@@ -68,7 +69,7 @@ local function error_fields(status, message)
   fields.key = rest:match("^%s*key ([^\n]*)") or rest:match("\n%s*key ([^\n]*)")
   fields.traceback = rest:match("stack traceback:%s*(.*)$")
   fields.file, fields.line = head:match("^(.-):(%d+): ")
-  fields.line = math.tointeger(tonumber(fields.line))
+  fields.line = compat.tointeger(tonumber(fields.line))
   return fields
 end
 
@@ -113,7 +114,7 @@ local function handler(err)
   local kind = type(err)
   if (kind == "table" or kind == "userdata") and getmetatable(err) then
     local ok, status = pcall(function() return err.status end)
-    if ok and math.type(status) == "integer" and status >= 1 and status <= 255 then return err end
+    if ok and compat.math_type(status) == "integer" and status >= 1 and status <= 255 then return err end
   end
   local message = err
   if kind ~= "string" then
@@ -335,7 +336,7 @@ local subcommands = {}
 
 function subcommands.config(options)
   for _, setting in ipairs(command_line.settings(options)) do
-    io.stdout:write(("%-14s %-24s %s\n"):format(table.unpack(setting)))
+    io.stdout:write(("%-14s %-24s %s\n"):format(compat.unpack(setting)))
   end
   return 0
 end
@@ -381,7 +382,7 @@ function cli.main(argv, program)
   end
   local path = argv[script]
   if not options.chunk and subcommands[path] and not io.open(path) then
-    return subcommands[path](options, table.unpack(argv, script + 1))
+    return subcommands[path](options, compat.unpack(argv, script + 1))
   end
   if options.chunk or options.input_format then
     script = script - 1
@@ -410,7 +411,7 @@ function cli.main(argv, program)
     if not options.chunk and not options.input_format and not path then return end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
-    finish(options, program, table.pack(chunk((table.unpack or unpack)(args))), args) -- luacheck: globals unpack
+    finish(options, program, compat.pack(chunk(compat.unpack(args))), args)
   end, handler)
   local interrupted = require("luabatch.runtime").interrupted
   if interrupted and not options.interactive then ok, err = false, interrupted end

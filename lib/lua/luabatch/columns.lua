@@ -4,6 +4,7 @@
 -- @module luabatch.columns
 local core = require "luabatch.core"
 local check = require "luabatch.check"
+local compat = require "luabatch.compat"
 
 local columns = {}
 
@@ -96,7 +97,7 @@ function columns.literal(verb, value)
   local kind = type(value)
   if kind == "string" then return "'" .. value:gsub("'", "''") .. "'" end
   if kind == "boolean" then return tostring(value) end
-  if kind ~= "number" or value ~= value or value - value ~= 0 then
+  if not compat.math_type(value) or value ~= value or value - value ~= 0 then
     check.misuse("%s: the value must be a string, a boolean or a finite number", verb)
   end
   return core.format(value, "json")

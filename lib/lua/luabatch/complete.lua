@@ -166,7 +166,7 @@ function complete.columns(list, width)
     shown[i] = { text, cells }
     widest = math.max(widest, cells)
   end
-  local per_line = math.max(1, (width or 80) // (widest + 2))
+  local per_line = math.max(1, math.floor((width or 80) / (widest + 2)))
   local lines, parts = {}, {}
   for i, one in ipairs(shown) do
     parts[#parts + 1] = one[1] .. (" "):rep(widest + 2 - one[2])

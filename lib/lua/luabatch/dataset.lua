@@ -6,6 +6,7 @@
 -- @module luabatch.dataset
 local check = require "luabatch.check"
 local builtin = require "luabatch.builtin"
+local compat = require "luabatch.compat"
 
 local dataset = {}
 
@@ -690,7 +691,7 @@ end
 --- The names of all verbs and actions, sorted.
 -- @return list of strings
 function dataset.verbs()
-  local names = { table.unpack(row_verbs) }
+  local names = { compat.unpack(row_verbs) }
   for _, methods in ipairs { Dataset, (require "luabatch.action") } do
     for name in pairs(methods) do names[#names + 1] = name end
   end

@@ -1,5 +1,6 @@
 --- Values, tables and plans as text for people.
 -- @module luabatch.display
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 
 local display = {}
@@ -92,7 +93,7 @@ function display.first_rows(ds, n, options)
   local rows, columns, known = {}, node.names and #node.names or 1, store:count()
   local read = store:rows()
   for i = 1, math.min(known, n) do
-    rows[i] = table.pack(read())
+    rows[i] = compat.pack(read())
     columns = math.max(columns, rows[i].n)
   end
   local names, types = node.names or titles[columns], {}
@@ -154,7 +155,7 @@ end
 local function is_list(t)
   local n = #t
   for key in pairs(t) do
-    if math.type(key) ~= "integer" or key < 1 or key > n then return false end
+    if compat.math_type(key) ~= "integer" or key < 1 or key > n then return false end
   end
   return true
 end
@@ -168,7 +169,7 @@ function display.records(t)
     for i = 1, #t do
       local element = t[i]
       if type(element) == "table" and #element > 0 and is_list(element) then
-        records[i] = { n = #element, (table.unpack or unpack)(element) } -- luacheck: globals unpack
+        records[i] = { n = #element, compat.unpack(element) }
       else
         records[i] = { n = 1, element }
       end

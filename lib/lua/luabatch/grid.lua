@@ -3,6 +3,7 @@
 -- Numbers stand to the right; nil is not to be mistaken for a string; control characters are shown as escapes. What is too long
 -- ends in "…"; when even so the columns do not fit, those in the middle are left out.
 -- @module luabatch.grid
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 
 local grid = {}
@@ -12,8 +13,7 @@ local LONGEST = 60 -- nor wider than this when others want the room
 
 -- The name of a value's type as schemas say it.
 local function type_of(value)
-  if type(value) == "number" then return math.type(value) or "number" end
-  return type(value)
+  return compat.math_type(value) or type(value)
 end
 
 --- The type of a column of values: the one that all have, "number" for integers and floats, else "any".
@@ -25,7 +25,7 @@ function grid.column_type(rows, j)
       local one = type_of(value)
       if kind == nil or kind == one then
         kind = one
-      elseif (kind == "integer" or kind == "float" or kind == "number") and type(value) == "number" then
+      elseif (kind == "integer" or kind == "float" or kind == "number") and compat.math_type(value) then
         kind = "number"
       else
         return "any"

@@ -4,6 +4,7 @@
 -- @module luabatch.groups
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
+local compat = require "luabatch.compat"
 local row = require "luabatch.row"
 
 local groups = {}
@@ -87,7 +88,7 @@ function groups.rows(self, items, label, options)
   options = options or {}
   local window = self.window
   local all = window and window.hidden or {}
-  local names, list = { table.unpack(self.keys) }, {}
+  local names, list = { compat.unpack(self.keys) }, {}
   for i = 1, #items + #all do
     list[i] = bound_aggregate(self.node, items[i] or all[i - #items])
     names[#names + 1] = list[i].name

@@ -4,6 +4,7 @@
 -- streams past a table, and the one by disk. Which of them runs the sink join_build says when it has seen the build side; the
 -- legs of the other are idle. Both give the same records in the same order.
 -- @module luabatch.lower_join
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 local row_join = require "luabatch.row_join"
 
@@ -113,7 +114,7 @@ return function(lower, tools)
     local built = row_join.build_side(node)
     local probe, build = left, right
     if built == "left" then probe, build = right, left end
-    local kind, rest = table.unpack(plans[built][node.how])
+    local kind, rest = compat.unpack(plans[built][node.how])
     local columns = {}
     for i, out in ipairs(outputs) do
       local of = { left = left.column[out.left or false], right = right.column[out.right or false] }

@@ -2,6 +2,7 @@
 -- @module luabatch.lower_row
 local core = require "luabatch.core"
 local columns = require "luabatch.columns"
+local compat = require "luabatch.compat"
 
 -- Adds its functions to the table of plan.lua; `tools` are helpers of that module.
 return function(lower, tools)
@@ -204,7 +205,7 @@ return function(lower, tools)
     local names = node.inputs[1].names
     local time = { name = "time", sql = ("epoch(%s)"):format(columns.quote(node.column)), shown = node.column }
     local stream, number = compute(b, b:input(node), names, { time }, node.label)
-    local wide, picks = { table.unpack(names) }, { number[time], table.unpack(range(#names)) }
+    local wide, picks = { compat.unpack(names) }, { number[time], compat.unpack(range(#names)) }
     wide[#wide + 1] = "\1time"
     local is_there = columns.sql(node.label, '"\1time" is not null', wide)
     stream = b:add { op = "where", inputs = { stream }, expr = is_there, label = node.label }

@@ -235,7 +235,7 @@ end
 function options.settings(values)
   local core = require "luabatch.core"
   local defaults = {
-    threads = tostring(core.cpu_count()), memory = tostring(core.memory_limit() * 6 // 10), tmp = os.getenv "TMPDIR" or "/tmp",
+    threads = tostring(core.cpu_count()), memory = tostring(math.floor(core.memory_limit() * 6 / 10)), tmp = os.getenv "TMPDIR" or "/tmp",
     output = "standard output",
   }
   local list = {}

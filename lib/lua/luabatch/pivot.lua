@@ -6,6 +6,7 @@
 local core = require "luabatch.core"
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
+local compat = require "luabatch.compat"
 local dataset = require "luabatch.dataset"
 
 local pivot = {}
@@ -107,14 +108,14 @@ function pivot.make(by, options)
   for i, one in ipairs(aggregates) do items[i] = { name = CELL .. i, aggregate = one.aggregate, label = one.label } end
   local both = {}
   for key, value in pairs(by) do both[key] = value end
-  both.keys = { table.unpack(by.keys) }
+  both.keys = { compat.unpack(by.keys) }
   both.keys[#both.keys + 1] = name
   local cells, index = groups.rows(setmetatable(both, getmetatable(by)), items, "pivot")
   local by_index = {}
   for _, key in ipairs(index) do
     if key ~= name then by_index[#by_index + 1] = key end
   end
-  local all = { table.unpack(by_index) }
+  local all = { compat.unpack(by_index) }
   for _, cell in ipairs(names) do all[#all + 1] = cell end
   if #all == 0 then check.misuse("pivot: '%s' has no values, and without index no column is left", name) end
   columns.unique("pivot", all)
@@ -125,7 +126,7 @@ function pivot.make(by, options)
   end
   renamed[#renamed + 1] = { [VALUE] = columns.quote(name) }
   numbered[#numbered + 1] = { [AT] = numberer(values, n) }
-  local few = cells:select(table.unpack(renamed)):select(table.unpack(numbered))
+  local few = cells:select(compat.unpack(renamed)):select(compat.unpack(numbered))
 
   items = {}
   for i = 1, n do

@@ -7,6 +7,7 @@
 local core = require "luabatch.core"
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
+local compat = require "luabatch.compat"
 local row = require "luabatch.row"
 local dataset = require "luabatch.dataset"
 
@@ -97,7 +98,7 @@ function data.hist(ds, names, options)
   if r.n == 0 then return drawing end
   local least, greatest = r.min_x, r.max_x
   -- Each of a few whole numbers has a bin of its own.
-  local whole = math.type(least) == "integer" and math.type(greatest) == "integer"
+  local whole = compat.math_type(least) == "integer" and compat.math_type(greatest) == "integer"
   if whole and greatest - least >= 0 and greatest - least < bins then
     bins = greatest - least + 1
     greatest = least + bins
@@ -108,7 +109,7 @@ function data.hist(ds, names, options)
     local from = least + (greatest - least) * i / bins
     drawing.bars[i + 1] = {
       from = from, value = 0, to = least + (greatest - least) * (i + 1) / bins,
-      exact = (whole and greatest - least == bins or greatest == least) and math.floor(from) == from and math.tointeger(from) or nil,
+      exact = (whole and greatest - least == bins or greatest == least) and math.floor(from) == from and compat.tointeger(from) or nil,
     }
   end
   local counts = finite:select({ bin = cell("x", least, greatest, bins) }):group_by("bin"):agg { n = lb.count() }

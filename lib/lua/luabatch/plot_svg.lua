@@ -10,7 +10,9 @@ local LEFT, RIGHT, TOP, BOTTOM = 76, 20, 44, 56
 function plot_svg.size(options)
   local width = math.max(200, math.min(options.width or 800, 8000))
   local height = math.max(150, math.min(options.height or 450, 8000))
-  return { width = width, height = height, cells_x = (width - LEFT - RIGHT) // 2, cells_y = (height - TOP - BOTTOM) // 2 }
+  return {
+    width = width, height = height, cells_x = math.floor((width - LEFT - RIGHT) / 2), cells_y = math.floor((height - TOP - BOTTOM) / 2),
+  }
 end
 
 -- Text as XML: markup escaped, characters that XML has not are shown by their number.

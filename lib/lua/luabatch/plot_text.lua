@@ -1,5 +1,6 @@
 --- Plots drawn with characters: bars of eighth blocks, points of Braille dots (2 by 4 a character).
 -- @module luabatch.plot_text
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 local axis = require "luabatch.plot_axis"
 
@@ -18,7 +19,7 @@ end
 local function bar(share, room)
   local units = math.floor(share * room * 8 + 0.5)
   local rest = units % 8
-  return ("█"):rep(units // 8) .. (rest > 0 and eighths[rest] or "")
+  return ("█"):rep(math.floor(units / 8)) .. (rest > 0 and eighths[rest] or "")
 end
 
 local function pad(text, width, left)
@@ -35,12 +36,12 @@ local function draw_bars(drawing, size, lines)
   local labels, values = {}, {}
   for i, one in ipairs(drawing.bars) do
     labels[i] = one.label or one.exact and label(one.exact) or ("%s to %s"):format(label(one.from), label(one.to))
-    values[i] = math.type(one.value) == "integer" and tostring(one.value) or axis.short(one.value)
+    values[i] = compat.math_type(one.value) == "integer" and tostring(one.value) or axis.short(one.value)
     local _, cells = core.printable(labels[i])
     widest, widest_value = math.max(widest, cells), math.max(widest_value, #values[i])
     most, least = math.max(most, one.value), math.min(least, one.value)
   end
-  widest = math.min(widest, size.width // 3)
+  widest = math.min(widest, math.floor(size.width / 3))
   local room = math.max(5, size.width - widest - widest_value - 3)
   local span = most - least
   local left = span > 0 and math.floor(room * -least / span + 0.5) or 0
@@ -59,15 +60,18 @@ end
 
 -- A field of dots; x to the right, y upwards.
 local function canvas(width, height)
-  local cells = {}
+  local cells, is_set = {}, {}
   -- The bit of each dot of a Braille character, by row from above and column.
   local bits = { { 0x01, 0x08 }, { 0x02, 0x10 }, { 0x04, 0x20 }, { 0x40, 0x80 } }
   local field = {}
   function field.dot(x, y)
     if x < 0 or y < 0 or x >= 2 * width or y >= 4 * height then return end
     local from_above = 4 * height - 1 - y
-    local at = (from_above // 4) * width + x // 2
-    cells[at] = (cells[at] or 0) | bits[from_above % 4 + 1][x % 2 + 1]
+    local at = math.floor(from_above / 4) * width + math.floor(x / 2)
+    local dot = y * 2 * width + x
+    if is_set[dot] then return end
+    is_set[dot] = true
+    cells[at] = (cells[at] or 0) + bits[from_above % 4 + 1][x % 2 + 1]
   end
   function field.line(x0, y0, x1, y1)
     local steps = math.max(math.abs(x1 - x0), math.abs(y1 - y0), 1)
@@ -79,7 +83,7 @@ local function canvas(width, height)
     local parts = {}
     for x = 0, width - 1 do
       local dots = cells[i * width + x]
-      parts[#parts + 1] = dots and utf8.char(0x2800 + dots) or " "
+      parts[#parts + 1] = dots and compat.char(0x2800 + dots) or " "
     end
     return table.concat(parts)
   end
@@ -87,10 +91,10 @@ local function canvas(width, height)
 end
 
 local function draw_points(drawing, size, lines)
-  local width, height = size.cells_x // 2, size.height
+  local width, height = math.floor(size.cells_x / 2), size.height
   local field = canvas(width, height)
   local function place(value, least, greatest, n)
-    if greatest == least then return n // 2 end
+    if greatest == least then return math.floor(n / 2) end
     return math.min(n - 1, math.floor((value - least) / (greatest - least) * n))
   end
   local last_x, last_y

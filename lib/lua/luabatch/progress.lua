@@ -14,8 +14,8 @@ local BAR = 24
 local function duration(seconds)
   seconds = math.floor(seconds + 0.5)
   if seconds < 60 then return ("%d s"):format(seconds) end
-  if seconds < 3600 then return ("%d min %02d s"):format(seconds // 60, seconds % 60) end
-  return ("%d h %02d min"):format(seconds // 3600, seconds // 60 % 60)
+  if seconds < 3600 then return ("%d min %02d s"):format(math.floor(seconds / 60), seconds % 60) end
+  return ("%d h %02d min"):format(math.floor(seconds / 3600), math.floor(seconds / 60) % 60)
 end
 
 local function count(n)
@@ -34,7 +34,7 @@ function progress.line(p)
     local share = math.min(1, p.done / p.total)
     local full = math.floor(share * BAR + 0.5)
     parts[#parts + 1] = ("█"):rep(full) .. ("░"):rep(BAR - full) .. (" %3d %%"):format(math.floor(share * 100))
-    if p.bytes then parts[#parts + 1] = stats.bytes(p.done // seconds) .. "/s" end
+    if p.bytes then parts[#parts + 1] = stats.bytes(math.floor(p.done / seconds)) .. "/s" end
     if share > 0.02 and share < 1 then parts[#parts + 1] = "ETA " .. duration(seconds * (1 - share) / share) end
   end
   if p.records > 0 then parts[#parts + 1] = count(p.records / seconds) .. " records/s" end

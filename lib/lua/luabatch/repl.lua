@@ -4,6 +4,7 @@
 -- complete are gone on with. What was printed last is `_`, the value of input 7 is `_7`. Lines that begin with a
 -- colon are commands. Errors and Ctrl-C end what runs, not the session.
 -- @module luabatch.repl
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 
 local repl = {}
@@ -62,7 +63,7 @@ local function pretty(value, indent, seen, budget)
   end
   local keys = {}
   for key in next, value do
-    if math.type(key) ~= "integer" or key < 1 or key > n then keys[#keys + 1] = key end
+    if compat.math_type(key) ~= "integer" or key < 1 or key > n then keys[#keys + 1] = key end
   end
   table.sort(keys, key_order)
   local shown = #parts
@@ -142,12 +143,12 @@ end
 
 -- Runs a function with Ctrl-C as an error. Gives its results, or nil after having told the error.
 local function run(f, ...)
-  local results = table.pack(terminal().call(f, handler, ...))
+  local results = compat.pack(terminal().call(f, handler, ...))
   if not results[1] then
     tell_error(results[2])
     return nil
   end
-  return table.pack(table.unpack(results, 2, results.n))
+  return compat.pack(compat.unpack(results, 2, results.n))
 end
 
 -- Compiles input. Gives a function; or nil, message, and whether more lines could complete it.
@@ -231,7 +232,7 @@ command("load", "FILE", "run a Lua file here; its globals stay", function(path)
   if path == "" then error("which file?", 0) end
   local chunk, message = loadfile(path)
   if not chunk then error(message, 0) end
-  local results = table.pack(chunk())
+  local results = compat.pack(chunk())
   for i = 1, results.n do show(results[i]) end
   keep(results)
 end)
@@ -253,14 +254,14 @@ command("time", "expression", "how long it takes", function(text)
   local chunk, message = compile(text)
   if not chunk then error(message, 0) end
   local start = core.clock()
-  local results = table.pack(chunk())
+  local results = compat.pack(chunk())
   for i = 1, results.n do show(results[i]) end
   say(style(("%.3f s"):format(core.clock() - start), "2"))
   keep(results)
 end)
 
 command("history", "[n]", "the last n inputs (20)", function(text)
-  local n = text == "" and 20 or math.tointeger(tonumber(text))
+  local n = text == "" and 20 or compat.tointeger(tonumber(text))
   if not n or n < 1 then error("a number of inputs expected", 0) end
   for i = math.max(1, #session.history - n + 1), #session.history do say((core.printable(session.history[i]))) end
 end)

@@ -5,6 +5,7 @@
 -- @module luabatch.row
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
+local compat = require "luabatch.compat"
 local dataset = require "luabatch.dataset"
 
 local row = {}
@@ -96,7 +97,7 @@ function row:select(...)
     elseif type(argument) == "table" and not getmetatable(argument) then
       local given = {}
       for key, value in pairs(argument) do
-        if math.type(key) ~= "integer" then given[key] = value end
+        if compat.math_type(key) ~= "integer" then given[key] = value end
       end
       for _, name in ipairs(argument) do
         columns.find("select", node.names, name)
@@ -148,7 +149,7 @@ end
 function row.with_computed(node, verb, t)
   local given = {}
   for name, how in pairs(t) do
-    if math.type(name) ~= "integer" then given[name] = how end
+    if compat.math_type(name) ~= "integer" then given[name] = how end
   end
   local names = sorted_keys(verb, given)
   if #names == 0 then return node, names end
@@ -311,7 +312,7 @@ function row:pivot(options)
   for key, value in pairs(options) do if key ~= "index" then rest[key] = value end end
   local index = options.index
   if type(index) ~= "table" or getmetatable(index) then index = { index } end
-  return require("luabatch.groups").new(rows(self, "pivot"), "pivot", table.unpack(index)):pivot(rest)
+  return require("luabatch.groups").new(rows(self, "pivot"), "pivot", compat.unpack(index)):pivot(rest)
 end
 
 -- Windows.
@@ -381,7 +382,7 @@ function row.aligned(verb, names, other)
   for _, name in ipairs(node.names) do
     if not mine[name] then check.misuse("%s: only the other dataset has a column '%s'", verb, name) end
   end
-  return same and node or other:select(table.unpack(names))._node
+  return same and node or other:select(compat.unpack(names))._node
 end
 
 return row

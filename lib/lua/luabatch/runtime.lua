@@ -2,6 +2,7 @@
 -- @module luabatch.runtime
 local core = require "luabatch.core"
 local check = require "luabatch.check"
+local compat = require "luabatch.compat"
 
 local runtime = {}
 
@@ -21,14 +22,14 @@ function runtime.parse_size(text)
   local number, unit = tostring(text):upper():match("^%s*(%d*%.?%d+)%s*([KMGT]?)I?B?%s*$")
   local value = tonumber(number)
   if not value or value <= 0 then return nil end
-  return math.tointeger(math.floor(value * units[unit]))
+  return compat.tointeger(math.floor(value * units[unit]))
 end
 
 --- Reads a setting from text.
 -- @return value, or nil, what was expected, and maybe a hint
 function runtime.parse_setting(name, text)
   if name == "threads" then
-    local n = math.tointeger(tonumber(text))
+    local n = compat.tointeger(tonumber(text))
     if n and n >= 1 and n <= 1024 then return n end
     return nil, "a number of threads from 1 to 1024"
   elseif name == "memory" then

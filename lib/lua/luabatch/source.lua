@@ -3,6 +3,7 @@
 local core = require "luabatch.core"
 local builtin = require "luabatch.builtin"
 local check = require "luabatch.check"
+local compat = require "luabatch.compat"
 local dataset = require "luabatch.dataset"
 
 local source = {}
@@ -87,10 +88,10 @@ end
 local function length(verb, list)
   if type(list) ~= "table" then check.bad(verb, "list", "table", list) end
   local n = #list
-  local packed = math.type(list.n) == "integer" and list.n >= n
+  local packed = compat.math_type(list.n) == "integer" and list.n >= n
   if packed then n = list.n end
   for key in pairs(list) do
-    if not (math.type(key) == "integer" and key >= 1 and key <= n or packed and key == "n") then
+    if not (compat.math_type(key) == "integer" and key >= 1 and key <= n or packed and key == "n") then
       check.misuse("bad argument 'list' to %s (a list has no key %s%s)", verb,
         type(key) == "string" and ("%q"):format(key) or tostring(key),
         list == _G.arg and "; the arguments alone are {table.unpack(arg)}" or "")
@@ -101,7 +102,7 @@ end
 
 -- Values must be ones that can be records; the path to what cannot is in the message.
 local function check_values(verb, list, n)
-  local values = n == #list and list or { (table.unpack or unpack)(list, 1, n) } -- luacheck: globals unpack
+  local values = n == #list and list or { compat.unpack(list, 1, n) }
   local ok, message = pcall(core.encode, values)
   if not ok then
     check.misuse("bad argument 'list' to %s (%s)", verb, tostring(message))
@@ -131,7 +132,7 @@ local function row_types(list)
   local types = {}
   for i = 1, #list do
     for name, value in pairs(list[i]) do
-      local kind = math.type(value) or type(value)
+      local kind = compat.math_type(value) or type(value)
       if kind == "table" or types[name] and types[name] ~= kind then kind = "any" end
       types[name] = kind
     end
@@ -173,7 +174,7 @@ function source.from_pairs(list)
     if type(pair) ~= "table" or #pair == 0 then
       check.bad("from_pairs", ("list[%d]"):format(i), "list of a key and values", pair)
     end
-    rows[i] = { (table.unpack or unpack)(pair, 1, #pair) } -- luacheck: globals unpack
+    rows[i] = { compat.unpack(pair, 1, #pair) }
     -- { key, nil } is the same list as { key }.
     local width = math.max(#pair, 2)
     short = short or #pair < width

@@ -11,6 +11,7 @@
 -- `_` of `like` count bytes, `upper` and `lower` change ASCII only. `ceil floor round abs` keep the type; `concat least greatest` pass over
 -- NULLs. Times are seconds since 1970 or ISO 8601 text, whose fields are read as written; only `epoch` minds the zone.
 -- @module luabatch.sql
+local compat = require "luabatch.compat"
 local lpeg = require "lpeg"
 local core = require "luabatch.core"
 local suggest = require "luabatch.suggest"
@@ -151,15 +152,15 @@ local function chain(class)
 end
 
 local function parse_number(from, text, to)
-  -- tonumber reads "1" as an integer while it fits, as Lua source does.
-  local value = tonumber(text)
+  -- It reads "1" as an integer while it fits, as Lua source does.
+  local value = compat.number(text)
   return { class = "literal", from = from, to = to - 1, value = value, text = text }
 end
 
 -- -9223372036854775808 is a number, though its digits alone are none that fits.
 local function negate(from, tree)
   if tree.text then
-    return { class = "literal", from = from, to = tree.to, value = tonumber("-" .. tree.text) }
+    return { class = "literal", from = from, to = tree.to, value = compat.number("-" .. tree.text) }
   end
   return unary("neg", from, tree)
 end

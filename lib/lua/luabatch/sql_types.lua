@@ -2,6 +2,7 @@
 --
 -- The optimiser moves only what cannot fail: a result must not depend on whether a rule was applied, nor must an error.
 -- @module luabatch.sql_types
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 local sql = require "luabatch.sql"
 
@@ -101,7 +102,7 @@ end
 
 local function literal_type(value)
   if value == nil then return "null" end
-  return math.type(value) or type(value)
+  return compat.math_type(value) or type(value)
 end
 
 --- The type of an expression and whether it cannot fail, for columns of these types.
@@ -204,14 +205,13 @@ function sql_types.conjunction(list)
   return table.concat(texts, " and ")
 end
 
--- A value as an expression has it; nil when none means it.
-local function constant(value)
+-- A value, which JSON has as `written`, as an expression has it; nil when none means it.
+local function constant(value, written)
   if value == nil then return "null" end
   local kind = type(value)
   if kind == "boolean" then return tostring(value) end
   if kind == "string" then return "'" .. value:gsub("'", "''") .. "'" end
-  if kind ~= "number" or value ~= value or value - value ~= 0 then return nil end
-  local written = core.format(value, "json")
+  if not compat.math_type(value) or value ~= value or value - value ~= 0 then return nil end
   return written:sub(1, 1) == "-" and "(" .. written .. ")" or written
 end
 
@@ -232,9 +232,9 @@ function sql_types.fold(source, names)
     if is_constant[number] then
       local part = source:sub(step[2], step[3])
       local alone = sql.compile(part, {})
-      local ok, value = false, nil
-      if alone then ok, value = pcall(core.evaluate, alone) end
-      local written = ok and constant(value)
+      local ok, value, json = false, nil, nil
+      if alone then ok, value, json = pcall(core.evaluate, alone) end
+      local written = ok and constant(value, json)
       if written then
         parts[#parts + 1] = { step[2], step[3], written }
         return

@@ -3,6 +3,7 @@
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
 local aggregates = require "luabatch.aggregates"
+local compat = require "luabatch.compat"
 
 local window = {}
 local meta = { __name = "window function" }
@@ -121,7 +122,7 @@ local function frame_ends(name, ends)
     end
     local is_unbounded = value == (i == 1 and -math.huge or math.huge)
     if not is_unbounded then
-      if name == "rows" then value = math.tointeger(value) end
+      if name == "rows" then value = compat.tointeger(value) end
       if not value or value - value ~= 0 then
         check.misuse("window: %s[%d] must be %s or %smath.huge", name, i, name == "rows" and "an integer" or "a number",
           i == 1 and "-" or "")
@@ -181,7 +182,7 @@ function window.node(node, options, tools)
   local order = options.order_by
   if type(order) == "string" or order ~= nil and tools.is_desc(order) then order = { order } end
   if order ~= nil and type(order) ~= "table" then check.bad("window", "order_by", "column or list of columns", order) end
-  order = order and tools.order_keys("window", node, table.unpack(order)) or {}
+  order = order and tools.order_keys("window", node, compat.unpack(order)) or {}
   if options.partitions ~= nil then check.integer("window", "partitions", options.partitions, 1) end
   if options.rows ~= nil and options.range ~= nil then check.misuse("window: a frame has rows or range, not both") end
   local frame = options.rows ~= nil and frame_ends("rows", options.rows) or options.range ~= nil and frame_ends("range", options.range)
@@ -190,7 +191,7 @@ function window.node(node, options, tools)
     check.misuse("window: range needs one column of order_by, of numbers or times, not %d", #order)
   end
   local list = functions(node, options, tools.bind)
-  local names, index = { table.unpack(node.names) }, columns.index(node.names)
+  local names, index = { compat.unpack(node.names) }, columns.index(node.names)
   for _, fn in ipairs(list) do
     if needs_order[fn.fn] and #order == 0 then check.misuse("window: %s of '%s' needs order_by", fn.fn, fn.name) end
     names[index[fn.name] or #names + 1] = fn.name
@@ -214,9 +215,9 @@ local function bound_of(steps, step)
   elseif class == "ge" or class == "gt" then
     return nil
   end
-  if left[1] ~= "column" or right[1] ~= "literal" or math.type(right[4]) ~= "integer" then return nil end
+  if left[1] ~= "column" or right[1] ~= "literal" or compat.math_type(right[4]) ~= "integer" then return nil end
   if class == "le" or class == "eq" then return right[4], left[4] end
-  if class == "lt" and right[4] > math.mininteger then return right[4] - 1, left[4] end
+  if class == "lt" and right[4] > compat.mininteger then return right[4] - 1, left[4] end
   return nil
 end
 

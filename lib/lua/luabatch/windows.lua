@@ -6,6 +6,7 @@
 -- @module luabatch
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
+local compat = require "luabatch.compat"
 local row = require "luabatch.row"
 
 local windows = {}
@@ -36,7 +37,7 @@ local function seconds(verb, name, value, is_any)
   if value ~= value or value - value ~= 0 or not (is_any or value > 0) then
     check.bad(verb, name, is_any and "finite number" or "positive number", value)
   end
-  return math.tointeger(value) or value
+  return compat.tointeger(value) or value
 end
 
 local function make(kind, column)
@@ -94,7 +95,7 @@ local aggregate = function(fn, column) return { fn = fn, columns = { column } } 
 function windows.apply(groups, window, place)
   local node = groups.node
   columns.find(groups.verb, node.names, window.column)
-  local names = { table.unpack(node.names) }
+  local names = { compat.unpack(node.names) }
   names[#names + 1] = START
   local hidden = { { name = SAMPLE, aggregate = aggregate("any_value", window.column), label = window.column } }
   local label = ("%s(%s)"):format(window.kind, window.column)
@@ -109,7 +110,7 @@ function windows.apply(groups, window, place)
       names = names, column = window.column, size = window.size, every = window.every, offset = window.offset, label = label,
     })._node
   end
-  groups.keys = { table.unpack(groups.keys) }
+  groups.keys = { compat.unpack(groups.keys) }
   table.insert(groups.keys, place, START)
   groups.window = { of = window, hidden = hidden }
 end
@@ -119,7 +120,7 @@ local function end_of(window)
   local start = columns.quote(START)
   if window.kind == "session" then return ("%s + %s"):format(columns.quote(LAST), columns.literal("session", window.gap)) end
   local size, offset = window.size, window.offset
-  local is_whole = math.type(size) == "integer" and math.type(offset) == "integer"
+  local is_whole = compat.math_type(size) == "integer" and compat.math_type(offset) == "integer"
   if window.kind == "slide" or is_whole then return ("%s + %s"):format(start, columns.literal("window", size)) end
   size, offset = columns.literal("window", size), columns.literal("window", offset)
   return ("(round((%s - %s) / %s) + 1) * %s + %s"):format(start, offset, size, size, offset)
@@ -144,7 +145,7 @@ function windows.finish(groups, result, items)
     end
   end
   for _, item in ipairs(items) do picks[#picks + 1] = item.name end
-  result = result:select(table.unpack(picks))
+  result = result:select(compat.unpack(picks))
   for _, item in ipairs(result._node.items) do
     if item.sql then item.shown = ("%s of %s(%q)"):format(item.name, groups.window.of.kind, groups.window.of.column) end
   end
