@@ -151,13 +151,15 @@ describe("misuse", function()
       ["a dataset has no verb 'head'; did you mean 'limit'?"] = function() rows:head() end,
       ["luabatch has no function 'mean'; did you mean 'avg'?"] = function() lb.mean("a") end,
       ["join has no option 'left_on'; did you mean 'on'?"] = function() rows:join(rows, { left_on = "a" }) end,
-      ["use ds:count()"] = function() return #rows end,
       ["group_by: there is a column 'a' already"] = function() rows:group_by { a = "a + 1" } end,
       ["the other dataset has no column 'b'"] = function() rows:union(lb.from { { a = 1 } }) end,
       ["only the other dataset has a column 'c'"] = function() rows:union(lb.from { { a = 1, b = 2, c = 3 } }) end,
     } do
       local text = message(call)
       assert.truthy(text:find(want, 1, true), text)
+    end
+    if support.has_integers then -- LuaJIT asks no table for its length
+      assert.matches("use ds:count()", message(function() return #rows end), 1, true)
     end
   end)
 

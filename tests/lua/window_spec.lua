@@ -511,6 +511,7 @@ describe("window (seed " .. support.seed .. ")", function()
   end)
 
   it("compares integers and floats beyond 2^53 exactly in a range", function()
+    if not support.has_integers then return pending "needs integers beyond 2^53" end
     local rows = lb.from({ { x = 2.0 ^ 53 }, { x = 2.0 ^ 53 + 2 }, { x = 9007199254740993 } }):window {
       order_by = "x", range = { -1, 1 }, c = lb.collect_list "x",
     }:collect()
