@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/fault.h"
 #include "embedded.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/strings.h"
@@ -114,12 +115,37 @@ static void hold_standard_descriptors(void)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
+#ifdef LB_DEBUG
+static lua_Alloc plain_alloc;
+
+/* So that memory can run out in this Lua state too. */
+static void *faulty_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
+{
+    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(ALLOC, NULL))
+        return NULL;
+    return plain_alloc(user_data, block, old_size, new_size);
+}
+#endif
+
+static lua_State *new_state(void)
+{
+    lua_State *L = luaL_newstate();
+#ifdef LB_DEBUG
+    void *user_data;
+    if (L != NULL) {
+        plain_alloc = lua_getallocf(L, &user_data);
+        lua_setallocf(L, faulty_alloc, user_data);
+    }
+#endif
+    return L;
+}
+
 int main(int argc, char **argv)
 {
     hold_standard_descriptors();
     struct sigaction on_pipe = {.sa_handler = broken_pipe, .sa_flags = SA_RESTART};
     sigaction(SIGPIPE, &on_pipe, NULL);
-    lua_State *L = luaL_newstate();
+    lua_State *L = new_state();
     if (L == NULL) {
         fputs("luabatch: out of memory\n", stderr);
         return STATUS_RESOURCE;
@@ -128,8 +154,12 @@ int main(int argc, char **argv)
     lua_pushinteger(L, argc);
     lua_pushlightuserdata(L, argv);
     int status = STATUS_INTERNAL;
-    if (lua_pcall(L, 2, 1, 0) == LUA_OK) {
+    int outcome = lua_pcall(L, 2, 1, 0);
+    if (outcome == LUA_OK) {
         status = (int)lua_tointeger(L, -1);
+    } else if (outcome == LUA_ERRMEM) {
+        fputs("luabatch: out of memory\n", stderr);
+        status = STATUS_RESOURCE;
     } else {
         const char *message = lua_tostring(L, -1);
         fprintf(stderr, "luabatch: %s\n", message != NULL ? message : "unknown error");

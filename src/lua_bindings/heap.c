@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "core/base/fault.h"
 #include "core/base/sys.h"
 #include "lua_bindings/compat.h"
 
@@ -393,6 +394,8 @@ static void *other(struct lb_lua_heap *heap, void *block, size_t old_size, size_
 void *lb_lua_heap_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
 {
     struct lb_lua_heap *heap = user_data;
+    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(ALLOC, NULL))
+        return NULL;
     if (block == NULL) { /* old_size then tells the kind of object, no size */
         if (__builtin_expect(new_size - 1 < SMALL_BYTES, 1))
             return small_alloc(heap, new_size);

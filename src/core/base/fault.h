@@ -1,14 +1,58 @@
-/* Named fault points, for tests of what follows a failure. LB_FAULT("spill.write") is the errno
- * value to fail with, or 0. With LUABATCH_FAULT=spill.write:3 in the environment the third passing
- * of that point by any thread gives EIO. Release builds have no fault points. */
+/* Faults on demand, for tests of what follows a failure; debug and sanitised builds only.
+ *
+ * LUABATCH_FAULT in the environment says which calls fail; a comma separates several.
+ *   alloc:17          the 17th allocation, once
+ *   alloc:17+         the 17th and all after it; alloc:17-18, two of them (Lua tries again after one)
+ *   open:2=EMFILE     with this error; else ENOMEM for memory, EAGAIN for threads, EIO for the rest
+ *   read:3=EINTR      beneath the layer that repeats interrupted calls
+ *   write:2=short     transfers half of what was asked: read, pread, write and pwrite
+ *   flip:4            damages a bit of what the fourth read or pread gets
+ *   count, count=FILE at exit, how many calls of each kind there were, and how many failed:
+ *                     "alloc 1234 open 7 ... failed 1", to standard error or a file
+ *
+ * Calls are counted over all threads, in lb_sys (which kinds there are: fault.c), at the start of
+ * threads and in Lua's allocators. A thing that fails for ever includes whatever runs to clean up. */
 #ifndef LB_BASE_FAULT_H
 #define LB_BASE_FAULT_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+enum lb_fault_kind { /* ORDER fault kinds */
+                     LB_FAULT_ALLOC,
+                     LB_FAULT_OPEN,
+                     LB_FAULT_CLOSE,
+                     LB_FAULT_READ,
+                     LB_FAULT_PREAD,
+                     LB_FAULT_FLIP,
+                     LB_FAULT_WRITE,
+                     LB_FAULT_PWRITE,
+                     LB_FAULT_STAT,
+                     LB_FAULT_FSYNC,
+                     LB_FAULT_FTRUNCATE,
+                     LB_FAULT_RENAME,
+                     LB_FAULT_LINK,
+                     LB_FAULT_UNLINK,
+                     LB_FAULT_MKDIR,
+                     LB_FAULT_RMDIR,
+                     LB_FAULT_THREAD,
+                     LB_FAULT_KINDS
+};
+
 #ifdef LB_DEBUG
-#define LB_FAULT(name) lb_fault(name)
-int lb_fault(const char *name);
+/* Counts a call. True: it is to fail, errno is set. `size` (NULL allowed) is what is to be
+ * transferred; a short call makes it smaller. */
+#define LB_FAULT(kind, size) lb_fault(LB_FAULT_##kind, size)
+bool lb_fault(enum lb_fault_kind kind, size_t *size);
+/* Arms anew, as the environment would, and counts from 1. False: `text` is not understood. For one
+ * thread, while no other runs. */
+bool lb_fault_arm(const char *text);
+/* How many calls failed, came short or were damaged since. */
+long lb_fault_n_failed(void);
+long lb_fault_n_calls(enum lb_fault_kind kind);
+const char *lb_fault_name(enum lb_fault_kind kind);
 #else
-#define LB_FAULT(name) 0
+#define LB_FAULT(kind, size) ((void)(size), false)
 #endif
 
 #endif

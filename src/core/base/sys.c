@@ -1,7 +1,7 @@
 /* The production system table and the allocator gate in front of it.
  *
  * Calls interrupted by a signal are repeated here, so no caller meets EINTR. Descriptors are never
- * inherited by child processes. */
+ * inherited by child processes. LB_FAULT is nothing at all in release builds. */
 #include "core/base/sys.h"
 
 #include <errno.h>
@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "core/base/fault.h"
 
 #define REPEAT(call)                                    \
     __extension__({                                     \
@@ -20,57 +22,131 @@
         repeat_result_;                                 \
     })
 
+#define FAULTY(kind, call) (LB_FAULT(kind, NULL) ? -1 : (call))
+
 static void *system_realloc(void *pointer, size_t old_size, size_t new_size)
 {
-    (void)old_size;
     if (new_size == 0) {
         free(pointer);
         return NULL;
     }
+    /* Shrinking does not fail. */
+    if (new_size > old_size && LB_FAULT(ALLOC, NULL))
+        return NULL;
     return realloc(pointer, new_size);
 }
 
 static int system_open(const char *path, int flags, mode_t mode)
 {
-    return REPEAT(open(path, flags | O_CLOEXEC, mode));
+    return REPEAT(FAULTY(OPEN, open(path, flags | O_CLOEXEC, mode)));
 }
 
-/* Not repeated: on Linux the descriptor is gone even when close was interrupted. */
+static DIR *system_opendir(const char *path)
+{
+    return LB_FAULT(OPEN, NULL) ? NULL : opendir(path);
+}
+
+static int system_dup(int fd)
+{
+    return FAULTY(OPEN, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+}
+
+/* Not repeated: on Linux the descriptor is gone even when close was interrupted, or failed. */
 static int system_close(int fd)
 {
     int result = close(fd);
 
+    if (LB_FAULT(CLOSE, NULL))
+        result = -1;
     return result == -1 && errno == EINTR ? 0 : result;
+}
+
+/* What was read, perhaps damaged. */
+static ssize_t flip(ssize_t n, char *data)
+{
+    if (n > 0 && LB_FAULT(FLIP, NULL))
+        data[n / 2] ^= 1;
+    return n;
 }
 
 static ssize_t system_read(int fd, void *data, size_t size)
 {
-    return REPEAT(read(fd, data, size));
+    return flip(REPEAT(LB_FAULT(READ, &size) ? -1 : read(fd, data, size)), data);
 }
 
 static ssize_t system_pread(int fd, void *data, size_t size, off_t offset)
 {
-    return REPEAT(pread(fd, data, size, offset));
+    return flip(REPEAT(LB_FAULT(PREAD, &size) ? -1 : pread(fd, data, size, offset)), data);
 }
 
 static ssize_t system_write(int fd, const void *data, size_t size)
 {
-    return REPEAT(write(fd, data, size));
+    return REPEAT(LB_FAULT(WRITE, &size) ? -1 : write(fd, data, size));
 }
 
 static ssize_t system_pwrite(int fd, const void *data, size_t size, off_t offset)
 {
-    return REPEAT(pwrite(fd, data, size, offset));
+    return REPEAT(LB_FAULT(PWRITE, &size) ? -1 : pwrite(fd, data, size, offset));
+}
+
+static int system_stat(const char *path, struct stat *info)
+{
+    return FAULTY(STAT, stat(path, info));
+}
+
+static int system_lstat(const char *path, struct stat *info)
+{
+    return FAULTY(STAT, lstat(path, info));
+}
+
+static int system_fstat(int fd, struct stat *info)
+{
+    return FAULTY(STAT, fstat(fd, info));
 }
 
 static int system_fsync(int fd)
 {
-    return REPEAT(fsync(fd));
+    return REPEAT(FAULTY(FSYNC, fsync(fd)));
+}
+
+static int system_syncfs(int fd)
+{
+    return FAULTY(FSYNC, syncfs(fd));
 }
 
 static int system_ftruncate(int fd, off_t size)
 {
-    return REPEAT(ftruncate(fd, size));
+    return REPEAT(FAULTY(FTRUNCATE, ftruncate(fd, size)));
+}
+
+static int system_rename(const char *from, const char *to)
+{
+    return FAULTY(RENAME, rename(from, to));
+}
+
+static int system_rename_with(const char *from, const char *to, unsigned flags)
+{
+    return FAULTY(RENAME, renameat2(AT_FDCWD, from, AT_FDCWD, to, flags));
+}
+
+static int system_link(const char *from, const char *to)
+{
+    return FAULTY(LINK, linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW));
+}
+
+static int system_unlink(const char *path)
+{
+    return FAULTY(UNLINK, unlink(path));
+}
+
+static int system_mkdir(const char *path, mode_t mode)
+{
+    return FAULTY(MKDIR, mkdir(path, mode));
+}
+
+static int system_rmdir(const char *path)
+{
+    return FAULTY(RMDIR, rmdir(path));
 }
 
 struct lb_sys lb_sys = {
@@ -81,13 +157,20 @@ struct lb_sys lb_sys = {
     .pread = system_pread,
     .write = system_write,
     .pwrite = system_pwrite,
-    .fstat = fstat,
+    .stat = system_stat,
+    .lstat = system_lstat,
+    .fstat = system_fstat,
+    .opendir = system_opendir,
+    .dup = system_dup,
     .fsync = system_fsync,
+    .syncfs = system_syncfs,
     .ftruncate = system_ftruncate,
-    .rename = rename,
-    .unlink = unlink,
-    .mkdir = mkdir,
-    .rmdir = rmdir,
+    .rename = system_rename,
+    .rename_with = system_rename_with,
+    .link = system_link,
+    .unlink = system_unlink,
+    .mkdir = system_mkdir,
+    .rmdir = system_rmdir,
 };
 
 void *lb_alloc(size_t size)
@@ -116,7 +199,7 @@ void *lb_alloc_zero(size_t size)
         return NULL;
     /* Large blocks come zeroed from the kernel: calloc knows that, memset would touch them all. */
     if (lb_sys.realloc == system_realloc)
-        return calloc(1, size);
+        return LB_FAULT(ALLOC, NULL) ? NULL : calloc(1, size);
     result = lb_alloc(size);
     if (result != NULL)
         memset(result, 0, size);

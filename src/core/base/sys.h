@@ -1,8 +1,10 @@
 /* The injectable system layer: every file and memory call of the core goes through this table, so
- * that a test can make the n-th one fail. Production never changes it after start. */
+ * that a test can make the n-th one fail: with LUABATCH_FAULT (fault.h), or by putting a function of its
+ * own here. Production never changes it after start. */
 #ifndef LB_BASE_SYS_H
 #define LB_BASE_SYS_H
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -16,10 +18,17 @@ struct lb_sys {
     ssize_t (*pread)(int fd, void *data, size_t size, off_t offset);
     ssize_t (*write)(int fd, const void *data, size_t size);
     ssize_t (*pwrite)(int fd, const void *data, size_t size, off_t offset);
+    int (*stat)(const char *path, struct stat *info);
+    int (*lstat)(const char *path, struct stat *info);
     int (*fstat)(int fd, struct stat *info);
+    DIR *(*opendir)(const char *path); /* counts as open */
+    int (*dup)(int fd);                /* counts as open */
     int (*fsync)(int fd);
+    int (*syncfs)(int fd);
     int (*ftruncate)(int fd, off_t size);
     int (*rename)(const char *from, const char *to);
+    int (*rename_with)(const char *from, const char *to, unsigned flags); /* renameat2 */
+    int (*link)(const char *from, const char *to); /* follows a symbolic link */
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);

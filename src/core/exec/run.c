@@ -4,8 +4,10 @@
  *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
  * THREADS  The two locks of run_private.h. run->stop is set under `lock` and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
+#include <errno.h>
 #include <unistd.h>
 
+#include "core/base/fault.h"
 #include "core/base/sys.h"
 #include "core/base/trace.h"
 #include "core/exec/run_private.h"
@@ -84,7 +86,9 @@ static lb_status start_threads(struct lb_run *run, struct lb_error *err)
 {
     struct lb_run_private *p = run->private;
     for (uint32_t i = p->n_started; i < run->options.n_threads; i++) {
-        int failed = uv_thread_create(&p->threads[i], worker_main, &p->workers[i]);
+        int failed = LB_FAULT(THREAD, NULL)
+                         ? uv_translate_sys_error(errno)
+                         : uv_thread_create(&p->threads[i], worker_main, &p->workers[i]);
         if (failed != 0)
             return lb_error_set(err, LB_ERR_RESOURCE, "cannot start worker thread %u: %s", i + 1,
                                 uv_strerror(failed));

@@ -33,7 +33,7 @@ static struct identity identify(const struct lb_file *file)
     struct identity id = {.is_stdin = strcmp(file->path, "-") == 0};
     struct stat info;
     struct statfs system;
-    if ((id.is_stdin ? fstat(STDIN_FILENO, &info) : stat(file->path, &info)) != 0)
+    if ((id.is_stdin ? lb_sys.fstat(STDIN_FILENO, &info) : lb_sys.stat(file->path, &info)) != 0)
         return id;
     id.device = (uint64_t)info.st_dev;
     id.inode = (uint64_t)info.st_ino;

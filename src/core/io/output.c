@@ -25,7 +25,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/base/fault.h"
 #include "core/base/sys.h"
 #include "core/io/output_temp.h"
 #include "core/io/output_tree.h"
@@ -100,7 +99,7 @@ bool lb_output_exists(const char *path)
     if (is_standard_output(path) || is_descriptor(path))
         return false;
     char *plain = without_slash(path);
-    bool exists = plain != NULL && stat(plain, &info) == 0 &&
+    bool exists = plain != NULL && lb_sys.stat(plain, &info) == 0 &&
                   (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode));
     lb_strfree(plain);
     return exists;
@@ -136,10 +135,10 @@ static lb_status exists_error(const struct lb_output *output, struct lb_error *e
 static lb_status check_target(struct lb_output *output, struct lb_error *err)
 {
     struct stat info;
-    if (stat(output->target, &info) != 0) {
+    if (lb_sys.stat(output->target, &info) != 0) {
         if (errno != ENOENT)
             return lb_error_system(err, errno, "cannot write '%s'", output->name);
-        if (lstat(output->target, &info) == 0)
+        if (lb_sys.lstat(output->target, &info) == 0)
             return lb_error_set(err, LB_ERR_USAGE, "%s is a symbolic link that leads nowhere",
                                 output->name);
         return LB_OK;
@@ -181,8 +180,6 @@ static lb_status copy_old(struct lb_output *output, struct lb_error *err)
         status = lb_error_memory(err, "copying a file", COPY_BYTES);
     while (status == LB_OK) {
         ssize_t n = lb_sys.read(from, data, COPY_BYTES);
-        if (n < 0 && errno == EINTR)
-            continue;
         if (n < 0)
             status = lb_error_system(err, errno, "cannot read '%s'", output->name);
         if (n <= 0)
@@ -348,16 +345,9 @@ static lb_status write_fully(struct lb_output *output, uint64_t offset, const ch
     size_t done = 0;
     while (done < size) {
         size_t piece = size - done < WRITE_LIMIT ? size - done : WRITE_LIMIT;
-        int fault = LB_FAULT("output.write");
-        ssize_t n = -1;
-        if (fault != 0)
-            errno = fault;
-        else if (output->kind == KIND_STREAM)
-            n = lb_sys.write(output->fd, data + done, piece);
-        else
-            n = lb_sys.pwrite(output->fd, data + done, piece, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = output->kind == KIND_STREAM
+                        ? lb_sys.write(output->fd, data + done, piece)
+                        : lb_sys.pwrite(output->fd, data + done, piece, (off_t)(offset + done));
         if (n < 0 && errno == EAGAIN) {
             wait_writable(output->fd);
             continue;
@@ -407,10 +397,7 @@ lb_status lb_output_write(struct lb_output *output, const void *data, size_t siz
 
 static lb_status sync_fd(const struct lb_output *output, int fd, struct lb_error *err)
 {
-    int fault = LB_FAULT("output.sync");
-    if (fault != 0)
-        errno = fault;
-    if (fault != 0 || lb_sys.fsync(fd) != 0)
+    if (lb_sys.fsync(fd) != 0)
         return write_error(output, errno, err);
     return LB_OK;
 }
@@ -480,13 +467,12 @@ static lb_status sync_tree(const struct lb_output *output, struct lb_error *err)
 {
     if (!is_synced_whole(output))
         return sync_folders(output, err);
-    int fault = LB_FAULT("output.sync");
     int fd = lb_sys.open(output->temp.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0)
         return write_error(output, errno, err);
     lb_status status = LB_OK;
-    if (fault != 0 || syncfs(fd) != 0)
-        status = write_error(output, fault != 0 ? fault : errno, err);
+    if (lb_sys.syncfs(fd) != 0)
+        status = write_error(output, errno, err);
     lb_sys.close(fd);
     return status;
 }
@@ -516,7 +502,7 @@ static lb_status commit_stream(struct lb_output *output, struct lb_error *err)
 {
     if (output->owns_fd)
         return close_fd(output, err);
-    int copy = dup(output->fd);
+    int copy = lb_sys.dup(output->fd);
     if (copy >= 0 && lb_sys.close(copy) != 0)
         return write_error(output, errno, err);
     return LB_OK;
@@ -535,9 +521,7 @@ static lb_status replace_file(struct lb_output *output, struct lb_error *err)
 
 static lb_status publish_file(struct lb_output *output, struct lb_error *err)
 {
-    int failure = LB_FAULT("output.rename");
-    if (failure != 0)
-        return write_error(output, failure, err);
+    int failure;
     if (output->existed)
         return replace_file(output, err);
     if (output->temp.path == NULL) {
@@ -558,9 +542,6 @@ static lb_status publish_file(struct lb_output *output, struct lb_error *err)
 
 static lb_status publish_directory(struct lb_output *output, struct lb_error *err)
 {
-    int fault = LB_FAULT("output.rename");
-    if (fault != 0)
-        return write_error(output, fault, err);
     int failure;
     if (!output->existed) {
         failure = lb_tree_rename_new(output->temp.path, output->target);

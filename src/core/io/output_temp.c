@@ -211,5 +211,5 @@ int lb_temp_publish(int fd, const char *path)
 {
     char from[40];
     proc_path(fd, from);
-    return linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
+    return lb_sys.link(from, path) == 0 ? 0 : errno;
 }

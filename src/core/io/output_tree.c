@@ -30,7 +30,7 @@ static bool parse_part(const char *name, uint32_t *number)
 /* A directory that is not there has no parts. */
 static lb_status find_first_part(struct lb_tree *tree, const char *old, struct lb_error *err)
 {
-    DIR *directory = opendir(old);
+    DIR *directory = lb_sys.opendir(old);
     tree->first_part = 0;
     if (directory == NULL && errno == ENOENT)
         return LB_OK;
@@ -185,7 +185,7 @@ lb_status lb_tree_finish(struct lb_tree *tree, struct lb_error *err)
 
 int lb_tree_rename_new(const char *from, const char *to)
 {
-    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+    if (lb_sys.rename_with(from, to, RENAME_NOREPLACE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return errno;
@@ -196,7 +196,7 @@ int lb_tree_rename_new(const char *from, const char *to)
 
 int lb_tree_exchange(const char *a, const char *b)
 {
-    if (renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE) == 0)
+    if (lb_sys.rename_with(a, b, RENAME_EXCHANGE) == 0)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return errno;
@@ -281,7 +281,7 @@ static lb_status check_folder(const char *path, const char *entry, const char *n
     lb_status status = LB_OK;
     if (inner == NULL)
         return lb_error_memory(err, "the name of a folder", PATH_MAX);
-    if (depth < MAX_FOLDERS && strchr(entry, '=') != NULL && lstat(inner, &info) == 0 &&
+    if (depth < MAX_FOLDERS && strchr(entry, '=') != NULL && lb_sys.lstat(inner, &info) == 0 &&
         S_ISDIR(info.st_mode))
         status = check_only_parts(inner, name, depth + 1, err);
     else
@@ -295,7 +295,7 @@ static lb_status check_folder(const char *path, const char *entry, const char *n
 static lb_status check_only_parts(const char *path, const char *name, int depth,
                                   struct lb_error *err)
 {
-    DIR *directory = opendir(path);
+    DIR *directory = lb_sys.opendir(path);
     if (directory == NULL)
         return lb_error_system(err, errno, "cannot read '%s'", name);
     lb_status status = LB_OK;

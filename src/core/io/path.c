@@ -149,7 +149,7 @@ static void free_names(struct name_list *list)
 static lb_status read_names(const char *path, struct name_list *list, bool *complete,
                             struct lb_error *err)
 {
-    DIR *directory = opendir(path);
+    DIR *directory = lb_sys.opendir(path);
     if (directory == NULL)
         return lb_error_system(err, errno, "cannot read directory '%s'", path);
     lb_status status = LB_OK;
@@ -180,7 +180,7 @@ static lb_status add_directory(struct lb_file_list *list, const char *path, bool
         qsort(names.names, names.n_names, sizeof *names.names, compare_names);
     for (size_t i = 0; status == LB_OK && i < names.n_names; i++) {
         struct stat info;
-        if (stat(names.names[i], &info) != 0)
+        if (lb_sys.stat(names.names[i], &info) != 0)
             status = missing_error(err, errno, names.names[i]);
         else if (S_ISREG(info.st_mode))
             status = add_readable(list, names.names[i], &info, err);
@@ -216,7 +216,7 @@ static lb_status add_matches(struct lb_file_list *list, const char *pattern, glo
         struct stat info;
         if (i > 0 && strcmp(path, found->gl_pathv[i - 1]) == 0)
             continue; /* braces may name a file twice */
-        if (stat(path, &info) != 0)
+        if (lb_sys.stat(path, &info) != 0)
             return missing_error(err, errno, path);
         if (S_ISDIR(info.st_mode))
             LB_TRY(add_directory(list, path, &complete, err));
@@ -262,7 +262,7 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct l
     struct stat info;
     lb_status status;
     /* A name that exists is that file, whatever its characters: "data[1].txt". */
-    if (stat(path, &info) == 0) {
+    if (lb_sys.stat(path, &info) == 0) {
         if (S_ISDIR(info.st_mode)) {
             bool complete = false;
             status = add_directory(list, path, &complete, err);

@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "core/base/fault.h"
 #include "core/base/hash.h"
 #include "core/base/meter.h"
 #include "core/base/sys.h"
@@ -124,15 +123,8 @@ static lb_status write_frame(struct lb_spill *spill, uint64_t offset, struct lb_
 {
     size_t done = 0;
     while (done < spill->frame.size) {
-        int fault = LB_FAULT("spill.write");
-        ssize_t n = -1;
-        if (fault != 0)
-            errno = fault;
-        else
-            n = lb_sys.pwrite(spill->fd, spill->frame.data + done, spill->frame.size - done,
-                              (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = lb_sys.pwrite(spill->fd, spill->frame.data + done, spill->frame.size - done,
+                                  (off_t)(offset + done));
         if (n <= 0)
             return lb_error_system(err, n < 0 ? errno : ENOSPC, "cannot write a spill file in '%s'",
                                    spill->tmp_dir);
@@ -200,15 +192,8 @@ static lb_status read_frame(struct lb_spill *spill, const struct lb_frame *frame
     scratch->size = 0;
     LB_TRY(lb_buf_reserve(scratch, size, err));
     for (size_t done = 0; done < size;) {
-        int fault = LB_FAULT("spill.read");
-        ssize_t n = -1;
-        if (fault != 0)
-            errno = fault;
-        else
-            n = lb_sys.pread(spill->fd, scratch->data + done, size - done,
-                             (off_t)(frame->offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
+        ssize_t n = lb_sys.pread(spill->fd, scratch->data + done, size - done,
+                                 (off_t)(frame->offset + done));
         if (n < 0)
             return lb_error_system(err, errno, "cannot read a spill file in '%s'", spill->tmp_dir);
         if (n == 0)
