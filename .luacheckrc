@@ -8,3 +8,4 @@ exclude_files = { "build", "bench/data" }
 -- A job file reads its arguments and options; tests are busted's.
 files["tests/lua"] = { std = "+busted" }
 files["tests/cli"] = { std = "+busted" }
+files["tests/fault"] = { std = "+busted" }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/buf.h"
 #include "core/base/sys.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/worker_private.h"
@@ -93,6 +94,42 @@ static bool add_pending(struct lb_lua_worker_private *p, uint32_t number, int64_
     }
     p->pending[number] = (int64_t)((uint64_t)p->pending[number] + (uint64_t)n);
     return true;
+}
+
+lb_status lb_lua_counters_copy(const struct lb_lua_worker_private *p, struct lb_buf *pending,
+                               struct lb_error *err)
+{
+    pending->size = 0;
+    return lb_buf_append(pending, p->pending, p->n_pending * sizeof *p->pending, err);
+}
+
+lb_status lb_lua_counters_since(const struct lb_lua_worker_private *p, const struct lb_buf *before,
+                                struct lb_buf *sum, struct lb_error *err)
+{
+    for (uint32_t i = 0; i < p->n_pending; i++) {
+        size_t at = i * sizeof(int64_t);
+        int64_t old = 0, total = 0;
+        if (at < before->size)
+            memcpy(&old, before->data + at, sizeof old);
+        if (at >= sum->size)
+            LB_TRY(lb_buf_append(sum, &total, sizeof total, err));
+        memcpy(&total, sum->data + at, sizeof total);
+        total = (int64_t)((uint64_t)total + (uint64_t)p->pending[i] - (uint64_t)old);
+        memcpy(sum->data + at, &total, sizeof total);
+    }
+    return LB_OK;
+}
+
+lb_status lb_lua_counters_add(struct lb_lua_worker_private *p, const struct lb_buf *sum,
+                              struct lb_error *err)
+{
+    for (size_t at = 0; at < sum->size; at += sizeof(int64_t)) {
+        int64_t n;
+        memcpy(&n, sum->data + at, sizeof n);
+        if (n != 0 && !add_pending(p, (uint32_t)(at / sizeof n), n))
+            return lb_error_memory(err, "counters", at);
+    }
+    return LB_OK;
 }
 
 static int l_counter_add(lua_State *L)

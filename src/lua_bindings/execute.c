@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/plan/plan.h"
+#include "lua_bindings/attempts.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/machine.h"
@@ -182,6 +183,8 @@ static void read_options(lua_State *L, struct lb_run_options *options)
     lua_Integer memory = (lua_Integer)(lb_machine_memory_bytes() / 10 * 6);
     options->memory_bytes = (size_t)option_integer(L, "memory", memory, LUA_MAXINTEGER);
     options->handle_signals = is_option(L, "signals");
+    if (lua_getfield(L, 2, "attempts") != LUA_TNIL)
+        options->attempts = lb_lua_to_attempts(L, -1);
     const char *fallback = getenv("TMPDIR");
     if (fallback == NULL || *fallback == '\0')
         fallback = "/tmp";

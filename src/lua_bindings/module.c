@@ -18,6 +18,7 @@
 #include "core/io/output.h"
 #include "core/io/path.h"
 #include "core/ops/op.h"
+#include "lua_bindings/attempts.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
 #include "lua_bindings/errors.h"
@@ -471,6 +472,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"json_sniff", lb_lua_json_sniff},
                                      {"check_regexp", l_core_check_regexp},
                                      {"evaluate", l_core_evaluate},
+                                     {"attempts", lb_lua_attempts},
                                      {"execute", lb_lua_execute},
                                      {"describe", lb_lua_describe},
                                      {NULL, NULL}};

@@ -50,8 +50,8 @@
  * iterator() and values() give the values of the next record, and no value at all at the end. In a
  * for loop a record whose first value is nil is an error, as the loop would end there unnoticed.
  *
- * `task` is a table private to one task (one morsel): index (1-based), attempt (1), input (path or
- * nil). commutative = true allows states to be merged in any order; else they are merged in input
+ * `task` is a table private to one task (one morsel): index (1-based), attempt (1; of a
+ * repeated run 2 ...), input (path or nil). commutative = true allows states to be merged in any order; else they are merged in input
  * order, which needs a flush at the end of every morsel. */
 #ifndef LB_LUA_OPS_H
 #define LB_LUA_OPS_H

@@ -1,9 +1,9 @@
-/* The operators that call a Lua function for each record: map and its kin, filter, foreach,
+/* The operators that call a Lua function for each record: map and its kin, filter,
  * key_by, partition.
  *
  * IDEA   All share one state and one push: a body (see task.h) runs over the batch; then what it
  *        made goes on. There are three ways to go on: records that were emitted (map...), the same
- *        batch with a selection (filter, foreach: they copy nothing), or the same columns with one
+ *        batch with a selection (filter: it copies nothing), or the same columns with one
  *        more in front (key_by, partition). */
 
 #include "core/base/sys.h"
@@ -15,7 +15,7 @@ struct caller {
     struct lb_lua_task task;
     const struct lb_batch *batch; /* being pushed */
     struct lb_lua_row out;        /* map with out_names: the names of the columns it makes */
-    /* filter, foreach, key_by, partition */
+    /* filter, key_by, partition */
     uint32_t *select; /* rows of batch that go on; LB_BATCH_ROWS, made when first needed */
     uint32_t select_capacity;
     uint32_t n_selected;
@@ -259,7 +259,7 @@ static lb_status push_flat_map(struct lb_op_local *local, const struct lb_batch 
     return push_emitted(local, batch, l_flat_map, err);
 }
 
-/* filter, foreach */
+/* filter */
 
 static lb_status ready_select(struct caller *c, const struct lb_batch *batch, struct lb_error *err)
 {
@@ -276,9 +276,8 @@ static lb_status ready_select(struct caller *c, const struct lb_batch *batch, st
     return LB_OK;
 }
 
-/* Keeps the rows for which the function gives a true value; all of them when that does not matter.
- * */
-static void filter(lua_State *L, bool any)
+/* Keeps the rows for which the function gives a true value. */
+static int l_filter(lua_State *L)
 {
     struct caller *c = enter(L);
     for (uint32_t i = 0; i < c->batch->n_selected; i++) {
@@ -287,48 +286,25 @@ static void filter(lua_State *L, bool any)
         int n_args = lb_lua_task_push_record(&c->task, L, c->batch, row);
         if (lb_lua_task_call(&c->task, L, n_args, 1)) {
             c->select[c->n_selected] = row;
-            c->n_selected += any || lua_toboolean(L, 3);
+            c->n_selected += lua_toboolean(L, 3) != 0;
             lua_settop(L, 2);
         }
     }
-}
-
-static int l_filter(lua_State *L)
-{
-    filter(L, false);
     return 0;
 }
 
-static int l_foreach(lua_State *L)
-{
-    filter(L, true);
-    return 0;
-}
-
-static lb_status push_selected(struct lb_op_local *local, const struct lb_batch *batch,
-                               lua_CFunction body, struct lb_error *err)
+static lb_status push_filter(struct lb_op_local *local, const struct lb_batch *batch,
+                             struct lb_error *err)
 {
     struct caller *c = local->state;
     LB_TRY(ready_select(c, batch, err));
-    LB_TRY(run(c, batch, body, err));
+    LB_TRY(run(c, batch, l_filter, err));
     struct lb_batch kept = *batch;
     if (c->n_selected < batch->n_selected) {
         kept.select = c->select;
         kept.n_selected = c->n_selected;
     }
     return lb_push(local->next, &kept, err);
-}
-
-static lb_status push_filter(struct lb_op_local *local, const struct lb_batch *batch,
-                             struct lb_error *err)
-{
-    return push_selected(local, batch, l_filter, err);
-}
-
-static lb_status push_foreach(struct lb_op_local *local, const struct lb_batch *batch,
-                              struct lb_error *err)
-{
-    return push_selected(local, batch, l_foreach, err);
 }
 
 /* key_by, partition */
@@ -445,7 +421,6 @@ static lb_status push_partition(struct lb_op_local *local, const struct lb_batch
 const struct lb_op_class lb_lua_op_map = CALLER("lua.map", attach_map, push_map);
 const struct lb_op_class lb_lua_op_flat_map = CALLER("lua.flat_map", attach_rows, push_flat_map);
 const struct lb_op_class lb_lua_op_filter = CALLER("lua.filter", attach_rows, push_filter);
-const struct lb_op_class lb_lua_op_foreach = CALLER("lua.foreach", attach_rows, push_foreach);
 const struct lb_op_class lb_lua_op_map_values = CALLER("lua.map_values", attach_values, push_map);
 const struct lb_op_class lb_lua_op_flat_map_values =
     CALLER("lua.flat_map_values", attach_values, push_flat_map);

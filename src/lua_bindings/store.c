@@ -19,6 +19,7 @@ struct cursor {
     struct lb_store *store; /* shared; NULL at the end */
     uint32_t chunk;         /* the next one */
     uint32_t n_left;        /* rows of the current chunk not yet read */
+    uint64_t n_read;        /* rows gone to */
     const char *at;
     struct lb_buf scratch;
 };
@@ -46,47 +47,62 @@ static struct cursor *push_cursor(lua_State *L, struct lb_store *store)
     return cursor;
 }
 
-/* Goes to the next row; false at the end. Raises when a chunk cannot be read. */
-static bool advance(lua_State *L, struct cursor *cursor)
+/* Goes to the next row; *more = false at the end. */
+static lb_status go_on(struct cursor *cursor, bool *more, struct lb_error *err)
 {
+    *more = false;
     while (cursor->n_left == 0) {
         if (cursor->store == NULL)
-            return false;
+            return LB_OK;
         if (cursor->chunk >= lb_store_n_chunks(cursor->store)) {
             lb_store_unref(cursor->store);
             cursor->store = NULL;
             lb_buf_fini(&cursor->scratch);
-            return false;
+            return LB_OK;
         }
         uint64_t first_row;
         size_t size;
-        struct lb_error err;
         uint32_t chunk = cursor->chunk++;
         lb_store_chunk(cursor->store, chunk, &cursor->n_left, &first_row);
-        if (cursor->n_left > 0 && lb_store_read(cursor->store, chunk, &cursor->scratch, &cursor->at,
-                                                &size, &err) != LB_OK) {
+        lb_status status =
+            cursor->n_left > 0
+                ? lb_store_read(cursor->store, chunk, &cursor->scratch, &cursor->at, &size, err)
+                : LB_OK;
+        if (status != LB_OK) {
             cursor->n_left = 0;
-            lb_lua_raise(L, &err);
+            return status;
         }
     }
     cursor->n_left--;
-    return true;
+    cursor->n_read++;
+    *more = true;
+    return LB_OK;
+}
+
+/* The same; raises when a chunk cannot be read. */
+static bool advance(lua_State *L, struct cursor *cursor)
+{
+    struct lb_error err;
+    bool more;
+    if (go_on(cursor, &more, &err) != LB_OK)
+        lb_lua_raise(L, &err);
+    return more;
 }
 
 /* Takes the optional list of column names at stack position 2: leaves a list of their own there, or nil. */
 static void check_names(lua_State *L)
 {
-    lua_settop(L, 2);
     if (lua_isnil(L, 2))
         return;
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_Integer n = luaL_len(L, 2);
     luaL_argcheck(L, n <= LB_MAX_COLUMNS, 2, "too many names");
     lua_createtable(L, (int)n, 0);
+    int own = lua_gettop(L);
     for (lua_Integer i = 1; i <= n; i++) {
         if (lua_geti(L, 2, i) != LUA_TSTRING)
             luaL_argerror(L, 2, "a list of names expected");
-        lua_rawseti(L, 3, i);
+        lua_rawseti(L, own, i);
     }
     lua_replace(L, 2);
 }
@@ -120,11 +136,39 @@ static int push_row(lua_State *L, struct cursor *cursor)
     return (int)n;
 }
 
+/* Goes on in the store that the function at upvalue 3 gives for one that could not be read, where the old one failed. */
+static void mend(lua_State *L, struct cursor *cursor, const struct lb_error *err)
+{
+    if (!err->is_transient || lua_isnil(L, lua_upvalueindex(3)))
+        lb_lua_raise(L, err);
+    lua_pushvalue(L, lua_upvalueindex(3));
+    lb_lua_push_error(L, err);
+    lua_call(L, 1, 1);
+    struct lb_store *store = lb_lua_to_store(L, -1);
+    if (store == NULL)
+        luaL_error(L, "no store in place of the damaged one");
+    uint64_t n_read = cursor->n_read;
+    lb_store_unref(cursor->store);
+    cursor->store = lb_store_ref(store);
+    cursor->chunk = cursor->n_left = 0;
+    cursor->n_read = 0;
+    lua_settop(L, 0);
+    while (cursor->n_read < n_read && advance(L, cursor)) {
+        lua_settop(L, 0);
+        (void)push_row(L, cursor);
+    }
+    lua_settop(L, 0);
+}
+
 static int l_cursor_next(lua_State *L)
 {
     struct cursor *cursor = lua_touserdata(L, lua_upvalueindex(1));
+    struct lb_error err;
+    bool more;
     lua_settop(L, 0);
-    if (!advance(L, cursor))
+    while (go_on(cursor, &more, &err) != LB_OK)
+        mend(L, cursor, &err);
+    if (!more)
         return 0;
     if (lua_isnil(L, lua_upvalueindex(2)))
         return push_row(L, cursor);
@@ -140,15 +184,17 @@ static struct lb_store *check_store(lua_State *L)
     return *holder;
 }
 
-/* store:rows(names) -> function that gives the next record's values, or with a list of names the record as a
- * table { name = value }; nothing at the end. */
+/* store:rows(names, mend) -> function that gives the next record's values, or with a list of names the record as a
+ * table { name = value }; nothing at the end. mend(error), if given, is called when a spilled record cannot be read back: it gives
+ * a store with the same records. */
 static int l_store_rows(lua_State *L)
 {
     struct lb_store *store = check_store(L);
+    lua_settop(L, 3);
     check_names(L);
     push_cursor(L, store);
-    lua_pushvalue(L, 2);
-    lua_pushcclosure(L, l_cursor_next, 2);
+    lua_insert(L, 2);
+    lua_pushcclosure(L, l_cursor_next, 3);
     return 1;
 }
 
@@ -157,6 +203,7 @@ static int l_store_rows(lua_State *L)
 static int l_store_list(lua_State *L)
 {
     struct lb_store *store = check_store(L);
+    lua_settop(L, 2);
     check_names(L);
     bool has_names = !lua_isnil(L, 2);
     uint64_t n_rows = lb_store_n_rows(store);
@@ -192,6 +239,13 @@ static int l_store_count(lua_State *L)
     return 1;
 }
 
+/* store:is_damaged() -> boolean: a record could not be read back */
+static int l_store_is_damaged(lua_State *L)
+{
+    lua_pushboolean(L, lb_store_is_damaged(check_store(L)));
+    return 1;
+}
+
 /* Also __gc and __close. */
 static int l_store_close(lua_State *L)
 {
@@ -211,11 +265,9 @@ static int l_store_tostring(lua_State *L)
     return 1;
 }
 
-static const luaL_Reg methods[] = {{"rows", l_store_rows},
-                                   {"list", l_store_list},
-                                   {"count", l_store_count},
-                                   {"close", l_store_close},
-                                   {NULL, NULL}};
+static const luaL_Reg methods[] = {{"rows", l_store_rows},   {"list", l_store_list},
+                                   {"count", l_store_count}, {"is_damaged", l_store_is_damaged},
+                                   {"close", l_store_close}, {NULL, NULL}};
 
 static const luaL_Reg metamethods[] = {{"__gc", l_store_close},
                                        {"__close", l_store_close},

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/sys.h"
+#include "core/ops/attempts.h"
 #include "core/ops/rejects.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
@@ -290,7 +291,8 @@ static int l_task_begin(lua_State *L)
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, (lua_Integer)worker->morsel + 1);
     lua_setfield(L, 2, "index");
-    lua_pushinteger(L, 1);
+    const struct lb_attempts *attempts = worker->run->options.attempts;
+    lua_pushinteger(L, attempts != NULL ? (lua_Integer)attempts->number : 1);
     lua_setfield(L, 2, "attempt");
     if (worker->input[0] != '\0') {
         lua_pushstring(L, worker->input);

@@ -85,6 +85,14 @@ bool lb_lua_is_marker(lua_State *L, int index);
 /* counter.c */
 void lb_lua_counters_commit(struct lb_lua_worker_private *p);
 void lb_lua_counters_fini(struct lb_lua_worker_private *p);
+/* What the morsel has added so far, as int64_t by the counters' numbers; the second adds to `sum` what came since such a copy, the
+ * third adds a sum to the morsel's. */
+lb_status lb_lua_counters_copy(const struct lb_lua_worker_private *p, struct lb_buf *pending,
+                               struct lb_error *err) LB_MUST_USE;
+lb_status lb_lua_counters_since(const struct lb_lua_worker_private *p, const struct lb_buf *before,
+                                struct lb_buf *sum, struct lb_error *err) LB_MUST_USE;
+lb_status lb_lua_counters_add(struct lb_lua_worker_private *p, const struct lb_buf *sum,
+                              struct lb_error *err) LB_MUST_USE;
 
 /* The registry's field of the job's options, as one encoded value. */
 #define LB_LUA_OPTIONS_FIELD "luabatch.options"

@@ -183,6 +183,11 @@ local function configure(options, program)
     end
   end
   settings.on_fail = tell
+  function settings.on_attempt(action, problem, n)
+    if options.quiet then return end
+    io.stderr:write(("luabatch: %s begins again (attempt %d of %d): %s\n"):format(action, n, require("luabatch.attempts").MOST,
+      problem.message:match("^[^\n]*")))
+  end
   function settings.on_run(action, info, node)
     if (info.skipped or 0) > 0 and not options.quiet then
       io.stderr:write(("luabatch: %s: %d record%s skipped, the first because: %s\n"):format(action, info.skipped,

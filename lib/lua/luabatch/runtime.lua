@@ -1,6 +1,7 @@
 --- Running plans: the settings of this process, and what is told about each run.
 -- @module luabatch.runtime
 local core = require "luabatch.core"
+local attempts = require "luabatch.attempts"
 local check = require "luabatch.check"
 local compat = require "luabatch.compat"
 
@@ -10,7 +11,8 @@ local runtime = {}
 -- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
 -- (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node, description)` before and
 -- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
--- that did not, with what is known of it; `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
+-- that did not, with what is known of it; `on_attempt(action, failure, n)` when attempt n begins;
+-- `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
 -- engine's work; `progress(action)` gives a function that is told how far the run is (core.execute), and one that is called at its end.
 runtime.settings = {}
 
@@ -79,15 +81,6 @@ local function widen(failure, scans)
   require("luabatch.late").add(scan.source, restart.added or {})
 end
 
--- The first of a plan's inputs that cannot be read twice, or nil.
-local function once(description)
-  for _, node in ipairs(description.nodes) do
-    for _, file in ipairs(node.paths and core.expand_paths(node.paths) or {}) do
-      if not file.is_regular then return file.path end
-    end
-  end
-end
-
 local BAD_DATA, WRONG = 4, 1
 local data_error = { __tostring = function(failure) return failure.message end }
 
@@ -111,7 +104,7 @@ local function retype(description, scans, options)
   for number, node in ipairs(description.nodes) do
     local scan, guessed = scans[number], node.watch_all or #(node.watch or {}) > 0
     for _, inferred in ipairs(node.inferred or {}) do guessed = guessed or inferred end
-    if scan and guessed and not once { nodes = { node } } then
+    if scan and guessed and not attempts.once { nodes = { node } } then
       local copy = {}
       for key, value in pairs(node) do copy[key] = value end
       copy.on_bad = "skip"
@@ -154,13 +147,6 @@ local function has_effects(node, description, sink, scans)
   return (node.op == "foreach" or last.op == "write" and last.path == "-") and is_near_scan(description, scans, sink)
 end
 
--- What user functions counted in a run that starts over does not count.
-local function uncount(before)
-  for name, value in pairs(core.counters()) do
-    if value ~= (before[name] or 0) then core.counter(name):add((before[name] or 0) - value) end
-  end
-end
-
 -- A file of bad records must not take the place of what is read.
 local function check_bad_records(description)
   for _, node in ipairs(description.nodes) do
@@ -177,26 +163,29 @@ local function check_bad_records(description)
   end
 end
 
---- Runs a plan whose records end in one sink.
--- @param action name of the action, for messages
--- @param node logical node
--- @param make_sink see plan.build
--- @param read see plan.build
--- @return result of the sink (`n`, `store`), info
-function runtime.run(action, node, make_sink, read)
+-- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
+-- `failure` of the one before; `is_silent`: its success is not told.
+local function run(action, node, make_sink, read, shared, number, failure, is_silent)
   local plan = require "luabatch.plan"
   require("luabatch.late").sync(node)
   local description, sink, caches, scans = plan.build(node, make_sink, read)
   local settings = runtime.settings
-  if settings.on_plan then settings.on_plan(action, node, description) end
+  if failure then
+    local input = attempts.once(description)
+    if input then error(attempts.refused(failure, input), 0) end
+    if settings.on_attempt then settings.on_attempt(action, failure, number) end
+  elseif settings.on_plan then
+    settings.on_plan(action, node, description)
+  end
   if settings.check then error(runtime.checked, 0) end
   if runtime.interrupted then error(runtime.interrupted, 0) end
   check_bad_records(description)
   -- What the script printed stands before what the engine writes.
   stdout:flush()
+  shared:begin(number)
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
-    info = { start = core.clock() }, sample = settings.profile, trace = settings.profile,
+    info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
   }
   local undraw
   if settings.progress then options.progress, undraw = settings.progress(action) end
@@ -204,7 +193,7 @@ function runtime.run(action, node, make_sink, read)
   busy(true)
   local counted = core.counters()
   local ok, results, info
-  local again = has_effects(node, description, sink, scans) and retype(description, scans, options)
+  local again = number == 1 and has_effects(node, description, sink, scans) and retype(description, scans, options)
   if not again then
     local mismatch = require("luabatch.row_join").mismatch(node)
     if mismatch then
@@ -218,15 +207,21 @@ function runtime.run(action, node, make_sink, read)
   if undraw then undraw() end
   if not ok then
     if type(results) == "table" and results.status == RESTART and results.restart then
-      local input = once(description)
+      local input = attempts.once(description)
       if input then error(cannot_restart(results, scans, input), 0) end
       widen(results, scans)
       again = true
     end
     if again then
-      uncount(counted)
-      return runtime.run(action, node, make_sink, read)
+      attempts.uncount(counted)
+      return run(action, node, make_sink, read, shared, number, nil, is_silent)
     end
+    if attempts.is_worth(results) and number < attempts.MOST then
+      attempts.uncount(counted)
+      attempts.drop_damaged(node)
+      return run(action, node, make_sink, read, shared, number + 1, results, is_silent)
+    end
+    shared:close()
     local status = type(results) == "table" and results.status
     if settings.stays_interrupted and (status == 130 or status == 143) then runtime.interrupted = results end
     if settings.on_fail then
@@ -235,12 +230,33 @@ function runtime.run(action, node, make_sink, read)
     end
     error(results, 0)
   end
+  shared:close()
   for _, kept in ipairs(caches) do
     if not kept.cache.off then kept.cache.store = results[kept.sink].store end
   end
   info.seconds = core.clock() - info.start
-  if settings.on_run then settings.on_run(action, info, node) end
+  if settings.on_run and not is_silent then settings.on_run(action, info, node) end
   return results[sink], info
+end
+
+--- Runs a plan whose records end in one sink.
+-- @param action name of the action, for messages
+-- @param node logical node
+-- @param make_sink see plan.build
+-- @param read see plan.build
+-- @return result of the sink (`n`, `store`), info
+function runtime.run(action, node, make_sink, read)
+  local result, info = run(action, node, make_sink, read, core.attempts(), 1)
+  if result.store then
+    result.store = attempts.kept(result.store, function(failure, number)
+      local counted = core.counters()
+      attempts.drop_damaged(node)
+      local store = run(action, node, make_sink, read, core.attempts(), number, failure, true).store
+      attempts.uncount(counted)
+      return store
+    end)
+  end
+  return result, info
 end
 
 --- Whether a path for output is free to be written in a mode.

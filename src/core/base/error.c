@@ -16,6 +16,7 @@ static lb_status set_message(struct lb_error *err, lb_status status, const char 
     if (vsnprintf(text, sizeof text, format, arguments) < 0)
         text[0] = '\0';
     err->status = status;
+    err->is_transient = false;
     strcpy(err->message, text);
     return status;
 }
@@ -46,26 +47,47 @@ static lb_status status_of_errno(int errno_value)
     }
 }
 
-lb_status lb_error_system(struct lb_error *err, int errno_value, const char *format, ...)
+static lb_status set_system(struct lb_error *err, int errno_value, const char *format,
+                            va_list arguments)
 {
     lb_status status = status_of_errno(errno_value);
-    va_list arguments;
     char reason_bytes[256];
     const char *reason;
     size_t size;
 
     if (err == NULL)
         return status;
-    va_start(arguments, format);
     set_message(err, status, format, arguments);
-    va_end(arguments);
-
     reason = strerror_r(errno_value, reason_bytes, sizeof reason_bytes);
     /* The reason is worth more than the end of a very long text. */
     size = strlen(err->message);
     if (size > sizeof err->message - 256)
         size = sizeof err->message - 256;
     snprintf(err->message + size, sizeof err->message - size, ": %s", reason);
+    return status;
+}
+
+lb_status lb_error_system(struct lb_error *err, int errno_value, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    lb_status status = set_system(err, errno_value, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+lb_status lb_error_io(struct lb_error *err, int errno_value, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    lb_status status = set_system(err, errno_value, format, arguments);
+    va_end(arguments);
+    /* The last three are what network file systems give when a server or a path to it is gone for a while. */
+    if (err != NULL)
+        err->is_transient = errno_value == EIO || errno_value == ETIMEDOUT ||
+                            errno_value == ESTALE || errno_value == EREMOTEIO;
     return status;
 }
 

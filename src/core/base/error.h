@@ -7,6 +7,7 @@
 #define LB_BASE_ERROR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The value is also the program's exit status (api.md, section 6). ORDER status */
@@ -29,6 +30,7 @@ enum { LB_ERROR_MESSAGE_BYTES = 8192 };
 
 struct lb_error {
     lb_status status;
+    bool is_transient; /* the same work, done again from its inputs, may go well: see lb_error_io */
     char message[LB_ERROR_MESSAGE_BYTES]; /* NUL-terminated; cut at the end when too long */
 };
 
@@ -43,6 +45,11 @@ lb_status lb_error_set(struct lb_error *err, lb_status status, const char *forma
  * ENOENT, ENOTDIR, EACCES, EISDIR, EEXIST -> LB_ERR_USAGE; EPIPE -> LB_ERR_PIPE; others (ENOSPC,
  * EMFILE, EIO, ENOMEM...) -> LB_ERR_RESOURCE. */
 lb_status lb_error_system(struct lb_error *err, int errno_value, const char *format, ...)
+    LB_PRINTF(3, 4);
+
+/* As lb_error_system, where an input or a spill file could not be read, or a spill file not be written: EIO and the like are
+ * transient. Outputs do not use it: what was published cannot be done again. */
+lb_status lb_error_io(struct lb_error *err, int errno_value, const char *format, ...)
     LB_PRINTF(3, 4);
 
 /* Out of memory: names what was wanted and how many bytes. */

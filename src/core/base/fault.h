@@ -7,6 +7,9 @@
  *   read:3=EINTR      beneath the layer that repeats interrupted calls
  *   write:2=short     transfers half of what was asked: read, pread, write and pwrite
  *   flip:4            damages a bit of what the fourth read or pread gets
+ *   frame_flip:4      writes the fourth frame of spill files with a bit turned over;
+ *   frame_cut:4       cuts the file within that frame;
+ *   frame_foreign:4   writes it as a good frame of another place
  *   count, count=FILE at exit, how many calls of each kind there were, and how many failed:
  *                     "alloc 1234 open 7 ... failed 1", to standard error or a file
  *
@@ -36,6 +39,9 @@ enum lb_fault_kind { /* ORDER fault kinds */
                      LB_FAULT_MKDIR,
                      LB_FAULT_RMDIR,
                      LB_FAULT_THREAD,
+                     LB_FAULT_FRAME_FLIP,
+                     LB_FAULT_FRAME_CUT,
+                     LB_FAULT_FRAME_FOREIGN,
                      LB_FAULT_KINDS
 };
 

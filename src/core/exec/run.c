@@ -18,24 +18,30 @@ static struct lb_budget process_budget;
 
 static const int handled_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
-/* Each worker's host state is interrupted outside user code's control; see lb_host. */
-void lb_run_fail(struct lb_run *run, const struct lb_error *err)
+/* Each worker's host state is interrupted outside user code's control; see lb_host. Not after a transient error: calls
+ * of user functions end first, so that another attempt knows which were made. A signal comes before such an error. */
+static void stop_run(struct lb_run *run, const struct lb_error *err, bool is_signal)
 {
     struct lb_run_private *p = run->private;
     uv_mutex_lock(&p->lock);
-    bool is_first = run->stop == 0;
-    if (is_first) {
+    bool counts = run->stop == 0 || (is_signal && run->error.is_transient);
+    if (counts) {
         run->error = *err;
         atomic_store(&run->stop, 1);
     }
     uv_mutex_unlock(&p->lock);
-    if (!is_first || run->options.host.worker_interrupt == NULL)
+    if (!counts || err->is_transient || run->options.host.worker_interrupt == NULL)
         return;
     for (uint32_t i = 0; i < run->options.n_threads; i++) {
         void *state = __atomic_load_n(&p->workers[i].host_state, __ATOMIC_ACQUIRE);
         if (state != NULL)
             run->options.host.worker_interrupt(&p->workers[i], state);
     }
+}
+
+void lb_run_fail(struct lb_run *run, const struct lb_error *err)
+{
+    stop_run(run, err, false);
 }
 
 static void worker_main(void *argument)
@@ -74,7 +80,7 @@ static void on_signal(uv_signal_t *handle, int number)
         _exit(LB_ERR_CANCELLED); /* spill files are unlinked already */
     struct lb_error err;
     lb_error_set(&err, number == SIGINT ? LB_ERR_CANCELLED : LB_ERR_TERMINATED, "interrupted");
-    lb_run_fail(run, &err);
+    stop_run(run, &err, true);
 }
 
 static void on_done(uv_async_t *handle)

@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/io/output_temp.h"
 #include "core/io/output_tree.h"
@@ -54,6 +55,10 @@ struct lb_output {
     _Atomic uint64_t end_bytes;     /* of the current part, claims included */
     _Atomic uint64_t n_dirty_bytes; /* written since write-back was last asked for */
     struct lb_tree tree;            /* the parts of a directory */
+
+    /* a stream whose attempts may be repeated, else NULL */
+    struct lb_delivery *delivery;
+    struct lb_running_hash *hash; /* of the bytes written, those of earlier attempts included */
 
     /* resources */
     int fd; /* the current part, or -1 */
@@ -314,6 +319,41 @@ lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *
     return LB_OK;
 }
 
+void lb_delivery_fini(struct lb_delivery *delivery)
+{
+    if (delivery->fd >= 0)
+        lb_sys.close(delivery->fd);
+    delivery->fd = -1;
+}
+
+lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delivery,
+                            struct lb_error *err)
+{
+    if (output->kind != KIND_STREAM)
+        return LB_OK;
+    output->hash = lb_alloc_zero(sizeof *output->hash);
+    if (output->hash == NULL)
+        return lb_error_memory(err, "an output", sizeof *output->hash);
+    output->delivery = delivery;
+    return LB_OK;
+}
+
+/* Notes how far a stream came, and keeps it open for another attempt. */
+static void note_delivery(struct lb_output *output)
+{
+    struct lb_delivery *delivery = output->delivery;
+    if (output->hash->n_bytes >= delivery->n_bytes) {
+        delivery->n_bytes = output->hash->n_bytes;
+        delivery->hash = lb_running_hash_value(output->hash);
+    }
+    lb_free(output->hash, sizeof *output->hash);
+    if (output->owns_fd && output->fd >= 0) {
+        lb_delivery_fini(delivery);
+        delivery->fd = output->fd;
+        output->fd = -1;
+    }
+}
+
 bool lb_output_is_directory(const struct lb_output *output)
 {
     return output->kind == KIND_DIRECTORY;
@@ -338,6 +378,14 @@ static void wait_writable(int fd)
     poll(&waited, 1, -1);
 }
 
+static lb_status other_bytes_error(const struct lb_output *output, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_RESOURCE,
+                        "%s: the repeated attempt gives other bytes than the %llu that are out "
+                        "already; a function does not give the same again",
+                        output->name, (unsigned long long)output->delivery->n_bytes);
+}
+
 /* Streams ignore the offset. */
 static lb_status write_fully(struct lb_output *output, uint64_t offset, const char *data,
                              size_t size, struct lb_error *err)
@@ -356,6 +404,33 @@ static lb_status write_fully(struct lb_output *output, uint64_t offset, const ch
             return write_error(output, n < 0 ? errno : ENOSPC, err);
         done += (size_t)n;
     }
+    return LB_OK;
+}
+
+/* Compares the first bytes of a repeated attempt with what is out already; moves *data and *size behind them. */
+static lb_status skip_delivered(struct lb_output *output, const char **data, size_t *size,
+                                struct lb_error *err)
+{
+    const struct lb_delivery *delivery = output->delivery;
+    uint64_t left = delivery->n_bytes - output->hash->n_bytes;
+    size_t n = *size < left ? *size : (size_t)left;
+    lb_running_hash_add(output->hash, *data, n);
+    *data += n;
+    *size -= n;
+    if (n == left && lb_running_hash_value(output->hash) != delivery->hash)
+        return other_bytes_error(output, err);
+    return LB_OK;
+}
+
+static lb_status write_stream(struct lb_output *output, const char *data, size_t size,
+                              struct lb_error *err)
+{
+    if (output->hash == NULL)
+        return write_fully(output, 0, data, size, err);
+    if (output->hash->n_bytes < output->delivery->n_bytes)
+        LB_TRY(skip_delivered(output, &data, &size, err));
+    LB_TRY(write_fully(output, 0, data, size, err));
+    lb_running_hash_add(output->hash, data, size);
     return LB_OK;
 }
 
@@ -389,7 +464,7 @@ lb_status lb_output_write(struct lb_output *output, const void *data, size_t siz
     if (output->fd < 0)
         return lb_error_set(err, LB_ERR_INTERNAL, "%s: no part was begun", output->name);
     if (output->kind == KIND_STREAM)
-        return write_fully(output, 0, data, size, err);
+        return write_stream(output, data, size, err);
     return lb_output_write_at(output, lb_output_claim(output, size), data, size, err);
 }
 
@@ -500,6 +575,8 @@ lb_status lb_output_part_in(struct lb_output *output, const char *folder, uint32
 /* Standard output: nothing to publish, but a full or vanished disk may be told only at close. */
 static lb_status commit_stream(struct lb_output *output, struct lb_error *err)
 {
+    if (output->hash != NULL && output->hash->n_bytes < output->delivery->n_bytes)
+        return other_bytes_error(output, err);
     if (output->owns_fd)
         return close_fd(output, err);
     int copy = lb_sys.dup(output->fd);
@@ -592,6 +669,8 @@ void lb_output_delete(struct lb_output *output)
 {
     if (output == NULL)
         return;
+    if (output->hash != NULL)
+        note_delivery(output);
     if (output->owns_fd && output->fd >= 0)
         lb_sys.close(output->fd);
     lb_temp_remove(&output->temp);

@@ -28,6 +28,15 @@ enum lb_output_mode { LB_MODE_ERROR, LB_MODE_OVERWRITE, LB_MODE_APPEND, LB_MODE_
 
 struct lb_output;
 
+/* What an output that cannot be taken back (standard output, a pipe) has let out, for another attempt of the run: that lets out
+ * what comes behind it. Begins as { .fd = -1 }. */
+struct lb_delivery {
+    uint64_t n_bytes;
+    uint64_t hash; /* of these: lb_running_hash */
+    int fd;        /* of a special file that must not seem closed meanwhile, or -1 */
+};
+void lb_delivery_fini(struct lb_delivery *delivery);
+
 bool lb_output_exists(const char *path);
 /* path "-" is standard output; a path that ends in '/' is a directory. extension (such as
  * ".txt.gz") is for the parts' names, part-00000.txt.gz. */
@@ -36,6 +45,10 @@ lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *
 /* What lb_output_new refuses about the target, without making anything: for a run whose output is opened late. */
 lb_status lb_output_check(const char *path, enum lb_output_mode mode,
                           struct lb_error *err) LB_MUST_USE;
+/* Of an output just made: bytes that the delivery says are out are not written but compared; others are LB_ERR_RESOURCE. lb_output_delete
+ * notes there what is out by then. Borrows. Does nothing for files and directories. */
+lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delivery,
+                            struct lb_error *err) LB_MUST_USE;
 bool lb_output_is_directory(const struct lb_output *output);
 /* True when write_at may be used: a regular file of ours. */
 bool lb_output_is_seekable(const struct lb_output *output);

@@ -12,10 +12,14 @@
 #include <lz4.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
 
+#include "core/base/fault.h"
 #include "core/base/hash.h"
 #include "core/base/meter.h"
 #include "core/base/sys.h"
@@ -31,18 +35,27 @@ struct frame_head {
     uint32_t raw_size;
     uint32_t stored_size;
     uint32_t zero;
-    uint64_t hash;
+    uint64_t hash; /* see frame_hash */
 };
 _Static_assert(sizeof(struct frame_head) == HEAD_BYTES, "the head has no holes");
 
 struct lb_spill {
     int fd;
-    char *tmp_dir; /* for messages */
+    char *tmp_dir;   /* for messages */
+    uint64_t number; /* random: no two files have the same */
     _Atomic uint64_t
         end_bytes;       /* where the next frame goes; written by the appending thread only */
     struct lb_buf frame; /* head and stored bytes of the frame being written */
     char *lz4_state;
 };
+
+static uint64_t random_number(const void *address, uint64_t i)
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = lb_hash_pair((uint64_t)(uintptr_t)address ^ (uint64_t)getpid() << 48, i);
+    return random;
+}
 
 /* A file without a name in tmp_dir, or -1 with errno. */
 static int open_nameless(const char *tmp_dir)
@@ -58,10 +71,8 @@ static int open_nameless(const char *tmp_dir)
         return -1;
     }
     for (int i = 0; i < NAME_ATTEMPTS; i++) {
-        uint64_t random;
-        if (getrandom(&random, sizeof random, 0) != sizeof random)
-            random = lb_hash_pair((uint64_t)(uintptr_t)path, (uint64_t)i);
-        snprintf(path, size, "%s/.luabatch-%016llx", tmp_dir, (unsigned long long)random);
+        snprintf(path, size, "%s/.luabatch-%016llx", tmp_dir,
+                 (unsigned long long)random_number(path, (uint64_t)i));
         fd = lb_sys.open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
         if (fd >= 0 || errno != EEXIST)
             break;
@@ -83,6 +94,7 @@ lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill, struct lb_e
     if (self == NULL)
         return lb_error_memory(err, "a spill file", sizeof *self);
     self->fd = -1;
+    self->number = random_number(self, (uint64_t)clock());
     self->tmp_dir = lb_strdup(tmp_dir);
     self->lz4_state = lb_alloc((size_t)LZ4_sizeofState());
     if (self->tmp_dir == NULL || self->lz4_state == NULL) {
@@ -91,7 +103,7 @@ lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill, struct lb_e
     }
     self->fd = open_nameless(tmp_dir);
     if (self->fd < 0) {
-        status = lb_error_system(err, errno, "cannot make a spill file in '%s'", tmp_dir);
+        status = lb_error_io(err, errno, "cannot make a spill file in '%s'", tmp_dir);
         goto fail;
     }
     *spill = self;
@@ -126,11 +138,42 @@ static lb_status write_frame(struct lb_spill *spill, uint64_t offset, struct lb_
         ssize_t n = lb_sys.pwrite(spill->fd, spill->frame.data + done, spill->frame.size - done,
                                   (off_t)(offset + done));
         if (n <= 0)
-            return lb_error_system(err, n < 0 ? errno : ENOSPC, "cannot write a spill file in '%s'",
-                                   spill->tmp_dir);
+            return lb_error_io(err, n < 0 ? errno : ENOSPC, "cannot write a spill file in '%s'",
+                               spill->tmp_dir);
         done += (size_t)n;
     }
     return LB_OK;
+}
+
+/* The checksum of the bytes stored in the frame at an offset of this very file. */
+static uint64_t frame_hash(const struct lb_spill *spill, uint64_t offset, const char *body,
+                           size_t size)
+{
+    return lb_hash_pair(lb_hash_bytes(body, size) ^ spill->number, offset);
+}
+
+/* For tests: damage on purpose. It is made while writing, as a disk would make it; which bit, and how much is cut, depends on
+ * the bytes. */
+static void damage_before(struct lb_spill *spill, uint64_t offset)
+{
+    struct lb_buf *frame = &spill->frame;
+    if (LB_FAULT(FRAME_FLIP, NULL)) {
+        uint64_t bit = lb_hash_bytes(frame->data, frame->size) % (frame->size * 8);
+        frame->data[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    if (LB_FAULT(FRAME_FOREIGN, NULL)) {
+        uint64_t hash = frame_hash(spill, offset + frame->size, frame->data + HEAD_BYTES,
+                                   frame->size - HEAD_BYTES);
+        memcpy(frame->data + offsetof(struct frame_head, hash), &hash, sizeof hash);
+    }
+}
+
+static void damage_after(struct lb_spill *spill, uint64_t offset)
+{
+    const struct lb_buf *frame = &spill->frame;
+    if (LB_FAULT(FRAME_CUT, NULL))
+        (void)!lb_sys.ftruncate(
+            spill->fd, (off_t)(offset + lb_hash_bytes(frame->data, frame->size) % frame->size));
 }
 
 static lb_status append(struct lb_spill *spill, const void *data, size_t size,
@@ -153,16 +196,18 @@ static lb_status append(struct lb_spill *spill, const void *data, size_t size,
             memcpy(body, data, size);
         stored = size;
     }
+    uint64_t offset = lb_spill_bytes(spill);
     struct frame_head head = {
         .magic = FRAME_MAGIC,
         .raw_size = (uint32_t)size,
         .stored_size = (uint32_t)stored,
-        .hash = lb_hash_bytes(body, stored),
+        .hash = frame_hash(spill, offset, body, stored),
     };
     memcpy(spill->frame.data, &head, HEAD_BYTES);
     spill->frame.size = HEAD_BYTES + stored;
-    uint64_t offset = lb_spill_bytes(spill);
+    damage_before(spill, offset);
     LB_TRY(write_frame(spill, offset, err));
+    damage_after(spill, offset);
     atomic_store_explicit(&spill->end_bytes, offset + spill->frame.size, memory_order_relaxed);
     *frame = (struct lb_frame){offset, head.raw_size, head.stored_size};
     return LB_OK;
@@ -181,8 +226,11 @@ lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
 static lb_status damaged(const struct lb_spill *spill, const struct lb_frame *frame,
                          const char *what, struct lb_error *err)
 {
-    return lb_error_set(err, LB_ERR_RESOURCE, "spill file damaged at byte %llu: %s (in '%s')",
-                        (unsigned long long)frame->offset, what, spill->tmp_dir);
+    lb_error_set(err, LB_ERR_RESOURCE, "spill file damaged at byte %llu: %s (in '%s')",
+                 (unsigned long long)frame->offset, what, spill->tmp_dir);
+    if (err != NULL)
+        err->is_transient = true;
+    return LB_ERR_RESOURCE;
 }
 
 static lb_status read_frame(struct lb_spill *spill, const struct lb_frame *frame, void *out,
@@ -195,7 +243,7 @@ static lb_status read_frame(struct lb_spill *spill, const struct lb_frame *frame
         ssize_t n = lb_sys.pread(spill->fd, scratch->data + done, size - done,
                                  (off_t)(frame->offset + done));
         if (n < 0)
-            return lb_error_system(err, errno, "cannot read a spill file in '%s'", spill->tmp_dir);
+            return lb_error_io(err, errno, "cannot read a spill file in '%s'", spill->tmp_dir);
         if (n == 0)
             return damaged(spill, frame, "it ends early", err);
         done += (size_t)n;
@@ -207,7 +255,7 @@ static lb_status read_frame(struct lb_spill *spill, const struct lb_frame *frame
     if (head.magic != FRAME_MAGIC || head.raw_size != frame->raw_size ||
         head.stored_size != frame->stored_size || head.zero != 0)
         return damaged(spill, frame, "wrong frame head", err);
-    if (lb_hash_bytes(body, head.stored_size) != head.hash)
+    if (frame_hash(spill, frame->offset, body, head.stored_size) != head.hash)
         return damaged(spill, frame, "wrong checksum", err);
     if (head.stored_size == head.raw_size) {
         if (head.raw_size > 0)

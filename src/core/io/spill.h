@@ -1,8 +1,10 @@
 /* Spill files: frames of bytes on disk, lz4-compressed and checksummed, unlinked from birth.
  *
  * FORMAT  frame = u32 magic, u32 raw size, u32 stored size (equal: not compressed), u32 zero, u64
- *         xxh3 of the stored bytes; then the stored bytes. A frame that fails any check is
- *         LB_ERR_RESOURCE "spill file damaged at byte N" - never wrong rows.
+ *         xxh3 of the stored bytes, mixed with the file's own random number and the frame's offset:
+ *         so a good frame of another place or another file is found out, too. Then the stored
+ *         bytes. A frame that fails any check is LB_ERR_RESOURCE "spill file damaged at byte N",
+ *         and transient: the run begins again (attempts.h). Never wrong rows.
  * THREADS One thread appends; any number read frames already appended. */
 #ifndef LB_IO_SPILL_H
 #define LB_IO_SPILL_H

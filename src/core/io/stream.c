@@ -57,7 +57,7 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
     if (!is_stdin) {
         self->fd = lb_sys.open(file->path, O_RDONLY | O_CLOEXEC, 0);
         if (self->fd < 0) {
-            status = lb_error_system(err, errno, "cannot open '%s'", file->path);
+            status = lb_error_io(err, errno, "cannot open '%s'", file->path);
             goto fail;
         }
         self->owns_fd = true;
@@ -113,8 +113,8 @@ static lb_status read_once(struct lb_stream *stream, char *data, size_t size, si
         LB_TRY(wait_for_bytes(stream, err));
     ssize_t n = lb_sys.read(stream->fd, data, size < READ_LIMIT ? size : READ_LIMIT);
     if (n < 0)
-        return lb_error_system(err, errno, "cannot read '%s' at byte %llu", stream->path,
-                               (unsigned long long)stream->read_bytes);
+        return lb_error_io(err, errno, "cannot read '%s' at byte %llu", stream->path,
+                           (unsigned long long)stream->read_bytes);
     stream->read_bytes += (uint64_t)n;
     *got = (size_t)n;
     return n == 0 ? lb_file_check(&stream->file, stream->fd, err) : LB_OK;

@@ -9,6 +9,7 @@
 #include "core/base/budget.h"
 #include "core/base/error.h"
 
+struct lb_attempts;
 struct lb_worker;
 struct lb_value;
 
@@ -56,6 +57,8 @@ struct lb_run_options {
     bool handle_signals; /* SIGINT, SIGTERM stop the run */
     bool is_traced;      /* lb_run_trace is wanted */
     struct lb_host host;
+    struct lb_attempts
+        *attempts; /* what it shares with other attempts (attempts.h); NULL: there are none */
 };
 
 struct lb_run {

@@ -296,7 +296,7 @@ lb_status lb_file_piece_read(const struct lb_file_piece *piece, char *data, size
     while (size > 0) {
         ssize_t got = lb_sys.pread(piece->fd, data, size, (off_t)offset);
         if (got < 0)
-            return lb_error_system(err, errno, "cannot read %s", piece->file->path);
+            return lb_error_io(err, errno, "cannot read %s", piece->file->path);
         if (got == 0)
             return lb_error_set(err, LB_ERR_DATA, "%s: ends at byte %llu; it had %llu bytes before",
                                 piece->file->path, (unsigned long long)offset,
@@ -314,7 +314,7 @@ static lb_status open_split(struct lb_file_piece *piece, struct lb_error *err)
         lb_sys.close(piece->fd);
     piece->fd = lb_sys.open(piece->file->path, O_RDONLY | O_CLOEXEC, 0);
     if (piece->fd < 0)
-        return lb_error_system(err, errno, "cannot open %s", piece->file->path);
+        return lb_error_io(err, errno, "cannot open %s", piece->file->path);
     piece->used = 0;
     piece->block_offset = piece->start;
     LB_TRY(grow_block(piece, BLOCK_BYTES, err));

@@ -50,6 +50,7 @@ struct lb_store {
     uint64_t settled_rows;
     uint64_t n_rows; /* set by seal */
     bool is_sealed;
+    _Atomic bool is_damaged;
 };
 
 struct lb_store_writer {
@@ -322,6 +323,11 @@ uint64_t lb_store_spilled_bytes(const struct lb_store *store)
     return bytes;
 }
 
+bool lb_store_is_damaged(const struct lb_store *store)
+{
+    return atomic_load(&store->is_damaged);
+}
+
 uint32_t lb_store_n_chunks(const struct lb_store *store)
 {
     return (uint32_t)store->chunks.n;
@@ -346,6 +352,8 @@ lb_status lb_store_read(struct lb_store *store, uint32_t i, struct lb_buf *scrat
     LB_TRY(lb_buf_reserve(scratch, chunk->size, err));
     lb_status status = lb_spill_read(chunk->spill, &chunk->frame, scratch->data, &packed, err);
     lb_buf_fini(&packed);
+    if (status != LB_OK && status != LB_ERR_CANCELLED)
+        atomic_store(&store->is_damaged, true);
     *data = scratch->data;
     return status;
 }

@@ -34,6 +34,8 @@ uint64_t lb_store_settled_rows(struct lb_store *store);
 lb_status lb_store_seal(struct lb_store *store, uint64_t limit, struct lb_error *err) LB_MUST_USE;
 uint64_t lb_store_n_rows(const struct lb_store *store);
 uint64_t lb_store_spilled_bytes(const struct lb_store *store);
+/* Whether a chunk could not be read back: then its records must be computed again. */
+bool lb_store_is_damaged(const struct lb_store *store);
 uint32_t lb_store_n_chunks(const struct lb_store *store);
 /* Rows of chunk i that count, and the number of the first of them in the whole store. */
 void lb_store_chunk(const struct lb_store *store, uint32_t i, uint32_t *n_rows,

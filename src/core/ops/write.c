@@ -18,6 +18,7 @@
 #include "core/io/format_value.h"
 #include "core/io/native.h"
 #include "core/io/output.h"
+#include "core/ops/attempts.h"
 #include "core/ops/ops.h"
 
 #ifdef LB_TINY
@@ -106,7 +107,9 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     else if (mode != NULL && strcmp(mode, "append") == 0)
         wanted = LB_MODE_APPEND;
     lb_strfree(mode);
-    return lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->output, err);
+    LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->output, err));
+    struct lb_attempts *attempts = self->run->options.attempts;
+    return attempts != NULL ? lb_output_deliver(shared->output, &attempts->output, err) : LB_OK;
 }
 
 /* The parameters names and header: what csv and json write of the names of columns. */
