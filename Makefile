@@ -40,7 +40,9 @@ CORE_C   := $(sort $(wildcard src/core/*/*.c))
 CORE_CC  := $(sort $(wildcard src/core/*/*.cc))
 BIND_C   := $(sort $(wildcard src/lua_bindings/*.c))
 OBJ      := $(patsubst src/%,$(CORE)/obj/%.o,$(CORE_C) $(CORE_CC)) $(patsubst src/%,$(OUT)/obj/%.o,$(BIND_C))
-MAIN_OBJ := $(OUT)/obj/main.c.o $(OUT)/obj/program/terminal.c.o $(OUT)/obj/embedded.c.o
+MAIN_OBJ := $(OUT)/obj/main.c.o $(OUT)/obj/program/terminal.c.o $(OUT)/obj/program/collector.c.o $(OUT)/obj/embedded.c.o
+# How Lua's collector is timed: program/collector.c.
+WRAP     := $(if $(LUAJIT),,-Wl,--wrap=luaC_step,--wrap=luaC_fullgc)
 LUA_LIB  := $(sort $(wildcard lib/lua/*/*.lua))
 
 # Rooms in the order of the include rule; a room's tests link it and those before it.
@@ -62,7 +64,7 @@ debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
 
 $(OUT)/luabatch: $(OBJ) $(MAIN_OBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ -Wl,--export-dynamic -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive -ledit $(LIBS)
+	$(CC) $(LDFLAGS) -o $@ $^ -Wl,--export-dynamic $(WRAP) -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive -ledit $(LIBS)
 
 # The Lua library goes into the program, which is therefore one file.
 $(OUT)/obj/embedded.c: scripts/embed_lua.sh $(LUA_LIB)

@@ -10,6 +10,7 @@
 #include "core/base/fault.h"
 #include "embedded.h"
 #include "lua_bindings/compat.h"
+#include "lua_bindings/execute.h"
 #include "lua_bindings/strings.h"
 #include "luabatch.h"
 #include "program/terminal.h"
@@ -87,6 +88,10 @@ static int l_main_run(lua_State *L)
     lua_pushcfunction(L, l_main_sources);
     lua_setfield(L, -2, "luabatch.sources");
     lua_pop(L, 1);
+#if !LB_LUAJIT
+    lua_pushboolean(L, true); /* program/collector.c */
+    lua_setfield(L, LUA_REGISTRYINDEX, LB_LUA_METERS_GC_FIELD);
+#endif
 
     lua_getglobal(L, "require");
     lua_pushstring(L, "luabatch.cli");

@@ -283,12 +283,11 @@ static int push_progress(lua_State *L)
     set_integer(L, "stages", progress->n_stages);
     set_number(L, "seconds", progress->seconds);
     set_number(L, "run_seconds", progress->run_seconds);
-    if (progress->total > 0) {
-        set_integer(L, "done", progress->done);
+    set_integer(L, "done", progress->done);
+    lua_pushboolean(L, progress->is_bytes);
+    lua_setfield(L, -2, "bytes");
+    if (progress->total > 0)
         set_integer(L, "total", progress->total);
-        lua_pushboolean(L, progress->is_bytes);
-        lua_setfield(L, -2, "bytes");
-    }
     set_integer(L, "records", progress->n_records);
     set_integer(L, "memory_bytes", progress->used_bytes);
     set_integer(L, "memory_limit_bytes", progress->max_bytes);
@@ -373,6 +372,9 @@ int lb_lua_execute(lua_State *L)
         return fail(L, x);
     options.host = x->host;
     options.is_traced = is_option(L, "trace");
+    lua_getfield(L, LUA_REGISTRYINDEX, LB_LUA_METERS_GC_FIELD);
+    options.meters_gc = x->samples != NULL && lua_toboolean(L, -1);
+    lua_pop(L, 1);
     struct listener listener = {.L = L, .function = lua_gettop(L) + 1};
     if (lua_getfield(L, 2, "progress") == LUA_TFUNCTION) {
         options.host.progress = tell_progress;

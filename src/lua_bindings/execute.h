@@ -4,6 +4,9 @@
 
 #include "lua_bindings/compat.h"
 
+/* A field of the registry that the program sets: its collector tells the meter when it works. */
+#define LB_LUA_METERS_GC_FIELD "luabatch.meters_gc"
+
 /* core.execute(plan, options) -> results, info */
 int lb_lua_execute(lua_State *L);
 /* core.describe(plan) -> text */

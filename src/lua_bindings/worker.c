@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "core/base/buf.h"
+#include "core/base/meter.h"
 #include "core/base/sys.h"
 #include "lua_bindings/ship_private.h"
 #include "lua_bindings/strings.h"
@@ -230,6 +231,7 @@ static void stop_worker(struct lb_worker *worker, void *worker_state)
 {
     const struct lua_host *host = worker->run->options.host.state;
     struct lb_lua_worker_private *p = worker_state;
+    lb_meter_count_gc(false);
     lb_lua_sampler_stop(p->sampler, host->samples);
     lb_lua_interrupt_fini();
     if (p->public.L != NULL)
@@ -248,6 +250,7 @@ static lb_status start_worker(struct lb_worker *worker, void **worker_state, str
     p->public.worker = worker;
     p->public.private = p;
     p->has_small_heap = true;
+    lb_meter_count_gc(worker->run->options.meters_gc);
     lb_status status = lb_lua_interrupt_init(p, err);
     if (status == LB_OK && host->samples != NULL)
         status = lb_lua_sample_start(p, err);

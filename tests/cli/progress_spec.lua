@@ -30,6 +30,22 @@ describe("progress", function()
     assert.is_true(n >= 1)
   end)
 
+  it("tells the bytes of a pipe while it waits for more", function()
+    local _, _, err = support.shell(("(yes word | head -c 3000000; sleep 1.2; echo end) | luabatch --progress json -e %s"):format(
+      support.quote("return lb.text('-'):words():count()")))
+    local last
+    for line in err:gmatch("[^\n]+") do
+      assert.falsy(line:find('"total"', 1, true))
+      last = line
+    end
+    assert.truthy(last, err)
+    assert.truthy(last:find('"bytes":true', 1, true) and last:find('"done":3000000', 1, true), last)
+    local file = support.file(("word\n"):rep(1000))
+    _, _, err = support.shell(("timeout -s INT 1 luabatch --progress always -e %s"):format(support.quote((
+      "lb.text(%q):map(function(line) while true do end end):count()"):format(file))))
+    assert.truthy(err:find("^stage 1/1 count  [█]+ 100 %%  [%d.]+ %w+/s"), err)
+  end)
+
   it("is not in a pipe, nor when it is unwanted", function()
     for seconds, option in pairs { [2.6] = "", [1] = "--progress never" } do
       local _, _, err = support.shell(("timeout -s INT %g %s %s -e %s"):format(seconds, support.quote(support.program), option,

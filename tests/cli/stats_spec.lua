@@ -32,7 +32,8 @@ describe("--stats", function()
       assert.equal(tonumber(threads), stats.threads)
       local sum = 0
       each_operator(stats, function(o)
-        assert.is_true(math.abs(o.seconds - o.seconds_c - o.seconds_lua - o.seconds_spill - o.seconds_wait) < 1e-6, o.op)
+        assert.is_true(math.abs(o.seconds - o.seconds_c - o.seconds_lua - (o.seconds_gc or 0) - o.seconds_spill - o.seconds_wait) < 1e-6,
+          o.op)
         assert.is_true(o.seconds >= 0)
         sum = sum + o.seconds
       end)
@@ -60,6 +61,59 @@ describe("--stats", function()
     local operators = stats.stages[1].operators
     assert.equal(5000, operators[1].bytes)
     assert.equal(5000, operators[#operators].bytes)
+  end)
+
+  it("counts bytes of pipes, of compressed files as they are, and of every format", function()
+    local lines = ("word %d\n"):rep(5000)
+    local plain, packed, json = support.file(lines), support.path(".gz"), support.file(('{"a":1}\n'):rep(3000))
+    local csv, native = support.file("a,b\n" .. ("1,2\n"):rep(3000)), support.path(".lbb")
+    local array = support.file("[" .. ('{"a":1},\n'):rep(999) .. '{"a":1}]')
+    shell(("gzip -c %s > %s"):format(plain, packed))
+    run("-e", ("lb.range(5000):save(%q)"):format(native))
+    local function bytes_of(expression, input)
+      local line = ("%s --threads 2 --stats=json -e %s"):format("luabatch", quote("return " .. expression .. ":count()"))
+      local _, _, err = shell(input and ("cat %s | %s"):format(input, line) or line)
+      return tonumber(err:match('"stages":%[.-"bytes":(%d+)'))
+    end
+    local sizes = {}
+    for _, path in ipairs { plain, packed, json, csv, array, native } do sizes[path] = #support.read(path) end
+    for _, case in ipairs {
+      { plain, "lb.text" }, { packed, "lb.text" }, { json, "lb.json" }, { csv, "lb.csv" }, { array, "lb.json" }, { native, "lb.read" },
+      { plain, "lb.files" },
+    } do
+      assert.equal(sizes[case[1]], bytes_of(("%s(%q)"):format(case[2], case[1])), case[2])
+    end
+    -- What was read to find names and types counts too, and once.
+    assert.equal(sizes[plain], bytes_of('lb.text("-")', plain))
+    assert.equal(sizes[json], bytes_of('lb.json("-")', json))
+    assert.equal(sizes[csv], bytes_of('lb.csv("-")', csv))
+    local both = bytes_of(('lb.text({ "-", %q })'):format(plain), plain)
+    assert.equal(2 * sizes[plain], both)
+  end)
+
+  it("tells the time of the collector, and does not collect otherwise", function()
+    local _, version = run("--version")
+    if version:find("LuaJIT", 1, true) then return end
+    local job = SPIN .. [[return lb.range(40000):map(function(n)
+      local t = {}
+      for i = 1, 10 do t[i] = { tostring(n * i) } end
+      return #t
+    end):map(function(n) return n + 1 end):filter(function(n) return n > 0 end):sum()]]
+    local stats, _, out = stats_of("--threads", "2", "-e", job)
+    assert.equal("440000\n", out)
+    local garbage, lua = 0, 0
+    each_operator(stats, function(o)
+      garbage, lua = garbage + o.seconds_gc, lua + o.seconds_lua
+      if o.op == "scan.range" then assert.equal(0, o.seconds_gc) end
+    end)
+    assert.is_true(garbage > 0.02 * lua and garbage < 5 * lua, garbage .. " " .. lua)
+    local _, _, err = run("--stats", "-e", job)
+    assert.truthy(err:find("GC %d+ %%"), err)
+    -- A full cycle that user code asks for is the collector's.
+    stats = stats_of("--threads", "1", "-e", "return lb.range(300):map(function(n) collectgarbage() return n end):count()")
+    each_operator(stats, function(o)
+      if o.op == "lua.map" then assert.is_true(o.seconds_gc > o.seconds_lua, o.seconds_gc .. " " .. o.seconds_lua) end
+    end)
   end)
 
   it("tells what went through spill files", function()

@@ -34,8 +34,11 @@ function progress.line(p)
     local share = math.min(1, p.done / p.total)
     local full = math.floor(share * BAR + 0.5)
     parts[#parts + 1] = ("█"):rep(full) .. ("░"):rep(BAR - full) .. (" %3d %%"):format(math.floor(share * 100))
-    if p.bytes then parts[#parts + 1] = stats.bytes(math.floor(p.done / seconds)) .. "/s" end
     if share > 0.02 and share < 1 then parts[#parts + 1] = "ETA " .. duration(seconds * (1 - share) / share) end
+  end
+  if p.bytes then
+    if not p.total then parts[#parts + 1] = stats.bytes(p.done) end
+    parts[#parts + 1] = stats.bytes(math.floor(p.done / seconds)) .. "/s"
   end
   if p.records > 0 then parts[#parts + 1] = count(p.records / seconds) .. " records/s" end
   parts[#parts + 1] = stats.bytes(p.memory_bytes)

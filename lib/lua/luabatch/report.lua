@@ -47,6 +47,7 @@ local function tiles(info)
 end
 
 local LEGEND = '<div class="legend"><span><i class="c"></i>C</span><span><i class="lua"></i>user code (Lua)</span>'
+  .. '<span><i class="gc"></i>garbage collector</span>'
   .. '<span><i class="spill"></i>spill files</span><span><i class="wait"></i>waiting for input</span></div>'
 
 local function operator_rows(operator, work, most, rows)

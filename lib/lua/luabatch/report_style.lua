@@ -2,10 +2,11 @@
 -- @module luabatch.report_style
 return [[
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #fff; --ink: #1d2430; --soft: #5d6775; --line: #dfe3e9; --fill: #eef1f5;
-  --c: #3b78c2; --lua: #d9822b; --spill: #c2413b; --wait: #a7b0bc; --bar: #5b8fd0; --good: #2c7a4b; --bad: #b3261e; --bad-fill: #fdecea }
+  --c: #3b78c2; --lua: #d9822b; --gc: #8b5fbf; --spill: #c2413b; --wait: #a7b0bc; --bar: #5b8fd0; --good: #2c7a4b;
+  --bad: #b3261e; --bad-fill: #fdecea }
 @media (prefers-color-scheme: dark) { :root { --page: #14171c; --card: #1c2027; --ink: #e4e8ee; --soft: #98a2b0; --line: #313843;
-  --fill: #262c35; --c: #6ea4e6; --lua: #eaa356; --spill: #ea7b74; --wait: #69737f; --bar: #5387c6; --good: #67c08c; --bad: #f0938c;
-  --bad-fill: #3a2022 } }
+  --fill: #262c35; --c: #6ea4e6; --lua: #eaa356; --gc: #b592dd; --spill: #ea7b74; --wait: #69737f; --bar: #5387c6; --good: #67c08c;
+  --bad: #f0938c; --bad-fill: #3a2022 } }
 * { box-sizing: border-box }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 14px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif }
@@ -50,6 +51,7 @@ svg .tip { fill: var(--soft) }
 svg .axis { stroke: var(--line) }
 svg .median { stroke: var(--lua); stroke-dasharray: 4 3 }
 .c { fill: var(--c); background: var(--c) } .lua { fill: var(--lua); background: var(--lua) }
+.gc { fill: var(--gc); background: var(--gc) }
 .spill { fill: var(--spill); background: var(--spill) } .wait { fill: var(--wait); background: var(--wait) }
 .bar { fill: var(--bar) }
 details summary { cursor: pointer; font-weight: 600 }

@@ -20,7 +20,9 @@ end
 local escape = report_svg.escape
 
 local BOX, ROW, HEAD, GAP_X, GAP_Y = 230, 22, 28, 44, 18
-local PARTS = { { "c", "seconds_c" }, { "lua", "seconds_lua" }, { "spill", "seconds_spill" }, { "wait", "seconds_wait" } }
+local PARTS = {
+  { "c", "seconds_c" }, { "lua", "seconds_lua" }, { "gc", "seconds_gc" }, { "spill", "seconds_spill" }, { "wait", "seconds_wait" },
+}
 
 local function open(width, height, label)
   return ('<svg width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-label="%s">'):format(width, height, width, height, label)
@@ -36,7 +38,7 @@ end
 function report_svg.parts(operator, x, y, width, height, most)
   local out = {}
   for _, part in ipairs(PARTS) do
-    local w = most > 0 and operator[part[2]] / most * width or 0
+    local w = most > 0 and (operator[part[2]] or 0) / most * width or 0
     if w >= 0.05 then
       out[#out + 1] = ('<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%d"/>'):format(part[1], x, y, w, height)
     end

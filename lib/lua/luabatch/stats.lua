@@ -4,8 +4,8 @@
 -- `samples` of user code where they were asked for, and `stages`, a list with a table for each stage: `seconds`, `start`, `morsels`,
 -- `rows_in` (records that its sources gave), `rows_out` (records that reached its end), `peak_bytes`, `spilled_bytes`, `claim_seconds` and
 -- `idle_seconds` (that threads waited for their turn, and for each other at the end) and `operators`, each with `op`, `label`, `leg`,
--- `reads` (stages), `rows_in`, `rows_out`, maybe `bytes`, `idle` (it was not needed), `seconds` and its parts `seconds_c`, `_lua`,
--- `_spill`, `_wait`, added up over threads, `spill_written_bytes`, `spill_read_bytes` and maybe `facts`, what it has to tell
+-- `reads` (stages), `rows_in`, `rows_out`, maybe `bytes`, `idle` (it was not needed), `seconds` and its parts `seconds_c`, `_lua`, maybe
+-- `_gc`, `_spill`, `_wait`, added up over threads, `spill_written_bytes`, `spill_read_bytes` and maybe `facts`, what it has to tell
 -- (src/core/ops/metrics.h).
 -- @module luabatch.stats
 local core = require "luabatch.core"
@@ -93,11 +93,15 @@ function stats.work(info)
   return sum
 end
 
--- The parts of an operator's time that are worth a word: "Lua 90 %, wait 3 %".
+local PARTS = {
+  { "C", "seconds_c" }, { "Lua", "seconds_lua" }, { "GC", "seconds_gc" }, { "spill", "seconds_spill" }, { "wait", "seconds_wait" },
+}
+
+-- The parts of an operator's time that are worth a word: "Lua 90 %, GC 7 %, wait 3 %".
 local function parts(operator)
   local list, seconds = {}, operator.seconds
-  for _, part in ipairs { { "C", "seconds_c" }, { "Lua", "seconds_lua" }, { "spill", "seconds_spill" }, { "wait", "seconds_wait" } } do
-    local share = seconds > 0 and operator[part[2]] / seconds or 0
+  for _, part in ipairs(PARTS) do
+    local share = seconds > 0 and (operator[part[2]] or 0) / seconds or 0
     if share >= 0.005 then list[#list + 1] = ("%s %.0f %%"):format(part[1], share * 100) end
   end
   return table.concat(list, ", ")

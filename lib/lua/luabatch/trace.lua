@@ -28,6 +28,20 @@ local function chains(stage)
   return list
 end
 
+-- The times of a stage's operators, added up.
+local function times(stage)
+  local out = ""
+  for _, part in ipairs { "c", "lua", "gc", "spill", "wait" } do
+    local sum
+    for _, operator in ipairs(stage.operators) do
+      local seconds = operator["seconds_" .. part]
+      if seconds then sum = (sum or 0) + seconds end
+    end
+    if sum then out = out .. (',"seconds_%s":%.6f'):format(part, sum) end
+  end
+  return out
+end
+
 --- Makes a collector of runs.
 -- @return table with `add(action, info)`, which takes a run over, and `text()`, which gives the file as a list of strings
 -- @usage local t = require("luabatch.trace").new()
@@ -64,8 +78,8 @@ function trace.new()
       of[i] = chains(stage)
       if stage.start > 0 then
         span(n_runs, 0, "stage", ("stage %d: %s"):format(i, stage.operators[#stage.operators].label), stage.start,
-          stage.start + stage.seconds, ('"morsels":%d,"records":%d,"peak_bytes":%d,"spilled_bytes":%d'):format(stage.morsels,
-          stage.rows_in, stage.peak_bytes, stage.spilled_bytes))
+          stage.start + stage.seconds, ('"morsels":%d,"records":%d,"peak_bytes":%d,"spilled_bytes":%d%s'):format(stage.morsels,
+          stage.rows_in, stage.peak_bytes, stage.spilled_bytes, times(stage)))
       end
     end
     for i, worker in ipairs(info.trace or {}) do

@@ -10,6 +10,7 @@ static _Thread_local struct {
     struct lb_meter_place place;
     uint64_t since_ns; /* what was before is counted */
     struct lb_trace *spills;
+    bool counts_gc;
 } meter __attribute__((tls_model("initial-exec")));
 
 uint64_t lb_clock_ns(void)
@@ -63,6 +64,23 @@ void lb_meter_leave_spill(struct lb_meter_place before, uint64_t written_bytes, 
                                                             .stop_ns = meter.since_ns,
                                                             .n = written_bytes + read_bytes,
                                                             .n_pieces = 1});
+}
+
+struct lb_meter_place lb_meter_enter_gc(void)
+{
+    return meter.counts_gc ? lb_meter_enter(NULL, LB_TIME_GC)
+                           : (struct lb_meter_place){NULL, LB_TIME_GC};
+}
+
+void lb_meter_leave_gc(struct lb_meter_place before)
+{
+    if (before.times != NULL)
+        lb_meter_leave(before);
+}
+
+void lb_meter_count_gc(bool counts)
+{
+    meter.counts_gc = counts;
 }
 
 void lb_meter_trace_spills(struct lb_trace *trace)

@@ -8,12 +8,14 @@
 #ifndef LB_BASE_METER_H
 #define LB_BASE_METER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* ORDER times */
 enum lb_time {
     LB_TIME_C,
     LB_TIME_LUA,   /* in user code, with what brings values to it and back */
+    LB_TIME_GC,    /* in the collector of the host's language, where the host says when */
     LB_TIME_SPILL, /* writing and reading spill files, with compression */
     LB_TIME_WAIT,  /* for input */
     LB_N_TIMES
@@ -41,6 +43,13 @@ void lb_meter_leave_spill(struct lb_meter_place before, uint64_t written_bytes,
                           uint64_t read_bytes);
 /* Where the frames of this thread are noted; NULL: nowhere. */
 void lb_meter_trace_spills(struct lb_trace *trace);
+
+/* lb_meter_enter around the collector's work, for threads that asked for it: it comes often. Others get a place that
+ * lb_meter_leave_gc knows. */
+struct lb_meter_place lb_meter_enter_gc(void);
+void lb_meter_leave_gc(struct lb_meter_place before);
+/* Whether this thread counts it. */
+void lb_meter_count_gc(bool counts);
 
 /* Of a clock that only goes on. */
 uint64_t lb_clock_ns(void);

@@ -220,6 +220,7 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     p->waited = 0;
     p->next_morsel = 0;
     p->stage_start_ns = lb_clock_ns();
+    p->claimed = (struct lb_progress){0};
     for (uint32_t i = 0; i < run->options.n_threads; i++)
         atomic_store(&p->workers[i].n_records, 0);
     atomic_store(&run->failed_morsel, UINT64_MAX);
@@ -257,15 +258,6 @@ static lb_status judge_held(struct lb_run *run, struct lb_stage *stage, struct l
     return LB_OK;
 }
 
-/* How much of its input a source has read; before it is closed. */
-static void count_bytes(struct lb_op *source)
-{
-    struct lb_progress progress = {0};
-    if (source->is_open && source->class->kind == LB_OP_SOURCE && source->class->progress != NULL &&
-        source->class->progress(source, &progress) && progress.is_bytes)
-        source->n_bytes = progress.done;
-}
-
 static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
     lb_status status = open_stage(run, stage, err);
@@ -283,7 +275,6 @@ static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb
             struct lb_op *op = stage->legs[i].ops[j];
             if (status == LB_OK && op->is_open)
                 status = call(op, op->class->finish, err);
-            count_bytes(op);
             lb_op_close(op);
         }
     }

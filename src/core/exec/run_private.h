@@ -28,6 +28,7 @@ struct lb_run_private {
     uint32_t waited;    /* leg + 1 whose source waited for the legs before it; 0: none */
     uv_cond_t settled;  /* n_running is 0 */
     uint64_t next_morsel;
+    struct lb_progress claimed; /* what progress.c knew last: done, total, is_bytes */
     /* the calling thread's loop */
     uv_loop_t loop;
     uv_timer_t timer;                  /* for progress */

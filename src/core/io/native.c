@@ -143,6 +143,11 @@ lb_status lb_native_open(const struct lb_file *file, struct lb_native_reader **r
     return LB_OK;
 }
 
+void lb_native_count(struct lb_native_reader *reader, _Atomic uint64_t *bytes)
+{
+    lb_stream_count(reader->stream, bytes);
+}
+
 void lb_native_close(struct lb_native_reader *reader)
 {
     if (reader == NULL)

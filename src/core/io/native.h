@@ -25,6 +25,8 @@ lb_status lb_native_open(const struct lb_file *file, struct lb_native_reader **r
 /* Appends rows to the builder until it is full, the next row has another length, or the file ends (*more false). */
 lb_status lb_native_read(struct lb_native_reader *reader, struct lb_batch_builder *builder,
                          bool *more, struct lb_error *err) LB_MUST_USE;
+void lb_native_count(struct lb_native_reader *reader,
+                     _Atomic uint64_t *bytes); /* see lb_stream_count */
 void lb_native_close(struct lb_native_reader *reader);
 
 #endif

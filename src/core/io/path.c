@@ -286,6 +286,17 @@ const char *lb_file_label(const struct lb_file *file)
     return strcmp(file->path, "-") == 0 ? "standard input" : file->path;
 }
 
+bool lb_file_list_bytes(const struct lb_file_list *list, uint64_t *bytes)
+{
+    bool is_known = true;
+    *bytes = 0;
+    for (size_t i = 0; i < list->n_files; i++) {
+        is_known = is_known && list->files[i].is_regular;
+        *bytes += list->files[i].size_bytes;
+    }
+    return is_known;
+}
+
 void lb_file_list_fini(struct lb_file_list *list)
 {
     cut_list(list, 0);

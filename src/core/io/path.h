@@ -36,6 +36,8 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path,
 /* Whether fd still is the regular file that was listed: else, and when its size or time of change is another,
  * LB_ERR_DATA. Says yes to all that is no regular file, and to files that say they are empty (as those of /proc do). */
 lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err) LB_MUST_USE;
+/* The size of all files together. False: of some it is not known. */
+bool lb_file_list_bytes(const struct lb_file_list *list, uint64_t *bytes);
 /* The path as messages name it: standard input has no path. */
 const char *lb_file_label(const struct lb_file *file);
 void lb_file_list_fini(struct lb_file_list *list);

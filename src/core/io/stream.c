@@ -31,6 +31,12 @@ void lb_stream_watch(struct lb_stream *stream, const _Atomic int *stop)
     stream->stop = stop;
 }
 
+void lb_stream_count(struct lb_stream *stream, _Atomic uint64_t *bytes)
+{
+    stream->counter = bytes;
+    atomic_fetch_add_explicit(bytes, stream->read_bytes, memory_order_relaxed);
+}
+
 lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
                          struct lb_error *err)
 {
@@ -116,6 +122,8 @@ static lb_status read_once(struct lb_stream *stream, char *data, size_t size, si
         return lb_error_io(err, errno, "cannot read '%s' at byte %llu", stream->path,
                            (unsigned long long)stream->read_bytes);
     stream->read_bytes += (uint64_t)n;
+    if (stream->counter != NULL)
+        atomic_fetch_add_explicit(stream->counter, (uint64_t)n, memory_order_relaxed);
     *got = (size_t)n;
     return n == 0 ? lb_file_check(&stream->file, stream->fd, err) : LB_OK;
 }
@@ -243,6 +251,7 @@ lb_status lb_stream_keep(struct lb_stream *stream, const struct lb_file *file, c
 {
     lb_status status = LB_OK;
     stream->stop = NULL;
+    stream->counter = NULL;
     if (size > 0) {
         stream->front = lb_alloc(size);
         if (stream->front == NULL) {

@@ -18,6 +18,8 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
 /* Reads that wait for a pipe or a terminal give up with LB_ERR_CANCELLED within 100 ms of *stop
  * becoming non-zero. Borrows stop. */
 void lb_stream_watch(struct lb_stream *stream, const _Atomic int *stop);
+/* From now on *bytes grows by what is read of the file or pipe, as it is there, and at once by what was read before. Borrows bytes. */
+void lb_stream_count(struct lb_stream *stream, _Atomic uint64_t *bytes);
 /* Fills data as far as possible: *got < size only at the end of the stream. */
 lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err) LB_MUST_USE;

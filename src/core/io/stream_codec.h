@@ -15,6 +15,7 @@ struct lb_stream {
     enum lb_compression compression;
     const struct lb_codec_class *codec; /* NULL: plain */
     const _Atomic int *stop;            /* non-zero: give up waiting for bytes; NULL: never */
+    _Atomic uint64_t *counter;          /* grows with read_bytes; or NULL */
     struct lb_file file;                /* what was opened, for lb_file_check; its path is `path` */
     bool may_wait;                      /* a pipe, terminal or device: a read can last for ever */
 

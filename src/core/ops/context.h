@@ -56,6 +56,7 @@ struct lb_run_options {
     const char *tmp_dir;
     bool handle_signals; /* SIGINT, SIGTERM stop the run */
     bool is_traced;      /* lb_run_trace is wanted */
+    bool meters_gc;      /* the host's collector tells the meter when it works */
     struct lb_host host;
     struct lb_attempts
         *attempts; /* what it shares with other attempts (attempts.h); NULL: there are none */

@@ -145,13 +145,15 @@ static void next_file(struct lb_file_scan *scan)
     scan->cut = (struct lb_cut_state){0};
 }
 
-static lb_status claim_chunk(struct lb_file_scan *scan, struct lb_file_piece *piece,
-                             const _Atomic int *stop, struct lb_error *err)
+static lb_status claim_chunk(struct lb_op_local *local, struct lb_error *err)
 {
+    struct lb_file_scan *scan = local->op->shared;
+    struct lb_file_piece *piece = local->state;
     bool at_end = false;
     if (scan->stream == NULL) {
         LB_TRY(lb_stream_open(piece->file, &scan->stream, err));
-        lb_stream_watch(scan->stream, stop);
+        lb_stream_watch(scan->stream, &local->worker->run->stop);
+        lb_stream_count(scan->stream, &local->op->n_bytes);
     }
     piece->is_chunk = true;
     piece->end = UINT64_MAX;
@@ -188,7 +190,7 @@ lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more, struct lb_er
             LB_TRY(scan->class->wants_stream(scan, file, &scan->is_stream, err));
     }
     if (scan->is_stream)
-        return claim_chunk(scan, piece, &local->worker->run->stop, err);
+        return claim_chunk(local, err);
     uint64_t size = split_bytes(scan, file);
     piece->is_chunk = false;
     piece->split = scan->n_splits++;
@@ -200,6 +202,7 @@ lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more, struct lb_er
         piece->end = file->size_bytes;
         next_file(scan);
     }
+    atomic_fetch_add(&local->op->n_bytes, piece->end - piece->start);
     return LB_OK;
 }
 
@@ -207,17 +210,8 @@ bool lb_file_scan_progress(const struct lb_op *self, struct lb_progress *progres
 {
     const struct lb_file_scan *scan = self->shared;
     progress->is_bytes = true;
-    for (size_t i = 0; i < scan->files.n_files; i++) {
-        const struct lb_file *file = &scan->files.files[i];
-        if (!file->is_regular)
-            return false;
-        progress->total += file->size_bytes;
-        if (i < scan->file)
-            progress->done += file->size_bytes;
-        else if (i == scan->file && file->compression == LB_PLAIN)
-            progress->done += scan->offset < file->size_bytes ? scan->offset : file->size_bytes;
-    }
-    return true;
+    progress->done = atomic_load(&self->n_bytes);
+    return lb_file_list_bytes(&scan->files, &progress->total);
 }
 
 /* ---- where a record stands ---- */

@@ -8,7 +8,7 @@
  *   attach  W  before the worker's first morsel. Makes local->state.
  *   claim   W  sources only, under the stage's lock: takes the next morsel; *more = false at the end.
  *              May read (a stream's next chunk). What was claimed is kept in local->state.
- *   progress S  sources only, under the stage's lock, while it runs: how much of its input was claimed.
+ *   progress S  sources only, under the stage's lock: how much of its input was claimed.
  *   begin   W  transforms and sinks, before the first push of a morsel: worker->morsel says which.
  *   produce W  sources only: pushes all batches of the claimed morsel to local->next.
  *   push    W  transforms and sinks: one batch, borrowed until it returns. Transforms push on.
@@ -51,8 +51,8 @@ struct lb_op {
     _Atomic uint64_t time_ns
         [LB_N_TIMES]; /* in its calls, without those to the next operator; added up at detach */
     _Atomic uint64_t spill_written_bytes, spill_read_bytes; /* likewise */
-    uint64_t
-        n_bytes; /* that a source read, or a sink wrote; set when the stage ends; 0: not known */
+    /* of the files that a source reads, so far, or that a sink wrote, set when the stage ends; 0: there are none */
+    _Atomic uint64_t n_bytes;
     _Atomic bool enough; /* sinks: no further morsel is needed */
     bool may_enough;     /* sinks: set by open when the first morsels may be enough */
     bool overflowed; /* sinks: set by finish: what it collects did not fit; see "when" in plan.h */
@@ -79,7 +79,7 @@ struct lb_op_class {
     lb_status (*open)(struct lb_op *self, struct lb_error *err);
     lb_status (*attach)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*claim)(struct lb_op_local *local, bool *more, struct lb_error *err);
-    /* Adds to progress->done and total, and sets is_bytes. False: not known. */
+    /* Sets progress->done, is_bytes and total. False: the total is not known. */
     bool (*progress)(const struct lb_op *self, struct lb_progress *progress);
     lb_status (*begin)(struct lb_op_local *local, struct lb_error *err);
     lb_status (*produce)(struct lb_op_local *local, struct lb_error *err);

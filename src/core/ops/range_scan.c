@@ -172,8 +172,8 @@ lb_status lb_range_claim(struct lb_op_local *local, bool *more, struct lb_error 
 bool lb_range_progress(const struct lb_op *self, struct lb_progress *progress)
 {
     const struct lb_range_shared *shared = self->shared;
-    progress->done += shared->next_range;
-    progress->total +=
+    progress->done = shared->next_range;
+    progress->total =
         shared->pieces != NULL ? shared->pieces->n : lb_sorter_n_ranges(shared->sorter);
     return true;
 }

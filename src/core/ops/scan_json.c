@@ -344,6 +344,7 @@ const struct lb_op_class lb_op_scan_json = {
     .open = json_open,
     .attach = json_attach,
     .claim = json_claim,
+    .progress = lb_file_scan_progress,
     .produce = lb_file_piece_produce,
     .detach = json_detach,
     .close = json_close,

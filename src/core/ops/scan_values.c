@@ -64,8 +64,8 @@ static lb_status range_attach(struct lb_op_local *local, struct lb_error *err)
 static bool range_progress(const struct lb_op *self, struct lb_progress *progress)
 {
     const struct range_shared *shared = self->shared;
-    progress->done += shared->next;
-    progress->total += shared->count;
+    progress->done = shared->next;
+    progress->total = shared->count;
     return true;
 }
 
@@ -127,7 +127,7 @@ const struct lb_op_class lb_op_scan_range = {
 
 struct list_shared {
     const char *cursor; /* next record; guarded by the stage's lock */
-    uint32_t left;
+    uint32_t count, left;
 };
 
 struct list_local {
@@ -145,7 +145,7 @@ static lb_status list_open(struct lb_op *self, struct lb_error *err)
     if (!lb_value_field(&self->params, "rows", &rows) || rows.tag != 'l')
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has no rows", self->class->name);
     shared->cursor = rows.data;
-    shared->left = rows.count;
+    shared->count = shared->left = rows.count;
     return LB_OK;
 }
 
@@ -170,6 +170,14 @@ static lb_status list_claim(struct lb_op_local *local, bool *more, struct lb_err
     for (uint32_t i = 0; i < state->n_rows; i++)
         shared->cursor += lb_codec_size(shared->cursor);
     return LB_OK;
+}
+
+static bool list_progress(const struct lb_op *self, struct lb_progress *progress)
+{
+    const struct list_shared *shared = self->shared;
+    progress->done = shared->count - shared->left;
+    progress->total = shared->count;
+    return true;
 }
 
 static lb_status list_produce(struct lb_op_local *local, struct lb_error *err)
@@ -219,6 +227,7 @@ const struct lb_op_class lb_op_scan_list = {
     .open = list_open,
     .attach = list_attach,
     .claim = list_claim,
+    .progress = list_progress,
     .produce = list_produce,
     .detach = list_detach,
     .close = list_close,
@@ -269,6 +278,14 @@ static lb_status files_claim(struct lb_op_local *local, bool *more, struct lb_er
     return LB_OK;
 }
 
+static bool files_progress(const struct lb_op *self, struct lb_progress *progress)
+{
+    const struct files_shared *shared = self->shared;
+    progress->is_bytes = true;
+    progress->done = atomic_load(&self->n_bytes);
+    return lb_file_list_bytes(&shared->files, &progress->total);
+}
+
 static lb_status read_all(struct files_local *state, struct lb_error *err)
 {
     enum { STEP = 256 << 10 };
@@ -290,6 +307,7 @@ static lb_status files_produce(struct lb_op_local *local, struct lb_error *err)
     struct lb_builder *column = NULL;
     LB_TRY(lb_stream_open(state->file, &state->stream, err));
     lb_stream_watch(state->stream, &local->worker->run->stop);
+    lb_stream_count(state->stream, &local->op->n_bytes);
     LB_TRY(read_all(state, err));
     lb_stream_close(state->stream);
     state->stream = NULL;
@@ -314,6 +332,7 @@ static lb_status native_produce(struct lb_op_local *local, struct lb_error *err)
         lb_native_close(state->reader);
     state->reader = NULL;
     LB_TRY(lb_native_open(state->file, &state->reader, err));
+    lb_native_count(state->reader, &local->op->n_bytes);
     while (more) {
         lb_batch_builder_reset(&state->builder);
         LB_TRY(lb_native_read(state->reader, &state->builder, &more, err));
@@ -352,6 +371,7 @@ const struct lb_op_class lb_op_scan_files = {
     .open = files_open,
     .attach = files_attach,
     .claim = files_claim,
+    .progress = files_progress,
     .produce = files_produce,
     .detach = files_detach,
     .close = files_close,
@@ -363,6 +383,7 @@ const struct lb_op_class lb_op_scan_native = {
     .open = files_open,
     .attach = files_attach,
     .claim = files_claim,
+    .progress = files_progress,
     .produce = native_produce,
     .detach = files_detach,
     .close = files_close,

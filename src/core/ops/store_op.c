@@ -164,6 +164,14 @@ static lb_status scan_claim(struct lb_op_local *local, bool *more, struct lb_err
     return LB_OK;
 }
 
+static bool scan_progress(const struct lb_op *self, struct lb_progress *progress)
+{
+    const struct scan_shared *shared = self->shared;
+    progress->done = shared->next_chunk;
+    progress->total = lb_store_n_chunks(shared->store);
+    return true;
+}
+
 static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
 {
     struct scan_shared *shared = local->op->shared;
@@ -228,6 +236,7 @@ const struct lb_op_class lb_op_scan_store = {
     .open = scan_open,
     .attach = scan_attach,
     .claim = scan_claim,
+    .progress = scan_progress,
     .produce = scan_produce,
     .detach = scan_detach,
     .close = scan_close,

@@ -41,6 +41,12 @@ static lb_status put_reads(struct lb_buf *out, const struct lb_plan *plan, const
     return LB_OK;
 }
 
+/* An operator that was not opened has no run. */
+static bool meters_gc(const struct lb_op *op)
+{
+    return op->run != NULL && op->run->options.meters_gc;
+}
+
 static lb_status put_times(struct lb_buf *out, const struct lb_op *op, struct lb_error *err)
 {
     uint64_t ns[LB_N_TIMES], sum = 0;
@@ -48,6 +54,8 @@ static lb_status put_times(struct lb_buf *out, const struct lb_op *op, struct lb
         sum += ns[i] = atomic_load(&op->time_ns[i]);
     LB_TRY(put_seconds(out, "seconds", sum, err));
     LB_TRY(put_seconds(out, "seconds_c", ns[LB_TIME_C], err));
+    if (meters_gc(op))
+        LB_TRY(put_seconds(out, "seconds_gc", ns[LB_TIME_GC], err));
     LB_TRY(put_seconds(out, "seconds_lua", ns[LB_TIME_LUA], err));
     LB_TRY(put_seconds(out, "seconds_spill", ns[LB_TIME_SPILL], err));
     LB_TRY(put_seconds(out, "seconds_wait", ns[LB_TIME_WAIT], err));
@@ -60,11 +68,11 @@ static lb_status put_op(struct lb_buf *out, const struct lb_plan *plan, const st
                         uint32_t leg, bool is_idle, const struct lb_op *next, struct lb_error *err)
 {
     size_t mark;
-    uint32_t n = 11;
+    uint32_t n = 11 + meters_gc(op);
     bool is_source = op->class->kind == LB_OP_SOURCE;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err));
-    if (op->n_bytes > 0) {
-        LB_TRY(put_count(out, "bytes", op->n_bytes, err));
+    if (atomic_load(&op->n_bytes) > 0) {
+        LB_TRY(put_count(out, "bytes", atomic_load(&op->n_bytes), err));
         n++;
     }
     if (op->facts.size > 0) {
