@@ -59,14 +59,15 @@ static void describe_function(lua_State *L, lua_Debug *ar, char *text, size_t si
         append(text, size, "\n    (...tail calls...)");
 }
 
-/* The frames from the one that failed to the boundary of the innermost lb_lua_call. */
-static void trace(lua_State *L, const void *boundary, char *text, size_t size)
+/* The frames from `first` (0: the running function, which is the message handler after an error) to the boundary of the
+ * innermost lb_lua_call. */
+static void trace(lua_State *L, int first, const void *boundary, char *text, size_t size)
 {
     lua_Debug ar;
     text[0] = '\0';
-    for (int level = 1; lua_getstack(L, level, &ar) && lb_lua_activation(&ar) != boundary;
+    for (int level = first; lua_getstack(L, level, &ar) && lb_lua_activation(&ar) != boundary;
          level++) {
-        if (level > MAX_TRACE_LINES) {
+        if (level >= first + MAX_TRACE_LINES) {
             append(text, size, "\n    ...");
             return;
         }
@@ -129,11 +130,138 @@ static int l_message_handler(lua_State *L)
         return 1;
     struct lb_lua_failure *failure = &p->failure;
     failure->is_set = true;
+    failure->is_guards = false;
     lb_lua_error_text(L, 1, failure->message, sizeof failure->message);
     failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
-    trace(L, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
+    trace(L, 1, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
           sizeof failure->traceback);
     return 1;
+}
+
+/* The line of user code that is active, or was when an error was raised, as "job.lua:7". */
+static void find_place(lua_State *L, const void *boundary, char *place, size_t size)
+{
+    lua_Debug ar;
+    place[0] = '\0';
+    for (int level = 0; lua_getstack(L, level, &ar) && lb_lua_activation(&ar) != boundary;
+         level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0 && !is_of_library(&ar)) {
+            snprintf(place, size, "%s:%d", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+}
+
+/* Guards. */
+
+static int l_guard_handler(lua_State *L)
+{
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
+    if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p))
+        return 1;
+    struct lb_lua_failure *failure = &p->failure;
+    lb_lua_error_text(L, 1, failure->message, sizeof failure->message);
+    find_place(L, p->frame != NULL ? p->frame->boundary : NULL, failure->place,
+               sizeof failure->place);
+    failure->is_guards = true;
+    return 1;
+}
+
+void lb_lua_tell_late(struct lb_lua_worker_private *p, lua_State *L)
+{
+    struct lb_lua_failure *failure = &p->failure;
+    const void *boundary = p->frame != NULL ? p->frame->boundary : NULL;
+    uint64_t call = atomic_load(&p->call);
+    if (p->told_call == call) /* user code went on */
+        return;
+    p->told_call = call;
+    find_place(L, boundary, failure->place, sizeof failure->place);
+    snprintf(failure->message, sizeof failure->message,
+             "%s%sthe function took more than %g s for one record (--record-timeout)",
+             failure->place, failure->place[0] != '\0' ? ": " : "",
+             (double)p->public.worker->run->options.record_timeout_ns / 1e9);
+    trace(L, 0, boundary, failure->traceback, sizeof failure->traceback);
+}
+
+static void start_time(struct lb_lua_worker_private *p)
+{
+    if (p->public.worker->run->options.record_timeout_ns == 0)
+        return;
+    atomic_fetch_add(&p->call, 1);
+    atomic_store(&p->call_start_ns, lb_clock_ns());
+}
+
+/* Whether it was late. */
+static bool stop_time(struct lb_lua_worker_private *p)
+{
+    bool is_late = lb_lua_is_late(p);
+    atomic_store(&p->call_start_ns, 0);
+    return is_late;
+}
+
+bool lb_lua_guard_pause(struct lb_lua_worker *lua)
+{
+    struct lb_lua_worker_private *p = lua->private;
+    if (atomic_load_explicit(&p->call_start_ns, memory_order_relaxed) == 0 || lb_lua_is_late(p))
+        return false;
+    atomic_store(&p->call_start_ns, 0);
+    return true;
+}
+
+void lb_lua_guard_resume(struct lb_lua_worker *lua, bool was_running)
+{
+    if (was_running)
+        start_time(lua->private);
+}
+
+void lb_lua_guard_begin(struct lb_lua_guard *guard, struct lb_lua_worker *lua, lua_State *L,
+                        bool handles)
+{
+    struct lb_lua_worker_private *p = lua->private;
+    guard->handles = handles;
+    if (handles) {
+        p->failure.is_guards = false;
+        lua_pushcfunction(L, l_guard_handler);
+        lua_insert(L, guard->function);
+    }
+    start_time(p);
+}
+
+enum lb_lua_outcome lb_lua_guard_end(struct lb_lua_guard *guard, struct lb_lua_worker *lua,
+                                     lua_State *L, int status)
+{
+    struct lb_lua_worker_private *p = lua->private;
+    if (!guard->handles && lb_lua_is_late(p)) {
+        lb_lua_push_marker(L); /* to lb_lua_call */
+        lua_error(L);
+    }
+    if (stop_time(p)) {
+        if (!p->has_thrown && !atomic_load(&p->interrupted))
+            lua_sethook(L, NULL, 0, 0);
+        if (p->told_call != atomic_load(&p->call)) /* no hook has met it */
+            lb_lua_tell_late(p, L);
+        p->failure.is_guards = true;
+        return LB_CALL_LATE;
+    }
+    if (guard->handles && status == LUA_OK)
+        lua_remove(L, guard->function);
+    return LB_CALL_ENDED;
+}
+
+void lb_lua_guard_tell(struct lb_lua_worker *lua, lua_State *L, int status, char *message,
+                       size_t message_size, char *place, size_t place_size)
+{
+    struct lb_lua_failure *failure = &lua->private->failure;
+    if (failure->is_guards) {
+        snprintf(message, message_size, "%s", failure->message);
+        if (failure->place[0] != '\0')
+            snprintf(place, place_size, "%s", failure->place);
+        return;
+    }
+    /* The handler itself failed: out of stack. */
+    bool is_told = status != LUA_ERRERR && lua_type(L, -1) == LUA_TSTRING;
+    snprintf(message, message_size, "%s", is_told ? lua_tostring(L, -1) : "stack overflow");
 }
 
 /* Where the record comes from; after a shuffle, when that is not known, the record itself. */
@@ -210,9 +338,9 @@ static lb_status tell(struct lb_lua_worker_private *p, int lua_status,
         failure->is_set = false;
         return memory_error(&p->public, place, err);
     }
-    if (!failure->is_set) { /* the handler itself failed: out of stack, most likely */
-        const char *message =
-            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "stack overflow";
+    if (!failure->is_set) { /* the handler itself failed: out of stack */
+        bool is_told = lua_status != LUA_ERRERR && lua_type(L, -1) == LUA_TSTRING;
+        const char *message = is_told ? lua_tostring(L, -1) : "stack overflow";
         snprintf(failure->message, sizeof failure->message, "%s", message);
         failure->traceback[0] = '\0';
     }
@@ -246,6 +374,13 @@ static lb_status fail(struct lb_lua_worker_private *p, int lua_status,
     }
     if (is_interrupted)
         return lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+    if (stop_time(p)) {
+        lua_sethook(L, NULL, 0, 0);
+        if (p->told_call != atomic_load(&p->call))
+            lb_lua_tell_late(p, L);
+        p->failure.is_set = true;
+        p->failure.is_memory = false;
+    }
     return tell(p, lua_status, place, err);
 }
 
@@ -265,6 +400,7 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
     lua_State *before = p->running;
     p->running = L;
     p->frame = &frame;
+    bool is_inside = lb_lua_guard_pause(lua);
     int status = LUA_OK;
     bool may_start = !atomic_load(&p->interrupted) && atomic_load(&lua->worker->run->stop) == 0;
     if (may_start) {
@@ -279,10 +415,12 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
     if (__builtin_expect(status == LUA_OK && may_start && !lb_lua_is_stopping(p), 1)) {
         lua_remove(L, base);
         lb_lua_tune_collector(p);
+        lb_lua_guard_resume(lua, is_inside);
         return LB_OK;
     }
     lb_status failed =
         may_start ? fail(p, status, place, err) : lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+    stop_time(p);
     lua_settop(L, base - 1);
     return failed;
 }

@@ -65,7 +65,9 @@ static void flush_from_lua(struct lb_emitter *e, lua_State *L)
 {
     lua_State *outer = e->lua->L;
     e->lua->L = L;
+    bool is_timed = lb_lua_guard_pause(e->lua);
     lb_status status = lb_emitter_flush(e, &e->err);
+    lb_lua_guard_resume(e->lua, is_timed);
     e->lua->L = outer;
     if (status != LB_OK)
         lb_emitter_throw(e, status);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/ops/skips.h"
 #include "core/plan/plan.h"
 #include "lua_bindings/attempts.h"
 #include "lua_bindings/compat.h"
@@ -185,6 +186,14 @@ static void read_options(lua_State *L, struct lb_run_options *options)
     options->handle_signals = is_option(L, "signals");
     if (lua_getfield(L, 2, "attempts") != LUA_TNIL)
         options->attempts = lb_lua_to_attempts(L, -1);
+    if (lua_getfield(L, 2, "max_errors") != LUA_TNIL) {
+        options->limits_skipped = true;
+        options->max_skipped = (uint64_t)luaL_checkinteger(L, -1);
+    }
+    lua_pop(L, 1);
+    if (lua_getfield(L, 2, "record_timeout") != LUA_TNIL)
+        options->record_timeout_ns = (uint64_t)(luaL_checknumber(L, -1) * 1e9);
+    lua_pop(L, 1);
     const char *fallback = getenv("TMPDIR");
     if (fallback == NULL || *fallback == '\0')
         fallback = "/tmp";
@@ -339,11 +348,12 @@ static void tell_end(lua_State *L, int info, struct execution *x)
 {
     close_plan(x); /* operators count what they spilled when they close */
     set_integer_at(L, info, "spilled_bytes", atomic_load(&x->run->spilled_bytes));
-    uint64_t skipped = atomic_load(&x->run->n_skipped);
-    set_integer_at(L, info, "skipped", skipped);
-    if (skipped > 0) {
-        lua_pushstring(L, x->run->first_skipped.message);
-        lua_setfield(L, info, "first_skipped");
+    set_integer_at(L, info, "skipped", atomic_load(&x->run->n_skipped));
+    struct lb_error err;
+    x->bytes.size = 0;
+    if (lb_skips_tell(x->run, &x->bytes, &err) == LB_OK) {
+        lb_lua_push_encoded(L, x->bytes.data, x->bytes.size);
+        lua_setfield(L, info, "skips");
     }
     lb_run_delete(x->run); /* workers hand their samples over when they stop */
     x->run = NULL;

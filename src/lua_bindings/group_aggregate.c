@@ -224,7 +224,7 @@ static int l_step_rows(lua_State *L)
                 lua_pop(L, 1);
             }
             lua_pushvalue(L, INIT);
-            lua_call(L, 0, 1);
+            lb_lua_task_call_strictly(task, L, 0, 1);
             slot->first = rows->position + i;
             slot->run = u->run;
         }
@@ -239,7 +239,7 @@ static int l_step_rows(lua_State *L)
             else
                 lua_pushnil(L);
         }
-        lua_call(L, n_args, LUA_MULTRET);
+        lb_lua_task_call_strictly(task, L, n_args, LUA_MULTRET);
         one_result(u, L, STATE, STATE, SLOT_STEP);
         lua_rawseti(L, TABLE, number);
     }
@@ -393,13 +393,13 @@ static int l_merge(lua_State *L)
     } else { /* no rows at all */
         last = SLOT_INIT;
         lb_lua_task_push(task, L, SLOT_INIT);
-        lua_call(L, 0, 1);
+        lb_lua_task_call_strictly(task, L, 0, 1);
     }
     for (; next < u->n_segments; next++) {
         lb_lua_task_push(task, L, SLOT_MERGE);
         lua_pushvalue(L, STATE);
         push_segment(u, L, next);
-        lua_call(L, 2, LUA_MULTRET);
+        lb_lua_task_call_strictly(task, L, 2, LUA_MULTRET);
         one_result(u, L, STATE, STATE, SLOT_MERGE);
         lua_replace(L, STATE);
     }
@@ -411,7 +411,7 @@ static int l_merge(lua_State *L)
         last = SLOT_FINISH;
         lb_lua_task_push(task, L, SLOT_FINISH);
         lua_insert(L, STATE);
-        lua_call(L, 1, 1);
+        lb_lua_task_call_strictly(task, L, 1, 1);
     }
     lb_status status = lb_lua_append(L, STATE, "value", u->out, &task->emitter.err);
     if (status != LB_OK)

@@ -5,6 +5,8 @@
  *        hook, as lua.c does on SIGINT; the interpreter meets it at its next instruction. A count hook
  *        that is always there would cost every instruction; this costs nothing until it is needed.
  *        The hook raises the marker, and stays: code that caught it with pcall meets it again at once.
+ * TIME   The limit of a record's time works by the same hook: another thread looks at the time since the call under way began, and
+ *        stops just that call, known by its number. Whoever made the call ends it (guards in call.c).
  * SAMPLES The same signal, sent by the timer of samples.h, brings the hook that notes a line. It gives way to the one that stops, and
  *        to one that user code set by debug.sethook.
  * COROUTINES  A hook belongs to one Lua thread, so the worker must know which one runs: resume, wrap and
@@ -19,6 +21,7 @@
 #include <signal.h>
 #include <string.h>
 
+#include "core/base/meter.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/worker_private.h"
 
@@ -47,10 +50,13 @@ bool lb_lua_is_marker(lua_State *L, int index)
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
-    if (!lb_lua_is_stopping(lb_lua_private_of(L))) { /* was meant for an earlier call */
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
+    if (!lb_lua_is_stopping(p)) { /* was meant for an earlier call */
         lua_sethook(L, NULL, 0, 0);
         return;
     }
+    if (lb_lua_is_late(p))
+        lb_lua_tell_late(p, L);
     lb_lua_push_marker(L);
     lua_error(L);
 }
@@ -119,6 +125,38 @@ void lb_lua_interrupt(struct lb_lua_worker_private *p)
 {
     if (!atomic_exchange(&p->interrupted, true))
         pthread_kill(p->thread, INTERRUPT_SIGNAL);
+}
+
+void lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns)
+{
+    uint64_t call = atomic_load(&p->call), start = atomic_load(&p->call_start_ns);
+    if (start == 0 || lb_clock_ns() < start + timeout_ns || atomic_load(&p->call) != call)
+        return;
+    atomic_store(&p->late_call, call);
+    pthread_kill(p->thread, INTERRUPT_SIGNAL);
+}
+
+/* debug.sethook, which must not take away the hook that stops: user code could not be stopped any more. */
+static int l_sethook(lua_State *L)
+{
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
+    int n_args = lua_gettop(L);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    if (!lb_lua_is_stopping(p))
+        lua_call(L, n_args, 0);
+    if (lb_lua_is_stopping(p)) /* it may have begun meanwhile */
+        lb_lua_hook(p->running != NULL ? p->running : L);
+    return 0;
+}
+
+void lb_lua_open_debug(lua_State *L)
+{
+    lua_getglobal(L, LUA_DBLIBNAME);
+    lua_getfield(L, -1, "sethook");
+    lua_pushcclosure(L, l_sethook, 1);
+    lua_setfield(L, -2, "sethook");
+    lua_pop(L, 1);
 }
 
 /* Coroutines. What user code sees of them is as in Lua's own library (lcorolib.c). */

@@ -396,7 +396,7 @@ static int l_merge(lua_State *L)
         push_kernel_value(f, L, f->incoming + 1, f->incoming_size - 1);
     else
         lb_lua_push_encoded(L, f->incoming + 1, f->incoming_size - 1);
-    lua_call(L, 2, 1);
+    lb_lua_task_call_strictly(task, L, 2, 1);
     lb_lua_task_set(task, L, LB_SLOT_OWN);
     f->running = RUNNING_LUA;
     return 0;

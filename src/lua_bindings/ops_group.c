@@ -155,7 +155,9 @@ static int l_values(lua_State *L)
     if (__builtin_expect(n_args == 2 && lua_isnil(L, 3), 0)) /* as a for loop calls */
         return luaL_error(L, "a for loop would end at this value, which is nil: call the iterator "
                              "yourself; select('#', values()) is 0 at the end");
+    bool is_timed = lb_lua_guard_pause(r->task.lua);
     advance(r);
+    lb_lua_guard_resume(r->task.lua, is_timed);
     return n;
 }
 

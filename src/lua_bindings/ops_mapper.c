@@ -194,6 +194,7 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     }
 #endif
     uint32_t row = lb_batch_row(p->batch, p->next++);
+    lb_lua_guard_resume(p->task.lua, lb_lua_guard_pause(p->task.lua));
     p->task.place.row = row;
     p->task.emitter.parent_row = row;
     luaL_checkstack(L, (int)p->batch->n_columns + LUA_MINSTACK, "a record");
@@ -298,7 +299,10 @@ static int l_partition_go_on(lua_State *L)
         n_args = 3;
     }
     int n_results = 0;
+    struct lb_lua_guard guard = {0};
+    lb_lua_guard_begin(&guard, p->task.lua, L, false);
     int status = lb_lua_resume(L, p->coroutine, n_args, &n_results);
+    lb_lua_guard_end(&guard, p->task.lua, L, status);
     if (status == LUA_OK) {
         p->is_done = true;
         p->coroutine = NULL;

@@ -47,7 +47,7 @@ static int l_salt_ask(lua_State *L)
     const char *cursor = salt->key;
     lb_lua_task_push(&salt->task, L, LB_SLOT_FUNCTION);
     lb_lua_push_next(L, &cursor);
-    lua_call(L, 1, 1);
+    lb_lua_task_call_strictly(&salt->task, L, 1, 1);
     int is_integer = 0;
     lua_Integer n = lua_tointegerx(L, -1, &is_integer);
     bool is_number = lua_type(L, -1) == LUA_TNUMBER && is_integer;

@@ -6,6 +6,7 @@
 #include "core/base/sys.h"
 #include "core/ops/attempts.h"
 #include "core/ops/rejects.h"
+#include "core/ops/skips.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/ship.h"
@@ -42,11 +43,12 @@ static lb_status encode_record(struct lb_lua_task *task, lua_State *L, struct lb
 }
 
 /* Keeps the record, or the group's key, for the file of on_error = { to = path }. */
-static lb_status reject(struct lb_lua_task *task, lua_State *L, const char *message,
-                        struct lb_error *err)
+static lb_status reject(struct lb_lua_task *task, lua_State *L, const char *kind,
+                        const char *message, const struct lb_origin *origin, struct lb_error *err)
 {
     const struct lb_lua_place *place = &task->place;
-    struct lb_reject item = {.kind = "error", .message = message, .verb = place->label};
+    struct lb_reject item = {
+        .kind = kind, .message = message, .verb = task->label, .origin = *origin};
     struct lb_buf *value = &task->rejected_value;
     value->size = 0;
     item.is_key = place->key != NULL;
@@ -56,70 +58,88 @@ static lb_status reject(struct lb_lua_task *task, lua_State *L, const char *mess
         LB_TRY(encode_record(task, L, value, err));
     else
         LB_TRY(lb_codec_put_nil(value, err));
-    if (!item.is_key && place->batch != NULL)
-        LB_TRY(lb_batch_origin(place->batch, place->row, &item.origin, err));
     item.value = value->data;
     item.value_size = value->size;
     return lb_reject_put(&item, &task->rejected, err);
 }
 
-/* Tells the run of the first skipped record of a morsel. */
-static void tell(const struct lb_lua_task *task, const char *message)
+/* Where user code failed: a line of it, else where the function begins that was called. */
+static void find_place(const struct lb_lua_task *task, lua_State *L, int slot, char *place,
+                       size_t size)
 {
-    const struct lb_lua_place *place = &task->place;
-    struct lb_error *first = lb_alloc_zero(sizeof *first);
-    struct lb_buf where = {0};
-    if (first == NULL) /* then the message is about a later one */
+    lua_Debug ar;
+    lb_lua_task_push(task, L, slot);
+    if (!lua_isfunction(L, -1)) {
+        lua_pop(L, 1);
         return;
-    if (place->batch != NULL && lb_batch_locate(place->batch, place->row, &where, NULL) != LB_OK)
-        where.size = 0;
-    lb_error_set(first, LB_ERR_USER, "%s\n  in %s%s%.*s", message, place->label,
-                 where.size > 0 ? "\n  " : "", where.size < 1000 ? (int)where.size : 1000,
-                 where.size > 0 ? where.data : "");
-    lb_run_keep_skipped(task->lua->worker, first);
-    lb_buf_fini(&where);
-    lb_free(first, sizeof *first);
+    }
+    lua_getinfo(L, ">S", &ar);
+    if (strcmp(ar.what, "C") != 0)
+        snprintf(place, size, "%s:%d", ar.short_src, ar.linedefined);
 }
 
-/* Counts a skipped record whose error value is on top of the stack. */
-static void skip(struct lb_lua_task *task, lua_State *L)
+/* Counts a skipped record. */
+static void skip(struct lb_lua_task *task, lua_State *L, const char *kind, const char *place,
+                 const char *message)
 {
-    char message[MESSAGE_BYTES];
-    lb_lua_error_text(L, lua_gettop(L), message, sizeof message);
+    struct lb_error *err = &task->emitter.err;
+    const struct lb_lua_place *at = &task->place;
+    struct lb_skip item = {.verb = task->label, .kind = kind, .place = place, .message = message};
+    if (at->key == NULL && at->batch != NULL)
+        check(task, lb_batch_origin(at->batch, at->row, &item.origin, err));
     if (task->rejects != NULL)
-        check(task, reject(task, L, message, &task->emitter.err));
-    if (lb_run_skip(task->lua->worker, 1))
-        tell(task, message);
+        check(task, reject(task, L, kind, message, &item.origin, err));
+    check(task, lb_skips_note(task->lua->worker, &item, err));
 }
 
-bool lb_lua_task_call_or_skip(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
+bool lb_lua_task_call_guarded(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
 {
-    int status = lua_pcall(L, n_args, n_results, 0);
-    if (__builtin_expect(status == LUA_OK, 1))
+    struct lb_lua_guard guard = {.function = lua_gettop(L) - n_args};
+    if (!task->skips) {
+        lb_lua_task_call_strictly(task, L, n_args, n_results);
+        return true;
+    }
+    char place[LB_PLACE_BYTES] = "", message[MESSAGE_BYTES];
+    lua_Debug ar;
+    lua_pushvalue(L, guard.function);
+    lua_getinfo(L, ">S", &ar);
+    if (strcmp(ar.what, "C") != 0)
+        snprintf(place, sizeof place, "%s:%d", ar.short_src, ar.linedefined);
+    lb_lua_guard_begin(&guard, task->lua, L, true);
+    int status = lua_pcall(L, n_args, n_results, guard.function);
+    enum lb_lua_outcome outcome = lb_lua_guard_end(&guard, task->lua, L, status);
+    if (__builtin_expect(status == LUA_OK && outcome == LB_CALL_ENDED, 1))
         return true;
     /* A light userdata is an error of the engine on its way up. */
-    bool is_ours = task->emitter.has_failed || lua_islightuserdata(L, -1);
+    bool is_late = outcome == LB_CALL_LATE;
+    bool is_ours = task->emitter.has_failed || (lua_islightuserdata(L, -1) && !is_late);
     if (is_ours || status == LUA_ERRMEM || atomic_load(&task->lua->worker->run->stop) != 0)
         lua_error(L);
-    skip(task, L);
-    lua_pop(L, 1);
+    lb_lua_guard_tell(task->lua, L, status, message, sizeof message, place, sizeof place);
+    lua_settop(L, guard.function - 1);
+    skip(task, L, is_late ? "timeout" : "error", place, message);
     return false;
+}
+
+void lb_lua_task_call_strictly(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
+{
+    struct lb_lua_guard guard = {.function = lua_gettop(L) - n_args};
+    lb_lua_guard_begin(&guard, task->lua, L, false);
+    lua_call(L, n_args, n_results);
+    lb_lua_guard_end(&guard, task->lua, L, LUA_OK);
 }
 
 void lb_lua_task_refuse(struct lb_lua_task *task, lua_State *L, int slot)
 {
-    lua_Debug ar;
-    lb_lua_task_push(task, L, slot);
-    lua_getinfo(L, ">S", &ar);
-    if (strcmp(ar.what, "C") == 0)
-        lua_pushfstring(L, "what the function gave: %s", task->emitter.err.message);
-    else
-        lua_pushfstring(L, "%s:%d: what the function gave: %s", ar.short_src, ar.linedefined,
-                        task->emitter.err.message);
-    if (!task->skips)
+    char place[LB_PLACE_BYTES] = "", message[MESSAGE_BYTES];
+    find_place(task, L, slot, place, sizeof place);
+    snprintf(message, sizeof message, "%s%swhat the function gave: %.800s", place,
+             *place != '\0' ? ": " : "", task->emitter.err.message);
+    if (!task->skips) {
+        lua_pushstring(L, message);
         lua_error(L);
-    skip(task, L);
-    lua_pop(L, 1);
+    }
+    skip(task, L, "error", place, message);
 }
 
 void lb_lua_task_push(const struct lb_lua_task *task, lua_State *L, int slot)
@@ -194,7 +214,7 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
                            const struct lb_lua_functions *functions, struct lb_op_local *next,
                            struct lb_error *err)
 {
-    task->skips = false;
+    task->skips = task->is_guarded = false;
     task->rejects = NULL;
     task->rejected = task->rejected_value = (struct lb_buf){0};
     task->slots = LUA_NOREF;
@@ -207,6 +227,7 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
     task->place = (struct lb_lua_place){.label = task->label};
     lb_status status = read_policy(task, params, err);
     struct loading loading = {task, params, functions};
+    task->is_guarded = task->skips || worker->run->options.record_timeout_ns > 0;
     if (status == LB_OK)
         status = lb_lua_task_run(task, l_task_load, &loading, err);
     if (status != LB_OK)
@@ -304,7 +325,7 @@ static int l_task_begin(lua_State *L)
     if (lua_isnil(L, -1))
         return 0;
     lua_pushvalue(L, 2);
-    lua_call(L, 1, 0);
+    lb_lua_task_call_strictly(task, L, 1, 0);
     return 0;
 }
 
@@ -324,7 +345,7 @@ static int l_task_finish(lua_State *L)
         return 0;
     lb_lua_task_push(turn->task, L, LB_SLOT_EMIT);
     lb_lua_task_push(turn->task, L, LB_SLOT_TABLE);
-    lua_call(L, 2, 0);
+    lb_lua_task_call_strictly(turn->task, L, 2, 0);
     return 0;
 }
 

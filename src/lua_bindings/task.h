@@ -28,7 +28,8 @@ enum {
 struct lb_lua_task {
     /* configuration */
     struct lb_lua_worker *lua;
-    bool skips;                 /* on_error is not "fail" */
+    bool skips;      /* on_error is not "fail" */
+    bool is_guarded; /* calls take the longer way: skips, or the time of a record has a limit */
     struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
     char *label;                /* for messages */
     /* state */
@@ -87,13 +88,15 @@ static inline int lb_lua_task_push_record(struct lb_lua_task *task, lua_State *L
 static inline int lb_lua_push_record(lua_State *L, const struct lb_batch *batch, uint32_t first,
                                      uint32_t row);
 
-bool lb_lua_task_call_or_skip(struct lb_lua_task *task, lua_State *L, int n_args, int n_results);
+bool lb_lua_task_call_guarded(struct lb_lua_task *task, lua_State *L, int n_args, int n_results);
+/* lua_call of a function that is not called for one record: its failure is never skipped. */
+void lb_lua_task_call_strictly(struct lb_lua_task *task, lua_State *L, int n_args, int n_results);
 
 static inline bool lb_lua_task_call(struct lb_lua_task *task, lua_State *L, int n_args,
                                     int n_results)
 {
-    if (__builtin_expect(task->skips, 0))
-        return lb_lua_task_call_or_skip(task, L, n_args, n_results);
+    if (__builtin_expect(task->is_guarded, 0))
+        return lb_lua_task_call_guarded(task, L, n_args, n_results);
     lua_call(L, n_args, n_results);
     return true;
 }

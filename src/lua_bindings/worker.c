@@ -186,6 +186,7 @@ static int l_open_state(lua_State *L)
     lb_lua_open_missing(L);
     lb_lua_open_strings(L);
     lb_lua_open_coroutines(L);
+    lb_lua_open_debug(L);
     lua_getglobal(L, LUA_OSLIBNAME);
     lua_pushcfunction(L, l_no_exit);
     lua_setfield(L, -2, "exit");
@@ -293,6 +294,11 @@ static void interrupt_worker(struct lb_worker *worker, void *worker_state)
     lb_lua_interrupt(worker_state);
 }
 
+static void watch_worker(struct lb_worker *worker, void *worker_state)
+{
+    lb_lua_watch(worker_state, worker->run->options.record_timeout_ns);
+}
+
 static void commit_morsel(struct lb_worker *worker, void *worker_state)
 {
     (void)worker;
@@ -325,6 +331,7 @@ lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_lua_sam
                              .worker_start = start_worker,
                              .worker_stop = stop_worker,
                              .worker_interrupt = interrupt_worker,
+                             .worker_watch = watch_worker,
                              .morsel_commit = commit_morsel,
                              .salt_open = lb_lua_salt_open,
                              .salt_ask = lb_lua_salt_ask,

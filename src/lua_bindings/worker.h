@@ -43,6 +43,29 @@ void lb_lua_error_text(lua_State *L, int index, char *text, size_t size);
  * lb_lua_throw brought one; LB_ERR_CANCELLED when interrupted). `place` may change during the call. Every call into user code goes through here. */
 lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
                       const struct lb_lua_place *place, struct lb_error *err) LB_MUST_USE;
+/* A call of one function within lb_lua_call: limits its time (run options: record_timeout_ns), and with `handles` finds out
+ * why it failed. `function` is the stack index of the function, its arguments lie above.
+ * begin with handles puts a message handler there, for lua_pcall; end takes it away when the call has succeeded. Without
+ * handles end raises when it took too long. */
+struct lb_lua_guard {
+    int function;
+    bool handles;
+};
+enum { LB_PLACE_BYTES = 160 };
+enum lb_lua_outcome { LB_CALL_ENDED, LB_CALL_LATE };
+void lb_lua_guard_begin(struct lb_lua_guard *guard, struct lb_lua_worker *lua, lua_State *L,
+                        bool handles);
+enum lb_lua_outcome lb_lua_guard_end(struct lb_lua_guard *guard, struct lb_lua_worker *lua,
+                                     lua_State *L, int status);
+/* After a call with handles failed: the message, and the line of user code (where that is not known place stays as it is).
+ * The error value is on top, unless it took too long. */
+void lb_lua_guard_tell(struct lb_lua_worker *lua, lua_State *L, int status, char *message,
+                       size_t message_size, char *place, size_t place_size);
+/* The engine's own work in between (iterators, emit) does not count; the time begins anew with resume, which gets what
+ * pause gave. */
+bool lb_lua_guard_pause(struct lb_lua_worker *lua);
+void lb_lua_guard_resume(struct lb_lua_worker *lua, bool was_running);
+
 /* From a C function called by Lua: unwinds to the nearest lb_lua_call with this error of the engine. If user code caught it with pcall, that
  * lb_lua_call fails with it all the same when it returns. */
 int lb_lua_throw(struct lb_lua_worker *lua, const struct lb_error *err);

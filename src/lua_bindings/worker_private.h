@@ -20,7 +20,9 @@ struct lb_lua_frame {
  * Lua so that telling of an error needs no memory. */
 struct lb_lua_failure {
     bool is_set;
+    bool is_guards; /* of a guard's handler, which found a message and a place, but no traceback */
     bool is_memory; /* a "not enough memory" that came through a coroutine */
+    char place[LB_PLACE_BYTES]; /* "job.lua:7", "": not known */
     char message[4096];
     char traceback[2560];
 };
@@ -33,8 +35,12 @@ struct lb_lua_worker_private {
         *volatile running;    /* the thread of Lua that user code runs in; NULL: no user code runs.
                                    * Read by the signal handler on this same thread */
     _Atomic bool interrupted; /* set by worker_interrupt, never cleared */
-    bool has_thrown;          /* `thrown` is on its way to the nearest lb_lua_call */
-    bool has_small_heap;      /* the collector's settings, see worker.c */
+    /* A call whose time is limited: it has a number, and began then; 0: none is under way. */
+    _Atomic uint64_t call, call_start_ns;
+    _Atomic uint64_t late_call; /* the one that has taken too long; set by another thread */
+    uint64_t told_call;         /* the one of which failure says so */
+    bool has_thrown;            /* `thrown` is on its way to the nearest lb_lua_call */
+    bool has_small_heap;        /* the collector's settings, see worker.c */
     struct lb_error thrown;
     struct lb_lua_sampler *sampler; /* NULL: not wanted. Set before user code runs */
     struct lb_lua_frame *frame;
@@ -70,14 +76,28 @@ lb_status lb_lua_sample_start(struct lb_lua_worker_private *p, struct lb_error *
 void lb_lua_interrupt(struct lb_lua_worker_private *p);
 /* Makes whatever Lua code runs next in L raise the marker again and again. */
 void lb_lua_hook(lua_State *L);
+/* Whether the call under way has taken too long. */
+static inline bool lb_lua_is_late(const struct lb_lua_worker_private *p)
+{
+    return atomic_load_explicit(&p->call_start_ns, memory_order_relaxed) != 0 &&
+           atomic_load_explicit(&p->late_call, memory_order_relaxed) ==
+               atomic_load_explicit(&p->call, memory_order_relaxed);
+}
 /* Whether user code is to stop. */
 static inline bool lb_lua_is_stopping(const struct lb_lua_worker_private *p)
 {
-    return atomic_load_explicit(&p->interrupted, memory_order_relaxed) || p->has_thrown;
+    return atomic_load_explicit(&p->interrupted, memory_order_relaxed) || p->has_thrown ||
+           lb_lua_is_late(p);
 }
+/* Stops the call under way if it has taken too long. From another thread, several times a second. */
+void lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns);
+/* call.c: failure gets what is to be told of the call that took too long, which runs in L. */
+void lb_lua_tell_late(struct lb_lua_worker_private *p, lua_State *L);
 /* Puts the stoppable resume, wrap and close into the table `coroutine`. May raise. LuaJIT's hooks are those of all
  * threads of a state: its own functions will do. */
 void lb_lua_open_coroutines(lua_State *L);
+/* Puts a debug.sethook that respects this hook into the table `debug`. May raise. */
+void lb_lua_open_debug(lua_State *L);
 /* The error value that stands for "see thrown, interrupted": a light userdata. */
 void lb_lua_push_marker(lua_State *L);
 bool lb_lua_is_marker(lua_State *L, int index);

@@ -154,6 +154,7 @@ local function configure(options, program)
   local settings = runtime.settings
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
   settings.signals, settings.check = true, options.check
+  settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
   settings.stays_interrupted = not options.interactive
   settings.busy = program.busy
   settings.progress = require("luabatch.progress").teller(options.progress or "auto", options.quiet)
@@ -190,8 +191,8 @@ local function configure(options, program)
   end
   function settings.on_run(action, info, node)
     if (info.skipped or 0) > 0 and not options.quiet then
-      io.stderr:write(("luabatch: %s: %d record%s skipped, the first because: %s\n"):format(action, info.skipped,
-        info.skipped == 1 and "" or "s", info.first_skipped or "unknown"))
+      local skips = require "luabatch.skips"
+      io.stderr:write(options.errors == "json" and skips.json(action, info) or "luabatch: " .. skips.text(info), "\n")
     end
     tell(action, info, node)
   end

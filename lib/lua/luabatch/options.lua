@@ -57,6 +57,14 @@ options.list = {
     name = "errors", value = "always", shown = "json", choices = { "text", "json" }, default = "text",
     help = "errors as one line of JSON",
   },
+  {
+    name = "max-errors", value = "always", shown = "N", default = "any number",
+    help = "fail when a run leaves out more than N records",
+  },
+  {
+    name = "record-timeout", value = "always", shown = "SECONDS", default = "none",
+    help = "what a function may take for one record",
+  },
   { name = "quiet", help = "no notes on standard error, only errors" },
   { name = "version", variable = false, help = "print the version and what it was built of" },
   { name = "help", variable = false, help = "print this" },

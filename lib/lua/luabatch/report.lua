@@ -130,8 +130,7 @@ local function section(number, action, info, node, message)
   end
   out[#out + 1] = shuffles(info) .. user_code(info) .. counters()
   if (info.skipped or 0) > 0 then
-    out[#out + 1] = card("Skipped records", ("<p>%d; the first because:</p><pre>%s</pre>"):format(info.skipped,
-      escape_lines(info.first_skipped or "unknown")))
+    out[#out + 1] = card("Skipped records", ("<pre>%s</pre>"):format(escape_lines(require("luabatch.skips").text(info))))
   end
   local ok, text = pcall(explain.tree, node)
   if ok then

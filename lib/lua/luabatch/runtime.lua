@@ -9,7 +9,8 @@ local runtime = {}
 
 --- Settings, from the command line or the environment; nil: the engine's default.
 -- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
--- (bytes), `tmp`, `signals`; `check`: describe instead of running; `on_plan(action, node, description)` before and
+-- (bytes), `tmp`, `signals`, `max_errors` (records that a run may leave out), `record_timeout` (seconds);
+-- `check`: describe instead of running; `on_plan(action, node, description)` before and
 -- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `on_attempt(action, failure, n)` when attempt n begins;
 -- `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
@@ -41,6 +42,14 @@ function runtime.parse_setting(name, text)
     end
     if bytes then return bytes end
     return nil, "a size such as 512M or 2G"
+  elseif name == "max-errors" then
+    local n = compat.tointeger(tonumber(text))
+    if n and n >= 0 then return n end
+    return nil, "a number of records"
+  elseif name == "record-timeout" then
+    local seconds = tonumber(text)
+    if seconds and seconds > 0 and seconds <= 1e9 then return seconds end
+    return nil, "a number of seconds"
   end
   return text
 end
@@ -186,6 +195,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
+    max_errors = settings.max_errors, record_timeout = settings.record_timeout,
   }
   local undraw
   if settings.progress then options.progress, undraw = settings.progress(action) end

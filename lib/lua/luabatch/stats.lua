@@ -1,7 +1,8 @@
 --- What a run took, for `--stats`: text for people, or one line of JSON; and the tree of stages for `explain("analyze")`.
 --
--- The engine gives `info` (core.execute): `peak_bytes`, `memory_limit_bytes`, `spilled_bytes`, `threads`, `skipped` and `first_skipped`,
--- `samples` of user code where they were asked for, and `stages`, a list with a table for each stage: `seconds`, `start`, `morsels`,
+-- The engine gives `info` (core.execute): `peak_bytes`, `memory_limit_bytes`, `spilled_bytes`, `threads`, `skipped`, `skips`
+-- (skips.lua), `samples` of user code where they were asked for, and `stages`, a list with a table for each stage: `seconds`,
+-- `start`, `morsels`,
 -- `rows_in` (records that its sources gave), `rows_out` (records that reached its end), `peak_bytes`, `spilled_bytes`, `claim_seconds` and
 -- `idle_seconds` (that threads waited for their turn, and for each other at the end) and `operators`, each with `op`, `label`, `leg`,
 -- `reads` (stages), `rows_in`, `rows_out`, maybe `bytes`, `idle` (it was not needed), `seconds` and its parts `seconds_c`, `_lua`, maybe
@@ -177,7 +178,7 @@ local function tail_lines(info, lines)
     lines[#lines + 1] = ("counter %s: %s"):format(name, tostring(counters[name]))
   end
   if (info.skipped or 0) > 0 then
-    lines[#lines + 1] = ("skipped: %d, the first because: %s"):format(info.skipped, info.first_skipped or "unknown")
+    lines[#lines + 1] = require("luabatch.skips").text(info)
   end
 end
 
@@ -252,7 +253,7 @@ function stats.json(action, seconds, info, message)
   local counters = core.counters()
   local fields = core.format({
     action = action, seconds = seconds, peak_bytes = info.peak_bytes, spilled_bytes = info.spilled_bytes, threads = info.threads,
-    memory_limit_bytes = info.memory_limit_bytes, skipped = info.skipped, first_skipped = info.first_skipped,
+    memory_limit_bytes = info.memory_limit_bytes, skipped = info.skipped, skips = info.skips,
     stages = info.stages, samples = info.samples, error = message,
   }, "json")
   -- An empty table would be written as a list.

@@ -2,6 +2,8 @@
  *
  * IDEA     Threads are started once per run and wait for stages. In a stage every worker claims a morsel under the
  *          stage's lock, pushes it through its own chain of operator locals, and claims the next.
+ * FAILURE  The error of the earliest morsel is the run's, whichever thread was faster: an error waits for the morsels before it,
+ *          which run on other threads, but no longer than GRACE_MS; then everybody is stopped.
  * THREADS  The two locks of run_private.h. run->stop is set under `lock` and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
 #include <errno.h>
@@ -12,7 +14,7 @@
 #include "core/base/trace.h"
 #include "core/exec/run_private.h"
 
-enum { PROGRESS_MS = 250 };
+enum { PROGRESS_MS = 250, GRACE_MS = 1000, WATCH_MS = 20 };
 
 static struct lb_budget process_budget;
 
@@ -42,6 +44,36 @@ static void stop_run(struct lb_run *run, const struct lb_error *err, bool is_sig
 void lb_run_fail(struct lb_run *run, const struct lb_error *err)
 {
     stop_run(run, err, false);
+}
+
+void lb_exec_settle_failure(struct lb_run *run, bool now)
+{
+    struct lb_run_private *p = run->private;
+    bool waits = false;
+    uv_mutex_lock(&p->lock);
+    uint64_t failed = atomic_load(&run->failed_morsel);
+    for (uint32_t i = 0; i < run->options.n_threads; i++)
+        waits |= atomic_load(&p->workers[i].running) < failed;
+    struct lb_error held = p->held;
+    uv_mutex_unlock(&p->lock);
+    if (failed != UINT64_MAX && (now || !waits))
+        lb_run_fail(run, &held);
+}
+
+static void on_grace(uv_timer_t *handle)
+{
+    lb_exec_settle_failure(handle->data, true);
+}
+
+static void on_watch(uv_timer_t *handle)
+{
+    struct lb_run *run = handle->data;
+    for (uint32_t i = 0; i < run->options.n_threads; i++) {
+        struct lb_worker *worker = &run->private->workers[i];
+        void *state = __atomic_load_n(&worker->host_state, __ATOMIC_ACQUIRE);
+        if (state != NULL)
+            run->options.host.worker_watch(worker, state);
+    }
 }
 
 static void worker_main(void *argument)
@@ -122,7 +154,7 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     p->workers = workers;
     p->threads = threads;
     for (uint32_t i = 0; i < n; i++)
-        workers[i] = (struct lb_worker){.run = run, .index = i};
+        workers[i] = (struct lb_worker){.run = run, .index = i, .running = UINT64_MAX};
     if (uv_mutex_init(&p->lock) != 0)
         goto fail_memory;
     if (uv_mutex_init(&p->claiming) != 0)
@@ -135,10 +167,14 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         goto fail_loop;
     uv_async_init(&p->loop, &p->done, on_done);
     uv_timer_init(&p->loop, &p->timer);
-    p->timer.data = run;
+    uv_timer_init(&p->loop, &p->grace);
+    uv_timer_init(&p->loop, &p->watch);
+    p->timer.data = p->grace.data = p->watch.data = run;
     p->start_ns = lb_clock_ns();
     if (options->host.progress != NULL)
         uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
+    if (options->record_timeout_ns > 0 && options->host.worker_watch != NULL)
+        uv_timer_start(&p->watch, on_watch, WATCH_MS, WATCH_MS);
     for (int i = 0; i < 3; i++) {
         uv_signal_init(&p->loop, &p->signals[i]);
         p->signals[i].data = run;
@@ -191,6 +227,7 @@ static lb_status open_op(struct lb_run *run, struct lb_op *op, struct lb_error *
 {
     op->run = run;
     op->is_open = true;
+    op->last_morsel = UINT64_MAX;
     return call(op, op->class->open, err);
 }
 
@@ -233,7 +270,11 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
         uv_mutex_unlock(&p->lock);
         if (is_over)
             break;
+        bool has_failed = atomic_load(&run->failed_morsel) != UINT64_MAX;
+        if (has_failed && !stage->sink->may_enough && !uv_is_active((uv_handle_t *)&p->grace))
+            uv_timer_start(&p->grace, on_grace, GRACE_MS, 0);
     }
+    uv_timer_stop(&p->grace);
     p->stage = NULL;
     stage->n_morsels = p->next_morsel;
     uint64_t now = lb_clock_ns();
@@ -258,6 +299,19 @@ static lb_status judge_held(struct lb_run *run, struct lb_stage *stage, struct l
     return LB_OK;
 }
 
+/* What the stage left out; too much of that is an error in place of one that comes after it. */
+static lb_status count_skipped(struct lb_run *run, struct lb_stage *stage, lb_status status,
+                               struct lb_error *err)
+{
+    struct lb_error excess;
+    uint64_t last = status == LB_OK ? stage->sink->last_morsel : atomic_load(&run->failed_morsel);
+    bool may_differ = status == LB_OK || status == LB_ERR_USER || status == LB_ERR_DATA;
+    if (lb_skips_end_stage(run, last, &excess) == LB_OK || !may_differ)
+        return status;
+    *err = excess;
+    return err->status;
+}
+
 static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
     lb_status status = open_stage(run, stage, err);
@@ -270,6 +324,7 @@ static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb
         status = judge_held(run, stage, err);
     if (status == LB_OK)
         status = call(stage->sink, stage->sink->class->finish, err);
+    status = count_skipped(run, stage, status, err);
     for (uint32_t i = 0; i < stage->n_legs; i++) {
         for (uint32_t j = 0; j < stage->legs[i].n_ops; j++) {
             struct lb_op *op = stage->legs[i].ops[j];
@@ -314,6 +369,8 @@ void lb_run_delete(struct lb_run *run)
         uv_thread_join(&p->threads[i]);
     uv_close((uv_handle_t *)&p->done, ignore_close);
     uv_close((uv_handle_t *)&p->timer, ignore_close);
+    uv_close((uv_handle_t *)&p->grace, ignore_close);
+    uv_close((uv_handle_t *)&p->watch, ignore_close);
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&p->signals[i], ignore_close);
     uv_run(&p->loop, UV_RUN_DEFAULT);
@@ -327,6 +384,9 @@ void lb_run_delete(struct lb_run *run)
     uv_mutex_destroy(&p->lock);
     lb_exec_trace_fini(run);
     uint32_t n = run->options.n_threads;
+    for (uint32_t i = 0; i < n; i++)
+        lb_skips_worker_fini(&p->workers[i]);
+    lb_skips_fini(run);
     lb_free(p->threads, n * sizeof *p->threads);
     lb_free(p->workers, n * sizeof *p->workers);
     lb_free(p, sizeof *p);

@@ -7,7 +7,7 @@
 
 #include "core/exec/run.h"
 
-/* `claiming` guards leg, next_morsel, n_running, waited, held and the claim calls of the sources, which may wait long for input.
+/* `claiming` guards leg, next_morsel, n_running, waited and the claim calls of the sources, which may wait long for input.
  * `lock` guards the other fields and run->error, and is never held while anything waits. */
 struct lb_run_private {
     uv_mutex_t claiming;
@@ -22,18 +22,19 @@ struct lb_run_private {
     uint64_t stage_number; /* so that a worker joins each stage once */
     uint32_t n_busy;       /* workers that have not left the stage */
     uint32_t leg;          /* being claimed from */
-    struct lb_error
-        held; /* the error of run->failed_morsel; guarded by claiming, as this is for writers */
-    uint32_t n_running; /* morsels that have been claimed and not ended */
-    uint32_t waited;    /* leg + 1 whose source waited for the legs before it; 0: none */
-    uv_cond_t settled;  /* n_running is 0 */
+    struct lb_error held;  /* the error of run->failed_morsel; set together with it */
+    uint32_t n_running;    /* morsels that have been claimed and not ended */
+    uint32_t waited;       /* leg + 1 whose source waited for the legs before it; 0: none */
+    uv_cond_t settled;     /* n_running is 0 */
     uint64_t next_morsel;
     struct lb_progress claimed; /* what progress.c knew last: done, total, is_bytes */
     /* the calling thread's loop */
     uv_loop_t loop;
     uv_timer_t timer;                  /* for progress */
+    uv_timer_t watch;                  /* for user code that takes too long */
+    uv_timer_t grace;                  /* for the morsels before one that failed */
     uint64_t start_ns, stage_start_ns; /* of lb_clock_ns */
-    uv_async_t done;                   /* sent by the last worker to leave a stage */
+    uv_async_t done; /* sent by the last worker to leave a stage, and when a morsel failed */
     uv_signal_t signals
         [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
     int n_signals;              /* signals seen so far */
@@ -42,6 +43,9 @@ struct lb_run_private {
 
 /* worker.c: one worker's part of a stage, from its first claim to detaching. Its failure fails the run. */
 void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage);
+
+/* run.c: the held error becomes the run's when no morsel before it runs any more, or `now`. Any thread. */
+void lb_exec_settle_failure(struct lb_run *run, bool now);
 
 /* progress.c: by the stage's thread, while it turns its loop; handle->data is the run. */
 void lb_exec_tell(uv_timer_t *handle);

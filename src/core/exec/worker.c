@@ -86,10 +86,13 @@ static lb_status claim_next(struct round *round, bool *more, uint32_t *leg, stru
         struct lb_meter_place before = lb_meter_enter(&source->times, LB_TIME_C);
         status = source->op->class->claim(source, more, err);
         lb_meter_leave(before);
-        if (status != LB_OK)
+        if (status != LB_OK) {
+            round->worker->morsel = p->next_morsel;
             break;
+        }
         if (*more) {
             round->worker->morsel = p->next_morsel++;
+            atomic_store(&round->worker->running, round->worker->morsel);
             p->n_running++;
             *leg = current;
             break;
@@ -112,6 +115,7 @@ static lb_status run_morsel(struct round *round, uint32_t leg, struct lb_error *
 {
     struct chain *chain = &round->chains[leg];
     uint32_t n_ops = round->stage->legs[leg].n_ops;
+    lb_skips_begin(round->worker);
     if (!chain->has_rest) {
         chain->has_rest = true;
         for (uint32_t i = 1; i < n_ops; i++)
@@ -144,7 +148,7 @@ static lb_status run_morsel(struct round *round, uint32_t leg, struct lb_error *
     struct lb_host *host = &round->worker->run->options.host;
     if (host->morsel_commit != NULL && round->worker->host_state != NULL)
         host->morsel_commit(round->worker, round->worker->host_state);
-    return LB_OK;
+    return lb_skips_commit(round->worker, round->stage->sink->may_enough, err);
 }
 
 static lb_status combine(struct round *round, struct lb_error *err)
@@ -158,7 +162,9 @@ static lb_status combine(struct round *round, struct lb_error *err)
                 return status;
         }
     }
-    return round->has_sink ? call(&round->sink, round->sink.op->class->combine, err) : LB_OK;
+    if (round->has_sink)
+        LB_TRY(call(&round->sink, round->sink.op->class->combine, err));
+    return lb_skips_commit(round->worker, round->stage->sink->may_enough, err);
 }
 
 static void detach(struct lb_op_local *local)
@@ -209,33 +215,47 @@ static lb_status round_init(struct round *round, struct lb_error *err)
     return LB_OK;
 }
 
-/* Where the first records may be enough, an error behind them must not count, nor may it depend on which thread was
- * faster: the earliest morsel's error waits until those before it have ended. True: it waits, and the worker is done. */
+/* An error must not depend on which thread was faster, and where the first records may be enough, one behind them must not
+ * count: the earliest morsel's error waits until those before it have ended. True: it waits, and the worker is done. */
 static bool hold_failure(struct round *round, lb_status status, const struct lb_error *err)
 {
-    const struct lb_worker *worker = round->worker;
+    struct lb_worker *worker = round->worker;
     struct lb_run *run = worker->run;
     struct lb_run_private *p = run->private;
-    if (!round->stage->sink->may_enough || atomic_load(&run->stop) != 0)
+    atomic_store(&worker->running, UINT64_MAX);
+    if (atomic_load(&run->stop) != 0)
         return false;
     bool is_behind = worker->morsel > atomic_load(&run->failed_morsel);
     bool can_wait = status == LB_ERR_USER || status == LB_ERR_DATA || status == LB_RESTART;
+    if (err->is_transient && !round->stage->sink->may_enough)
+        return false; /* another attempt follows: nobody will see the error */
     if (!can_wait && !(status == LB_ERR_CANCELLED && is_behind))
         return false;
-    uv_mutex_lock(&p->claiming);
+    uv_mutex_lock(&p->lock);
     if (can_wait && worker->morsel < atomic_load(&run->failed_morsel)) {
         p->held = *err;
         p->held.status = status;
         atomic_store(&run->failed_morsel, worker->morsel);
     }
-    uv_mutex_unlock(&p->claiming);
+    uv_mutex_unlock(&p->lock);
+    if (!round->stage->sink->may_enough)
+        uv_async_send(&p->done);
     return true;
+}
+
+static void settle_failure(struct round *round)
+{
+    struct lb_run *run = round->worker->run;
+    if (!round->stage->sink->may_enough && atomic_load(&run->failed_morsel) != UINT64_MAX)
+        lb_exec_settle_failure(run, false);
 }
 
 /* A morsel has ended, well or not. */
 static void end_morsel(struct round *round)
 {
     struct lb_run_private *p = round->worker->run->private;
+    atomic_store(&round->worker->running, UINT64_MAX);
+    settle_failure(round);
     uv_mutex_lock(&p->claiming);
     if (--p->n_running == 0)
         uv_cond_broadcast(&p->settled);
@@ -270,10 +290,15 @@ static lb_status walk(struct round *round, struct lb_error *err)
     for (;;) {
         bool more = false;
         uint32_t leg = 0;
-        LB_TRY(claim(round, &more, &leg, err));
+        lb_status status = claim(round, &more, &leg, err);
+        if (status != LB_OK && hold_failure(round, status, err)) {
+            settle_failure(round);
+            return LB_OK;
+        }
+        LB_TRY(status);
         if (!more)
             break;
-        lb_status status = run_timed(round, leg, err);
+        status = run_timed(round, leg, err);
         bool is_held = status != LB_OK && hold_failure(round, status, err);
         end_morsel(round);
         if (is_held)

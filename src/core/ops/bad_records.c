@@ -8,6 +8,7 @@
 #include "core/base/sys.h"
 #include "core/column/codec.h"
 #include "core/ops/rejects.h"
+#include "core/ops/skips.h"
 
 enum { REASON_BYTES = 512 };
 
@@ -134,13 +135,12 @@ static int compare_records(const void *a, const void *b)
     return (x->start > y->start) - (x->start < y->start);
 }
 
-/* Keeps the records of a batch. */
+/* Keeps the records of a batch, which are in order. */
 static lb_status keep(struct lb_bad_sink *sink, const struct lb_op_local *local, const char *data,
                       struct lb_bad_list *list, struct lb_error *err)
 {
     struct lb_buf bytes = {0}, raw = {0};
     lb_status status = LB_OK;
-    qsort(list->items, list->n, sizeof *list->items, compare_records);
     for (uint32_t i = 0; i < list->n && status == LB_OK; i++) {
         const struct lb_bad_record *record = &list->items[i];
         const char *start = data + record->start;
@@ -168,23 +168,21 @@ lb_status lb_bad_report(struct lb_bad_sink *sink, const struct lb_op_local *loca
 {
     if (list->n == 0)
         return LB_OK;
-    const struct lb_bad_record *first = &list->items[0];
-    for (uint32_t i = 1; i < list->n; i++)
-        if (list->items[i].start < first->start)
-            first = &list->items[i];
+    qsort(list->items, list->n, sizeof *list->items, compare_records);
     if (!sink->skips)
-        return lb_bad_message(local, data, first, err);
-    if (sink->rejects != NULL) {
+        return lb_bad_message(local, data, &list->items[0], err);
+    if (sink->rejects != NULL)
         LB_TRY(keep(sink, local, data, list, err));
-        first = &list->items[0]; /* keep has sorted them */
-    }
-    if (lb_run_skip(local->worker, list->n)) {
-        struct lb_error *message = lb_alloc_zero(sizeof *message);
-        if (message == NULL)
-            return lb_error_memory(err, "an error message", sizeof *message);
-        if (lb_bad_message(local, data, first, message) == LB_ERR_DATA)
-            lb_run_keep_skipped(local->worker, message);
-        lb_free(message, sizeof *message);
+    for (uint32_t i = 0; i < list->n; i++) {
+        const struct lb_bad_record *record = &list->items[i];
+        struct lb_skip skip = {
+            .verb = local->op->label,
+            .kind = record->kind,
+            .message = record->reason,
+            .origin = lb_file_piece_origin(local->state, data + record->start),
+        };
+        skip.place = skip.origin.file != NULL ? skip.origin.file : "";
+        LB_TRY(lb_skips_note(local->worker, &skip, err));
     }
     return LB_OK;
 }

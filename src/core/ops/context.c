@@ -1,8 +1,6 @@
 /* Worker host state and memory shares. */
 #include "core/ops/context.h"
 
-#include <pthread.h>
-
 #include "core/column/batch.h"
 
 #ifdef LB_TINY
@@ -25,39 +23,6 @@ lb_status lb_worker_host(struct lb_worker *worker, void **host_state, struct lb_
     }
     *host_state = worker->host_state;
     return LB_OK;
-}
-
-static pthread_mutex_t skip_lock =
-    PTHREAD_MUTEX_INITIALIZER; /* of what runs keep of skipped records */
-
-/* Whether the worker's morsel comes before those of which something was kept; the lock is held. */
-static bool is_earlier(const struct lb_worker *worker)
-{
-    const struct lb_run *run = worker->run;
-    return run->first_skipped.status == LB_OK ||
-           (run->stage == run->skipped_stage && worker->morsel < run->skipped_morsel);
-}
-
-bool lb_run_skip(struct lb_worker *worker, uint64_t n)
-{
-    struct lb_run *run = worker->run;
-    pthread_mutex_lock(&skip_lock);
-    atomic_fetch_add(&run->n_skipped, n);
-    bool wanted = is_earlier(worker);
-    pthread_mutex_unlock(&skip_lock);
-    return wanted;
-}
-
-void lb_run_keep_skipped(struct lb_worker *worker, const struct lb_error *first)
-{
-    struct lb_run *run = worker->run;
-    pthread_mutex_lock(&skip_lock);
-    if (is_earlier(worker)) {
-        run->skipped_stage = run->stage;
-        run->skipped_morsel = worker->morsel;
-        run->first_skipped = *first;
-    }
-    pthread_mutex_unlock(&skip_lock);
 }
 
 size_t lb_run_worker_bytes(const struct lb_run *run)

@@ -39,6 +39,9 @@ struct lb_host {
     void (*worker_stop)(struct lb_worker *worker, void *worker_state);
     /* Called from another thread to make user code of this worker stop soon. */
     void (*worker_interrupt)(struct lb_worker *worker, void *worker_state);
+    /* Called many times a second by the thread that runs the stages, when record_timeout_ns is set: user code that has
+     * worked on one record for longer is to be stopped. */
+    void (*worker_watch)(struct lb_worker *worker, void *worker_state);
     /* Adds the host's committed counters of the morsel that has ended well. May be NULL. */
     void (*morsel_commit)(struct lb_worker *worker, void *worker_state);
     /* The user's function of a key that says into how many pieces its records go: `open` takes the parameter `salt` of
@@ -54,9 +57,12 @@ struct lb_run_options {
     uint32_t n_threads;
     size_t memory_bytes;
     const char *tmp_dir;
-    bool handle_signals; /* SIGINT, SIGTERM stop the run */
-    bool is_traced;      /* lb_run_trace is wanted */
-    bool meters_gc;      /* the host's collector tells the meter when it works */
+    bool handle_signals;        /* SIGINT, SIGTERM stop the run */
+    bool is_traced;             /* lb_run_trace is wanted */
+    bool meters_gc;             /* the host's collector tells the meter when it works */
+    uint64_t record_timeout_ns; /* that a user function may take for one record; 0: any time */
+    bool limits_skipped;        /* the run fails when more records than max_skipped are left out */
+    uint64_t max_skipped;
     struct lb_host host;
     struct lb_attempts
         *attempts; /* what it shares with other attempts (attempts.h); NULL: there are none */
@@ -73,10 +79,8 @@ struct lb_run {
     _Atomic uint64_t spilled_bytes; /* counted by operators when they close */
     uint32_t stage, n_stages;       /* which one runs, of how many; set by who runs them */
     struct lb_error error;          /* the first failure */
-    _Atomic uint64_t n_skipped;     /* bad records that were left out */
-    uint32_t skipped_stage;         /* the earliest with one, */
-    uint64_t skipped_morsel; /* and its earliest morsel with one, whose first is in first_skipped */
-    struct lb_error first_skipped;
+    _Atomic uint64_t n_skipped;     /* records left out, in the stages that have ended (skips.h) */
+    struct lb_skips *skips;         /* more about them; NULL: none */
     struct lb_rejects *rejects;     /* the first of those with a file (rejects.h) */
     struct lb_run_private *private; /* exec's own */
 };
@@ -88,6 +92,8 @@ struct lb_worker {
     bool goes_on;     /* set by a source's claim: the next morsel belongs to the same partition */
     char input[512];  /* name of what the source reads now (a file's path), "" unknown */
     void *host_state; /* NULL until lb_worker_host was called */
+    struct lb_skips_pending *skips; /* of its morsel (skips.h); NULL: none yet */
+    _Atomic uint64_t running;       /* the morsel that it works on; UINT64_MAX: none */
     /* for lb_progress: of this stage */
     _Atomic uint64_t n_records;
     _Atomic uint64_t since_ns; /* when the current morsel was claimed; 0: none */
@@ -107,10 +113,18 @@ static inline bool lb_worker_must_stop(const struct lb_worker *worker)
 lb_status lb_worker_host(struct lb_worker *worker, void **host_state,
                          struct lb_error *err) LB_MUST_USE;
 
-/* Counts n bad records of the worker's morsel. True: none of this morsel nor an earlier one was told before; then
- * lb_run_keep_skipped may say what the first was. */
-bool lb_run_skip(struct lb_worker *worker, uint64_t n);
-void lb_run_keep_skipped(struct lb_worker *worker, const struct lb_error *first);
+/* For exec: records that are left out (skips.h). */
+/* A morsel, or another attempt at it, begins: what was noted and not committed is forgotten. */
+void lb_skips_begin(struct lb_worker *worker);
+/* What was noted counts. LB_ERR_DATA when these are too many; unless may_enough, as then some may not count. */
+lb_status lb_skips_commit(struct lb_worker *worker, bool may_enough,
+                          struct lb_error *err) LB_MUST_USE;
+/* When all workers have left the stage: forgets what was noted behind last_morsel. With is_over: an error when more
+ * are left out than may be; its status says whether all were bad data. */
+lb_status lb_skips_end_stage(struct lb_run *run, uint64_t last_morsel,
+                             struct lb_error *err) LB_MUST_USE;
+void lb_skips_worker_fini(struct lb_worker *worker);
+void lb_skips_fini(struct lb_run *run);
 
 /* Memory that one worker of a stage may hold for sorting, tables and the like: its part of what the budget
  * has left. */

@@ -55,6 +55,8 @@ struct lb_op {
     _Atomic uint64_t n_bytes;
     _Atomic bool enough; /* sinks: no further morsel is needed */
     bool may_enough;     /* sinks: set by open when the first morsels may be enough */
+    uint64_t
+        last_morsel; /* sinks: set by finish: those behind it were not needed; UINT64_MAX: all were */
     bool overflowed; /* sinks: set by finish: what it collects did not fit; see "when" in plan.h */
     struct lb_buf restart; /* sources, with LB_RESTART: an encoded map, see lb_plan_restart */
     struct lb_buf

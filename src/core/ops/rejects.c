@@ -1,8 +1,6 @@
 /* Records that a run leaves out: see rejects.h. */
 #include "core/ops/rejects.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -11,7 +9,8 @@
 #include "core/io/format.h"
 #include "core/io/output.h"
 #include "core/io/spill.h"
-#include "core/io/text.h"
+#include "core/ops/line_counter.h"
+#include "core/ops/skips.h"
 
 struct chunk {
     uint32_t stage;
@@ -96,11 +95,11 @@ lb_status lb_reject_put(const struct lb_reject *reject, struct lb_buf *buffer, s
     return lb_buf_append(buffer, reject->value, head.value_size, err);
 }
 
-lb_status lb_rejects_add(struct lb_rejects *rejects, const struct lb_worker *worker,
+lb_status lb_rejects_add(struct lb_rejects *rejects, struct lb_worker *worker,
                          struct lb_buf *buffer, struct lb_error *err)
 {
     const struct lb_run *run = worker->run;
-    struct chunk chunk = {.stage = run->stage, .morsel = worker->morsel};
+    struct lb_frame frame;
     lb_status status = LB_OK;
     if (buffer->size == 0)
         return LB_OK;
@@ -108,90 +107,38 @@ lb_status lb_rejects_add(struct lb_rejects *rejects, const struct lb_worker *wor
     if (rejects->spill == NULL)
         status = lb_spill_new(run->options.tmp_dir, &rejects->spill, err);
     if (status == LB_OK)
-        status = lb_spill_append(rejects->spill, buffer->data, buffer->size, &chunk.frame, err);
-    if (status == LB_OK)
-        status = lb_buf_append(&rejects->chunks, &chunk, sizeof chunk, err);
+        status = lb_spill_append(rejects->spill, buffer->data, buffer->size, &frame, err);
     pthread_mutex_unlock(&rejects->lock);
     buffer->size = 0;
+    return status == LB_OK ? lb_skips_keep(worker, rejects, &frame, err) : status;
+}
+
+lb_status lb_rejects_commit(struct lb_rejects *rejects, const struct lb_worker *worker,
+                            const struct lb_frame *frame, struct lb_error *err)
+{
+    struct chunk chunk = {.stage = worker->run->stage, .morsel = worker->morsel, .frame = *frame};
+    pthread_mutex_lock(&rejects->lock);
+    lb_status status = lb_buf_append(&rejects->chunks, &chunk, sizeof chunk, err);
+    pthread_mutex_unlock(&rejects->lock);
     return status;
 }
 
-/* ---- counting lines ---- */
-
-/* The line of an offset of a plain file, counted from where it looked last, in either direction. */
-struct line_counter {
-    struct lb_buf path; /* with a NUL behind it */
-    int fd;             /* -1: none */
-    uint64_t offset, line;
-};
-
-static void counter_fini(struct line_counter *counter)
+void lb_rejects_end_stage(struct lb_run *run, uint64_t last_morsel)
 {
-    if (counter->fd >= 0)
-        lb_sys.close(counter->fd);
-    lb_buf_fini(&counter->path);
-}
-
-static lb_status counter_open(struct line_counter *counter, const char *path, size_t size,
-                              struct lb_error *err)
-{
-    if (counter->fd >= 0 && counter->path.size == size + 1 &&
-        memcmp(counter->path.data, path, size) == 0)
-        return LB_OK;
-    if (counter->fd >= 0)
-        lb_sys.close(counter->fd);
-    counter->fd = -1;
-    counter->path.size = 0;
-    LB_TRY(lb_buf_append(&counter->path, path, size, err));
-    LB_TRY(lb_buf_append_byte(&counter->path, '\0', err));
-    counter->fd = lb_sys.open(counter->path.data, O_RDONLY | O_CLOEXEC, 0);
-    if (counter->fd < 0)
-        return lb_error_system(err, errno, "cannot open %s", counter->path.data);
-    counter->offset = 0;
-    counter->line = 1;
-    return LB_OK;
-}
-
-/* Adds the newlines of [from, to) to *lines. */
-static lb_status count_between(const struct line_counter *counter, uint64_t from, uint64_t to,
-                               uint64_t *lines, struct lb_error *err)
-{
-    char data[16384];
-    while (from < to) {
-        size_t wanted = to - from < sizeof data ? (size_t)(to - from) : sizeof data;
-        ssize_t got = lb_sys.pread(counter->fd, data, wanted, (off_t)from);
-        if (got < 0)
-            return lb_error_system(err, errno, "cannot read %s", counter->path.data);
-        if (got == 0)
-            return lb_error_set(err, LB_ERR_DATA, "%s has changed while it was read",
-                                counter->path.data);
-        *lines += lb_text_count_newlines(data, (size_t)got);
-        from += (uint64_t)got;
+    for (struct lb_rejects *r = run->rejects; r != NULL; r = r->next) {
+        struct chunk *chunks = (struct chunk *)(void *)r->chunks.data;
+        size_t n = r->chunks.size / sizeof *chunks, n_kept = 0;
+        for (size_t i = 0; i < n; i++)
+            if (chunks[i].stage != run->stage || chunks[i].morsel <= last_morsel)
+                chunks[n_kept++] = chunks[i];
+        r->chunks.size = n_kept * sizeof *chunks;
     }
-    return LB_OK;
-}
-
-static lb_status count_lines(struct line_counter *counter, const char *path, size_t size,
-                             uint64_t offset, uint64_t *line, struct lb_error *err)
-{
-    LB_TRY(counter_open(counter, path, size, err));
-    uint64_t lines = 0;
-    if (offset >= counter->offset) {
-        LB_TRY(count_between(counter, counter->offset, offset, &lines, err));
-        counter->line += lines;
-    } else {
-        LB_TRY(count_between(counter, offset, counter->offset, &lines, err));
-        counter->line -= lines;
-    }
-    counter->offset = offset;
-    *line = counter->line;
-    return LB_OK;
 }
 
 /* ---- writing ---- */
 
 struct writer {
-    struct line_counter counter;
+    struct lb_line_counter counter;
     struct lb_buf frame, scratch, value, lines;
     struct lb_output *output;
 };
@@ -221,7 +168,7 @@ static lb_status put_line(struct writer *w, const struct head *head, const char 
     uint64_t line = head->line;
     size_t mark;
     if (has_place && line == 0)
-        LB_TRY(count_lines(&w->counter, file, head->file_size, head->offset, &line, err));
+        LB_TRY(lb_line_count(&w->counter, file, head->file_size, head->offset, &line, err));
     out->size = 0;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err)); /* keys in byte order */
     if (has_place) {
@@ -279,13 +226,14 @@ static lb_status write_file(struct lb_rejects *rejects, struct lb_error *err)
     struct chunk *chunks = (struct chunk *)(void *)rejects->chunks.data;
     size_t n = rejects->chunks.size / sizeof *chunks;
     LB_TRY(lb_output_new(rejects->path, LB_MODE_OVERWRITE, "", &rejects->output, err));
-    struct writer w = {.output = rejects->output, .counter.fd = -1};
+    struct writer w = {.output = rejects->output};
+    lb_line_counter_init(&w.counter);
     if (n > 0)
         qsort(chunks, n, sizeof *chunks, compare_chunks);
     lb_status status = LB_OK;
     for (size_t i = 0; i < n && status == LB_OK; i++)
         status = write_chunk(&w, rejects->spill, &chunks[i], err);
-    counter_fini(&w.counter);
+    lb_line_counter_fini(&w.counter);
     lb_buf_fini(&w.frame);
     lb_buf_fini(&w.scratch);
     lb_buf_fini(&w.value);

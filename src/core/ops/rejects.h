@@ -1,7 +1,7 @@
 /* Records that a run leaves out and writes to a file: what { to = path } means for sources (on_bad) and user functions (on_error).
  *
- * IDEA    Workers collect rejects in a buffer and hand it over as one frame of a spill file. When the run has ended well, the
- *         frames are put in the order of stage, morsel and coming, and written; the file appears then, also when it has no line. Lines of
+ * IDEA    Workers collect rejects in a buffer and hand it over as one frame of a spill file, which counts when the morsel
+ *         has ended well (skips.h). When the run has ended well, the frames are put in the order of stage, morsel and coming, and written; the file appears then, also when it has no line. Lines of
  *         plain files, which the sources do not count, are counted then.
  * FORMAT  of the file: JSON lines {"byte":N,"file":"...","kind":"...","line":N,"message":"...","raw":...,"verb":"..."}. byte and
  *         line are those where the record begins, lines counted from 1 (of a compressed file or stream, those of its text);
@@ -13,6 +13,7 @@
 
 #include "core/base/buf.h"
 #include "core/column/batch.h"
+#include "core/io/spill.h"
 #include "core/ops/context.h"
 
 struct lb_rejects;
@@ -34,8 +35,12 @@ lb_status lb_rejects_of(struct lb_run *run, const char *path, size_t path_size,
 lb_status lb_reject_put(const struct lb_reject *reject, struct lb_buf *buffer,
                         struct lb_error *err) LB_MUST_USE;
 /* Keeps what is in the buffer, as rejects of the worker's morsel, and empties it. */
-lb_status lb_rejects_add(struct lb_rejects *rejects, const struct lb_worker *worker,
+lb_status lb_rejects_add(struct lb_rejects *rejects, struct lb_worker *worker,
                          struct lb_buf *buffer, struct lb_error *err) LB_MUST_USE;
+/* For skips.c: the frame counts, as one of the worker's morsel; and those behind the last morsel that counts do not. */
+lb_status lb_rejects_commit(struct lb_rejects *rejects, const struct lb_worker *worker,
+                            const struct lb_frame *frame, struct lb_error *err) LB_MUST_USE;
+void lb_rejects_end_stage(struct lb_run *run, uint64_t last_morsel);
 /* At the end of a run: writes all files (is_good), or none. On the thread that runs the stages. */
 lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err) LB_MUST_USE;
 

@@ -310,6 +310,13 @@ lb_status lb_store_seal(struct lb_store *store, uint64_t limit, struct lb_error 
     return LB_OK;
 }
 
+uint64_t lb_store_last_morsel(const struct lb_store *store, uint64_t limit)
+{
+    if (store->n_rows < limit)
+        return UINT64_MAX;
+    return store->chunks.n > 0 ? store->chunks.items[store->chunks.n - 1].morsel : 0;
+}
+
 uint64_t lb_store_n_rows(const struct lb_store *store)
 {
     return store->n_rows;

@@ -32,6 +32,8 @@ uint64_t lb_store_settled_rows(struct lb_store *store);
 
 /* limit: rows beyond the first `limit` in order do not count any more (UINT64_MAX: all). */
 lb_status lb_store_seal(struct lb_store *store, uint64_t limit, struct lb_error *err) LB_MUST_USE;
+/* After seal: the morsel that completes the first `limit` rows; UINT64_MAX: there are not so many. */
+uint64_t lb_store_last_morsel(const struct lb_store *store, uint64_t limit);
 uint64_t lb_store_n_rows(const struct lb_store *store);
 uint64_t lb_store_spilled_bytes(const struct lb_store *store);
 /* Whether a chunk could not be read back: then its records must be computed again. */

@@ -88,6 +88,7 @@ static lb_status store_finish(struct lb_op *self, struct lb_error *err)
 {
     struct store_shared *shared = self->shared;
     LB_TRY(lb_store_seal(shared->result.store, shared->limit, err));
+    self->last_morsel = lb_store_last_morsel(shared->result.store, shared->limit);
     self->n_result = lb_store_n_rows(shared->result.store);
     return LB_OK;
 }

@@ -185,6 +185,8 @@ static void first_error_stops_all(void **state)
         assert_string_equal(error.message, expected);
         assert_int_equal(n_finish, 0);
         assert_true(n_ended < N_MORSELS);
+        for (int i = 0; i < fail_at; i++) /* an earlier one might have failed as well */
+            assert_int_equal(seen[i], 3);
     }
 }
 

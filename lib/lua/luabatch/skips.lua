@@ -1,0 +1,59 @@
+--- What is told at the end of a run about the records that it left out.
+--
+-- The engine gives `info` (core.execute): `skipped`, their number, and `skips`, a list in the order of the input with a
+-- table for each verb, kind and place: `n`, `verb`, `kind`, `place` (a file, or a line of the job; may be ""), and of the
+-- first of them `message` and, where they are known, `file`, `line` and `byte`.
+-- @module luabatch.skips
+local core = require "luabatch.core"
+
+local skips = {}
+
+local MOST_PLACES = 5
+local MESSAGE_CELLS = 120
+
+-- Files are where sources fail, lines of the job where functions do.
+local function is_source(skip) return skip.kind ~= "error" and skip.kind ~= "timeout" end
+
+-- "2 in purchases.csv (csv: 8 fields, not 9; first at line 12)", "1 in map at job.lua:7 (...; first at a.txt:3)".
+local function part(skip)
+  local where, first
+  local message = skip.message:match("^[^\n]*")
+  if is_source(skip) then
+    where = skip.place ~= "" and skip.place or skip.verb
+    message = skip.verb .. ": " .. message
+    first = skip.line and ("line %d"):format(skip.line)
+  else
+    where = skip.place ~= "" and ("%s at %s"):format(skip.verb, skip.place) or skip.verb
+    if skip.place ~= "" and message:sub(1, #skip.place + 2) == skip.place .. ": " then message = message:sub(#skip.place + 3) end
+    first = skip.line and ("%s:%d"):format(skip.file, skip.line)
+  end
+  message = core.printable(message, MESSAGE_CELLS)
+  return ("%d in %s (%s%s)"):format(skip.n, (core.printable(where)), message,
+    first and ("; %s at %s"):format(skip.n == 1 and "it is" or "the first", (core.printable(first))) or "")
+end
+
+--- One line about the records that a run left out.
+-- @tparam table info what core.execute told
+-- @return string
+-- @usage print(require("luabatch.skips").text {
+--   skipped = 1, skips = { { n = 1, verb = "csv", kind = "fields", place = "a.csv", message = "1 field, not 2" } },
+-- }) --> 1 record skipped: 1 in a.csv (csv: 1 field, not 2)
+function skips.text(info)
+  local parts, more, places = {}, 0, 0
+  for i, skip in ipairs(info.skips or {}) do
+    if i <= MOST_PLACES then parts[i] = part(skip) else more, places = more + skip.n, places + 1 end
+  end
+  if more > 0 then parts[#parts + 1] = ("%d in %d more place%s"):format(more, places, places == 1 and "" or "s") end
+  return ("%d record%s skipped: %s"):format(info.skipped, info.skipped == 1 and "" or "s", table.concat(parts, ", "))
+end
+
+--- The same as a line of JSON, for `--errors json`.
+-- @string action name of the action that ran
+-- @tparam table info what core.execute told
+-- @return string
+-- @usage print(require("luabatch.skips").json("count", { skipped = 0 })) --> {"action":"count","skipped":0,"skips":[]}
+function skips.json(action, info)
+  return core.format({ action = action, skipped = info.skipped, skips = info.skips or {} }, "json")
+end
+
+return skips
