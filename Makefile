@@ -27,14 +27,16 @@ COMMIT   := $(or $(shell git describe --always --dirty --abbrev=10 --exclude '*'
 $(shell mkdir -p $(OUT) && { echo $(COMMIT) | cmp -s - $(OUT)/commit || echo $(COMMIT) >$(OUT)/commit; })
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
 CPPFLAGS := -D_GNU_SOURCE -Isrc -Iinclude -DLB_VERSION='"$(VERSION)"'
-CFLAGS_release := -O2 -g -fno-plt
+# What makes a bug in the release build harder to use by who writes the data: SECURITY.md, tests/cli/hardening_spec.lua.
+CFLAGS_release  := -O2 -g -fno-plt -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+LDFLAGS_release := -Wl,-z,relro,-z,now,-z,noexecstack
 CFLAGS_debug   := -O1 -g -DLB_TINY -DLB_DEBUG
 CFLAGS_asan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_ubsan   := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=undefined -fno-sanitize-recover=undefined
 CFLAGS_tsan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=thread
 CFLAGS   := -std=c11 -fPIC -fno-strict-aliasing -fno-math-errno $(CFLAGS_$(MODE))
 CXXFLAGS := -std=c++17 -fPIC -Wall -Wextra -Werror $(CFLAGS_$(MODE))
-LDFLAGS  := $(filter -fsanitize%,$(CFLAGS_$(MODE)))
+LDFLAGS  := $(filter -fsanitize%,$(CFLAGS_$(MODE))) $(LDFLAGS_$(MODE))
 
 CORE_C   := $(sort $(wildcard src/core/*/*.c))
 CORE_CC  := $(sort $(wildcard src/core/*/*.cc))
@@ -64,7 +66,7 @@ debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
 
 $(OUT)/luabatch: $(OBJ) $(MAIN_OBJ)
-	$(CC) $(LDFLAGS) -o $@ $^ -Wl,--export-dynamic $(WRAP) -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive -ledit $(LIBS)
+	$(CC) -pie $(LDFLAGS) -o $@ $^ -Wl,--export-dynamic $(WRAP) -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive -ledit $(LIBS)
 
 # The Lua library goes into the program, which is therefore one file.
 $(OUT)/obj/embedded.c: scripts/embed_lua.sh $(LUA_LIB)
