@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/ops/rejects.h"
 #include "core/ops/skips.h"
 #include "core/plan/plan.h"
 #include "lua_bindings/attempts.h"
@@ -363,6 +364,26 @@ static void tell_end(lua_State *L, int info, struct execution *x)
     }
 }
 
+/* The option `rejects`, a list of { path, file }: what checkpoints left out. */
+static lb_status add_rejects(lua_State *L, struct execution *x)
+{
+    lb_status status = LB_OK;
+    int top = lua_gettop(L);
+    if (lua_getfield(L, 2, "rejects") == LUA_TTABLE) {
+        for (lua_Integer i = 1; status == LB_OK && lua_rawgeti(L, top + 1, i) == LUA_TTABLE; i++) {
+            lua_rawgeti(L, top + 2, 1);
+            lua_rawgeti(L, top + 2, 2);
+            status = lb_rejects_begin_with(x->run, luaL_checkstring(L, top + 3),
+                                           luaL_checkstring(L, top + 4), &x->err);
+            lua_settop(L, top + 1);
+        }
+    }
+    lua_settop(L, top);
+    if (status != LB_OK)
+        (void)!lb_rejects_settle(x->run, false, NULL);
+    return status;
+}
+
 int lb_lua_execute(lua_State *L)
 {
     if (lb_lua_worker_of(L) != NULL)
@@ -393,7 +414,9 @@ int lb_lua_execute(lua_State *L)
     lb_status status = lb_run_new(&options, &x->run, &x->err);
     if (status != LB_OK)
         return fail(L, x);
-    status = lb_plan_execute(x->plan, x->run, &x->err);
+    status = add_rejects(L, x);
+    if (status == LB_OK)
+        status = lb_plan_execute(x->plan, x->run, &x->err);
     if (status == LB_RESTART)
         return raise_restart(L, listener.function - 1, x);
     if (status == LB_OK)

@@ -11,6 +11,7 @@
 #include <uv.h>
 #include <zstd.h>
 
+#include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/expr/expr.h"
@@ -23,6 +24,7 @@
 #include "lua_bindings/counter.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/execute.h"
+#include "lua_bindings/journal.h"
 #include "lua_bindings/machine.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/printable.h"
@@ -393,7 +395,7 @@ static int l_push_files(lua_State *L)
     lua_createtable(L, (int)list->n_files, 0);
     for (size_t i = 0; i < list->n_files; i++) {
         const struct lb_file *file = &list->files[i];
-        lua_createtable(L, 0, 4);
+        lua_createtable(L, 0, 5);
         lua_pushstring(L, file->path);
         lua_setfield(L, -2, "path");
         lua_pushinteger(L, (lua_Integer)file->size_bytes);
@@ -406,13 +408,17 @@ static int l_push_files(lua_State *L)
                      (unsigned long long)file->inode);
             lua_pushstring(L, id);
             lua_setfield(L, -2, "id");
+            snprintf(id, sizeof id, "%lld", (long long)file->changed_ns);
+            lua_pushstring(L, id);
+            lua_setfield(L, -2, "changed");
         }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
 }
 
-/* core.expand_paths(path or list) -> list of { path, size, is_regular, id }; two paths with one id are one file */
+/* core.expand_paths(path or list) -> list of { path, size, is_regular, id, changed }; two paths with one id are one file; changed is
+ * the time of its last change, nanoseconds as text */
 static int l_core_expand_paths(lua_State *L)
 {
     if (lua_type(L, 1) == LUA_TSTRING) {
@@ -447,6 +453,17 @@ static int l_core_expand_paths(lua_State *L)
     return lua_status == LUA_OK ? 1 : lua_error(L);
 }
 
+/* core.hash(bytes) -> 16 hexadecimal digits */
+static int l_core_hash(lua_State *L)
+{
+    size_t size;
+    const char *data = luaL_checklstring(L, 1, &size);
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)lb_hash_bytes(data, size));
+    lua_pushstring(L, text);
+    return 1;
+}
+
 static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"decode", l_core_decode},
                                      {"compare", l_core_compare},
@@ -468,6 +485,9 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"output_exists", l_core_output_exists},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},
+                                     {"hash", l_core_hash},
+                                     {"file_hash", lb_lua_file_hash},
+                                     {"journal", lb_lua_journal},
                                      {"csv_sniff", lb_lua_csv_sniff},
                                      {"json_sniff", lb_lua_json_sniff},
                                      {"check_regexp", l_core_check_regexp},

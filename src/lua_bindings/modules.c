@@ -1,4 +1,5 @@
 /* Which module a value belongs to, so that it can travel by name. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "lua_bindings/compat.h"
@@ -21,6 +22,42 @@ bool lb_lua_is_copyable_preload(lua_State *L, int index)
         return true;
     lua_pop(L, 1);
     return false;
+}
+
+/* A string that the table it comes from keeps alive. */
+struct name {
+    const char *data;
+    size_t size;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct name *x = a, *y = b;
+    size_t size = x->size < y->size ? x->size : y->size;
+    int order = memcmp(x->data, y->data, size);
+    return order != 0 ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+void lb_lua_push_sorted_names(lua_State *L, int index)
+{
+    size_t n = 0, i = 0;
+    luaL_checkstack(L, 6, NULL);
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1))
+        n += lua_type(L, -2) == LUA_TSTRING;
+    struct name *names = lua_newuserdatauv(L, (n + 1) * sizeof *names, 0);
+    for (lua_pushnil(L); lua_next(L, index) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) == LUA_TSTRING && i < n) {
+            names[i].data = lua_tolstring(L, -2, &names[i].size);
+            i++;
+        }
+    }
+    qsort(names, i, sizeof *names, compare_names);
+    lua_createtable(L, (int)i, 0);
+    for (size_t k = 0; k < i; k++) {
+        lua_pushlstring(L, names[k].data, names[k].size);
+        lua_rawseti(L, -2, (lua_Integer)k + 1);
+    }
+    lua_remove(L, -2);
 }
 
 static bool is_standard(const char *name)
@@ -159,12 +196,17 @@ void lb_lua_push_module_index(lua_State *L)
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     int loaded = lua_gettop(L);
     /* Shorter ways first: the modules, their fields, the fields of those. */
+    lb_lua_push_sorted_names(L, loaded);
+    int names = lua_gettop(L);
+    int n_names = (int)lua_rawlen(L, names);
     for (int depth = 0; depth <= 2; depth++) {
-        lua_pushnil(L);
-        while (lua_next(L, loaded) != 0) {
-            int name = lua_gettop(L) - 1;
+        for (int i = 1; i <= n_names; i++) {
+            lua_rawgeti(L, names, i);
+            int name = lua_gettop(L);
+            lua_pushvalue(L, name);
+            lua_rawget(L, loaded);
             bool is_globals = false;
-            bool counts = lua_type(L, name) == LUA_TSTRING && has_identity(L, -1);
+            bool counts = has_identity(L, -1);
             if (counts)
                 is_globals = strcmp(lua_tostring(L, name), LUA_GNAME) == 0;
             if (counts && depth == 0 && !is_globals) {
@@ -173,7 +215,7 @@ void lb_lua_push_module_index(lua_State *L)
                        (depth == 1 || !is_globals)) {
                 enter_fields(L, modules, name, name + 1, 0, depth, is_globals);
             }
-            lua_pop(L, 1);
+            lua_settop(L, names);
         }
     }
     lua_settop(L, modules);

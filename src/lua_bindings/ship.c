@@ -281,20 +281,46 @@ static void ship_function(struct shipper *s, int index, const struct frame *oute
 
 /* Tables, modules, values */
 
+static void ship_named_fields(struct shipper *s, int index, struct frame *frame)
+{
+    lua_State *L = s->L;
+    lb_lua_push_sorted_names(L, index);
+    int names = lua_gettop(L);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, names);
+    frame->index = 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, names, i);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, index);
+        frame->name = lua_tostring(L, -2);
+        ship_value(s, names + 1, frame);
+        ship_value(s, names + 2, frame);
+        lua_settop(L, names);
+    }
+    lua_settop(L, names - 1);
+    frame->name = NULL;
+}
+
 static void ship_table(struct shipper *s, int index, const struct frame *outer)
 {
     lua_State *L = s->L;
     struct frame frame = {.outer = outer, .kind = FRAME_FIELD};
+    bool has_names = false;
     put_byte(s, 'T');
     lua_pushnil(L);
     while (lua_next(L, index) != 0) {
         int value = lua_gettop(L);
-        frame.name = lua_type(L, value - 1) == LUA_TSTRING ? lua_tostring(L, value - 1) : NULL;
-        frame.index = lua_isinteger(L, value - 1) ? lua_tointeger(L, value - 1) : 0;
-        ship_value(s, value - 1, &frame);
-        ship_value(s, value, &frame);
+        bool is_name = lua_type(L, value - 1) == LUA_TSTRING;
+        has_names |= is_name;
+        if (!is_name) {
+            frame.index = lua_isinteger(L, value - 1) ? lua_tointeger(L, value - 1) : 0;
+            ship_value(s, value - 1, &frame);
+            ship_value(s, value, &frame);
+        }
         lua_pop(L, 1);
     }
+    if (has_names)
+        ship_named_fields(s, index, &frame);
     put_byte(s, 'n');
     if (lua_getmetatable(L, index)) {
         frame.name = "(metatable)";
@@ -511,18 +537,17 @@ static void ship_all_globals(struct shipper *s)
 {
     lua_State *L = s->L;
     luaL_checkstack(L, STACK_SLOTS, NULL);
-    lua_pushnil(L);
-    while (lua_next(L, s->globals) != 0) {
-        lua_pop(L, 1);
+    lb_lua_push_sorted_names(L, s->globals);
+    int list = lua_gettop(L);
+    lua_Integer n_globals = (lua_Integer)lua_rawlen(L, list);
+    for (lua_Integer k = 1; k <= n_globals; k++) {
+        lua_settop(L, list);
+        lua_rawgeti(L, list, k);
         int name = lua_gettop(L);
-        if (lua_type(L, name) != LUA_TSTRING)
-            continue;
         lua_pushvalue(L, name);
-        if (lua_rawget(L, s->names) != LUA_TNIL) {
-            lua_pop(L, 1);
+        if (lua_rawget(L, s->names) != LUA_TNIL)
             continue;
-        }
-        lua_pop(L, 1);
+        lua_settop(L, name);
         struct shipper before = *s;
         size_t size = s->out->size;
         struct lb_error ignored;
@@ -550,6 +575,7 @@ static void ship_all_globals(struct shipper *s)
         *s = before;
         s->out->size = size;
     }
+    lua_settop(L, list - 1);
 }
 
 static int l_ship(lua_State *L)

@@ -11,7 +11,8 @@
  *                                            environment, a value
  *   upvalue = '=' u32                        the same variable as the one of that number
  *           | '+' value                      a variable of its own, which gets the next number
- * Tables and functions get numbers 0, 1... in the order in which they start. Strings are codec values. */
+ * Tables and functions get numbers 0, 1... in the order in which they start. Strings are codec values. The string keys of a
+ * table come last, sorted, so that a shipment is the same in every process. */
 #ifndef LB_LUA_SHIP_PRIVATE_H
 #define LB_LUA_SHIP_PRIVATE_H
 
@@ -21,6 +22,9 @@
 
 /* modules.c: finding values in loaded modules. All may raise (memory). */
 
+/* Pushes a list of the keys of the table at index that are strings, in order of bytes: lua_next has another order in every process,
+ * and what is shipped must be the same bytes. */
+void lb_lua_push_sorted_names(lua_State *L, int index);
 /* Pushes a table: value -> { module name, key, key } for everything that modules hold within two levels. */
 void lb_lua_push_module_index(lua_State *L);
 /* Whether a worker's require finds the module; `index` is where the name is. */

@@ -78,7 +78,7 @@ describe("the command line", function()
     assert.truthy(version:find("^luabatch %d+%.%d+%.%d+ %(commit %S+, %a+, Lua 5.4.%d+, libuv"))
     local _, help = support.run("--help")
     local _, lines = help:gsub("\n", "")
-    assert.is_true(lines <= 45, lines .. " lines")
+    assert.is_true(lines <= 50, lines .. " lines")
     assert.is_true(help:find("luabatch wordcount.lua", 1, true) < help:find("--threads", 1, true))
   end)
 

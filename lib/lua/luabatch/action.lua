@@ -579,7 +579,7 @@ local function save(self, verb, path, format, options)
   if not runtime.wanted(path, options.mode) then return 0 end
   -- The native format knows no names: there a row is a table.
   local node = format == "native" and dataset.as_value(self._node) or self._node
-  return runtime.run(verb, node, runtime.write_sink(path, format, options)).n
+  return runtime.save(verb, node, path, format, options)
 end
 
 --- Writes the records as lines: columns separated by tabs, tables as JSON, nil as `nil`.

@@ -39,7 +39,7 @@ function attempts.drop_damaged(node, seen)
   if seen[node] then return end
   seen[node] = true
   local cache = node.cache
-  if cache and cache.store and cache.store:is_damaged() then
+  if node.op == "cache" and cache.store and cache.store:is_damaged() then
     cache.store:close()
     cache.store = nil
   end

@@ -155,6 +155,10 @@ local function configure(options, program)
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
   settings.signals, settings.check = true, options.check
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
+  settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]
+  function settings.note(text)
+    if not options.quiet then io.stderr:write("luabatch: ", text, "\n") end
+  end
   settings.stays_interrupted = not options.interactive
   settings.busy = program.busy
   settings.progress = require("luabatch.progress").teller(options.progress or "auto", options.quiet)
@@ -217,9 +221,7 @@ local function print_dataset(options, ds, action)
   end
   local by_name = path:gsub("%.%a+$", { [".gz"] = "", [".zst"] = "", [".lz4"] = "", [".bz2"] = "" }):match("%.(%a+)$")
   local format = options["output-format"] or formats[by_name or ""] or same_format[options.input_format or ""] or "text"
-  runtime.run(action, ds._node, runtime.write_sink(path, format, {
-    mode = options.output and "overwrite" or nil,
-  }))
+  runtime.save(action, ds._node, path, format, { mode = options.output and "overwrite" or nil })
 end
 
 -- Runs a job over the inputs among its arguments.
@@ -251,6 +253,7 @@ local function run_job(options, program, job, args)
   core.options(lb.options)
   if #inputs == 0 then inputs[1] = "-" end
   core.expand_paths(inputs)
+  require("luabatch.runtime").settings.job = { name = arg and arg[0] or "job", what = { arg and arg[0], values, inputs } }
   print_dataset(options, job:dataset(inputs), "job")
 end
 
@@ -401,6 +404,9 @@ function cli.main(argv, program)
     return USAGE
   end
   local args = set_arg(argv, program, script)
+  local what = { options.chunk or path, options.input_format or "" }
+  for _, word in ipairs(args) do what[#what + 1] = word end
+  require("luabatch.runtime").settings.job = { name = options.chunk and "chunk" or path or "repl", what = what }
   require("luabatch.check").script = options.chunk and "(command line)" or path ~= "-" and path or nil
 
   local ok, err = xpcall(function()
@@ -421,15 +427,22 @@ function cli.main(argv, program)
   end, handler)
   local interrupted = require("luabatch.runtime").interrupted
   if interrupted and not options.interactive then ok, err = false, interrupted end
+  local checkpoint = package.loaded["luabatch.checkpoint"]
   if not ok then
     if err == require("luabatch.runtime").checked then return 0 end
     report(options, err.status, tostring(err.message or err))
+    if checkpoint and checkpoint.kept() and err.status ~= PIPE then
+      require("luabatch.runtime").settings.note(("finished checkpoints are kept in %s: --resume goes on from them"):format(
+        checkpoint.kept()))
+    end
     if not options.interactive then return err.status end
   end
   if options.interactive then
     require("luabatch.check").script = nil
     require("luabatch.repl").run(require("luabatch.runtime").settings)
   end
+  checkpoint = package.loaded["luabatch.checkpoint"]
+  if checkpoint then checkpoint.finish() end
   return 0
 end
 

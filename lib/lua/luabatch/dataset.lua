@@ -644,12 +644,33 @@ end
 -- print(words:count())
 -- words:uncache()
 function Dataset:uncache()
-  local cache = self._node.cache
+  local cache = self._node.op == "cache" and self._node.cache
   if cache then
     if cache.store then cache.store:close() end
     cache.store, cache.off = nil, true
     self._node = self._node.inputs[1]
   end
+  return self
+end
+
+--- Keeps the records on disk until the job has ended well: a job that was killed and is run again with `--resume` goes on from
+-- there. The first action that needs them computes and writes them, all of them; it and later ones read them. The order of records stays.
+-- What counts as the same: the functions with what they capture, the parameters, the input files' sizes and times. What functions read
+-- by themselves, from files or the clock, is not looked at.
+-- @param name string: for messages, and to tell it from others
+-- @return dataset: this one
+-- @usage
+-- local counts = lb.text("book.txt"):words():value_counts():checkpoint("counts")
+-- print(counts:count(), counts:keys():count())
+function Dataset:checkpoint(name)
+  if check.string("checkpoint", "name", name) == "" then
+    check.misuse("bad argument 'name' to checkpoint (it must not be empty)")
+  end
+  local node = self._node
+  self._node = {
+    op = "checkpoint", name = name, label = ("checkpoint %s"):format(name), inputs = { node }, cache = {}, columns = node.columns,
+    names = node.names,
+  }
   return self
 end
 

@@ -14,7 +14,7 @@ Job.__name = "job"
 local step_fields = {
   mapper = "function", mapper_init = "function", mapper_final = "function", combiner = "function",
   reducer = "function", reducer_init = "function", reducer_final = "function", sort_values = "boolean",
-  partitioner = "function", reducers = "integer", on_error = "policy",
+  partitioner = "function", reducers = "integer", on_error = "policy", checkpoint = "boolean",
 }
 local shared = { "sort_values", "partitioner", "reducers", "on_error" }
 
@@ -46,6 +46,7 @@ local function read_step(where, step, job)
   for _, name in ipairs(shared) do
     if result[name] == nil and (result.reducer or name == "on_error") then result[name] = job[name] end
   end
+  if result.checkpoint == nil then result.checkpoint = job.checkpoint end
   return result
 end
 
@@ -65,8 +66,9 @@ end
 -- @function lb.job(definition)
 -- @param definition table: `mapper(key, value, emit, task)`, `combiner(key, values, emit, task)`, `reducer(key, values, emit, task)`,
 --   `mapper_init(task)`, `mapper_final(emit, task)`, `reducer_init(task)`, `reducer_final(emit, task)`, `sort_values` (boolean),
---   `partitioner(key, n)`, `reducers` (number of partitions, default 64), `on_error` ("fail" or "skip"); or `steps`, a list of such
---   tables; and `options`, a table of names and defaults that become flags of the job
+--   `partitioner(key, n)`, `reducers` (number of partitions, default 64), `on_error` ("fail" or "skip"), `checkpoint` (boolean: what
+--   a step before the last gives is kept for `--resume`); or `steps`, a list of such tables; and `options`, a table of names and
+--   defaults that become flags of the job
 -- @return job: with the method `dataset(input)`
 -- @raise neither a mapper nor a reducer; a field that no job has
 -- @usage
@@ -134,6 +136,8 @@ function Job:dataset(input)
         on_error = step.on_error, label = label("reducer"),
       }
     end
+    -- What the last step gives is written at once.
+    if step.checkpoint and i < #self._steps then node = dataset.new(node):checkpoint(("step %d"):format(i))._node end
   end
   return dataset.new(node)
 end

@@ -65,6 +65,11 @@ options.list = {
     name = "record-timeout", value = "always", shown = "SECONDS", default = "none",
     help = "what a function may take for one record",
   },
+  { name = "resume", help = "go on from the finished checkpoints of this job, which was killed or failed" },
+  {
+    name = "checkpoint-dir", value = "always", shown = "DIR", default = ".luabatch-checkpoints", is_path = true,
+    help = "where ds:checkpoint keeps records until the job has ended well",
+  },
   { name = "quiet", help = "no notes on standard error, only errors" },
   { name = "version", variable = false, help = "print the version and what it was built of" },
   { name = "help", variable = false, help = "print this" },

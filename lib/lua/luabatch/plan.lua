@@ -51,7 +51,9 @@ local tools = { PARTITIONS = PARTITIONS }
 -- The stream (source, transform or union) that gives the records of a logical node.
 function Builder:stream(node)
   local cache = node.cache
-  if cache and cache.store then
+  if cache and cache.paths then
+    return self:add { op = "scan.native", paths = cache.paths, label = node.label }
+  elseif cache and cache.store then
     return self:add { op = "scan.store", handle = cache.store }
   end
   return lower[node.op](self, node)
@@ -235,6 +237,14 @@ function lower.cache(b, node)
     local n = b:add { op = "store", inputs = { b:input(node) }, label = "cache", result = true }
     b.caches[#b.caches + 1] = { cache = node.cache, sink = n }
     return n
+  end)
+  return b:add { op = "scan.store", inputs = { store } }
+end
+
+-- A run settles its checkpoints before (checkpoint.lua); here one is only described.
+function lower.checkpoint(b, node)
+  local store = b:sink(node, function()
+    return b:add { op = "store", inputs = { b:input(node) }, label = node.label }
   end)
   return b:add { op = "scan.store", inputs = { store } }
 end

@@ -8,6 +8,7 @@ local compat = require "luabatch.compat"
 local runtime = {}
 
 --- Settings, from the command line or the environment; nil: the engine's default.
+-- `resume`, `checkpoint-dir`, `job` (what tells the job from others: checkpoint.lua), `note(text)` tells the user something;
 -- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
 -- (bytes), `tmp`, `signals`, `max_errors` (records that a run may leave out), `record_timeout` (seconds);
 -- `check`: describe instead of running; `on_plan(action, node, description)` before and
@@ -35,6 +36,8 @@ function runtime.parse_setting(name, text)
     local n = compat.tointeger(tonumber(text))
     if n and n >= 1 and n <= 1024 then return n end
     return nil, "a number of threads from 1 to 1024"
+  elseif name == "resume" then
+    return text ~= "0" and text ~= "false"
   elseif name == "memory" then
     local bytes = runtime.parse_size(text)
     if bytes and bytes < 1024 ^ 2 and tonumber(text) then
@@ -58,7 +61,7 @@ end
 local function setting(name)
   local value = runtime.settings[name]
   if value == nil then
-    local variable = "LUABATCH_" .. name:upper()
+    local variable = "LUABATCH_" .. name:upper():gsub("%-", "_")
     local text = os.getenv(variable)
     if text and text ~= "" then
       local message, hint
@@ -71,6 +74,8 @@ local function setting(name)
   end
   return value
 end
+
+runtime.setting = setting
 
 --- Raised under --check instead of running the first plan that an action of a script makes.
 runtime.checked = setmetatable({}, { __tostring = function() return "checked" end })
@@ -172,13 +177,46 @@ local function check_bad_records(description)
   end
 end
 
+-- Whether a graph has a checkpoint that is not settled.
+local function has_checkpoint(root)
+  local seen = {}
+  local function visit(node)
+    if seen[node] or node.cache and node.cache.store then return false end
+    seen[node] = true
+    if node.op == "checkpoint" then return true end
+    for _, input in ipairs(node.inputs or {}) do
+      if visit(input) then return true end
+    end
+    return false
+  end
+  return visit(root)
+end
+
+-- Sends the records that a checkpoint's run leaves out to where they wait for the run that uses it.
+local function redirect_rejects(description, redirect)
+  for _, node in ipairs(description.nodes) do
+    for _, name in ipairs { "on_bad", "on_error" } do
+      if type(node[name]) == "table" then node[name] = { to = redirect(node[name].to) } end
+    end
+  end
+end
+
+-- Files of records that checkpoints below left out: they stand first in the files for them.
+local function rejects_below(node, redirect)
+  local list = {}
+  for i, reject in ipairs(require("luabatch.checkpoint").rejects(node)) do
+    list[i] = { redirect and redirect(reject.to) or reject.to, reject.file }
+  end
+  return list
+end
+
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
--- `failure` of the one before; `is_silent`: its success is not told.
-local function run(action, node, make_sink, read, shared, number, failure, is_silent)
+-- `failure` of the one before; `is_silent`: its success is not told; `redirect`: see runtime.run.
+local function run(action, node, make_sink, read, shared, number, failure, is_silent, redirect)
   local plan = require "luabatch.plan"
+  local settings = runtime.settings
   require("luabatch.late").sync(node)
   local description, sink, caches, scans = plan.build(node, make_sink, read)
-  local settings = runtime.settings
   if failure then
     local input = attempts.once(description)
     if input then error(attempts.refused(failure, input), 0) end
@@ -189,6 +227,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   if settings.check then error(runtime.checked, 0) end
   if runtime.interrupted then error(runtime.interrupted, 0) end
   check_bad_records(description)
+  if redirect then redirect_rejects(description, redirect) end
   -- What the script printed stands before what the engine writes.
   stdout:flush()
   shared:begin(number)
@@ -197,6 +236,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
     max_errors = settings.max_errors, record_timeout = settings.record_timeout,
   }
+  if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw
   if settings.progress then options.progress, undraw = settings.progress(action) end
   local busy = settings.busy or function() end
@@ -224,12 +264,12 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     end
     if again then
       attempts.uncount(counted)
-      return run(action, node, make_sink, read, shared, number, nil, is_silent)
+      return run(action, node, make_sink, read, shared, number, nil, is_silent, redirect)
     end
     if attempts.is_worth(results) and number < attempts.MOST then
       attempts.uncount(counted)
       attempts.drop_damaged(node)
-      return run(action, node, make_sink, read, shared, number + 1, results, is_silent)
+      return run(action, node, make_sink, read, shared, number + 1, results, is_silent, redirect)
     end
     shared:close()
     local status = type(results) == "table" and results.status
@@ -254,9 +294,14 @@ end
 -- @param node logical node
 -- @param make_sink see plan.build
 -- @param read see plan.build
+-- @param redirect function(path): where a checkpoint's run puts records that are to go to a path in the end
 -- @return result of the sink (`n`, `store`), info
-function runtime.run(action, node, make_sink, read)
-  local result, info = run(action, node, make_sink, read, core.attempts(), 1)
+function runtime.run(action, node, make_sink, read, redirect)
+  if not runtime.settings.check and has_checkpoint(node) then
+    require("luabatch.late").sync(node)
+    require("luabatch.checkpoint").settle(node)
+  end
+  local result, info = run(action, node, make_sink, read, core.attempts(), 1, nil, false, redirect)
   if result.store then
     result.store = attempts.kept(result.store, function(failure, number)
       local counted = core.counters()
@@ -367,6 +412,23 @@ function runtime.write_sink(path, format, options)
       header = header, folders = keys and true or nil, part_per_morsel = not keys and has_partitions(node) or nil,
     }
   end
+end
+
+--- Writes records. A dataset that stands on checkpoints remembers which of its saves are finished.
+-- @param action name of the action, for messages
+-- @param node logical node
+-- @param path, format, options: as for write_sink
+-- @return number of records
+function runtime.save(action, node, path, format, options)
+  local function write(mode)
+    local now = {}
+    for name, value in pairs(options) do now[name] = value end
+    now.mode = mode
+    local result, info = runtime.run(action, node, runtime.write_sink(path, format, now))
+    return result.n, info
+  end
+  if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then return (write(options.mode)) end
+  return require("luabatch.checkpoint").save(action, node, path, { format, options }, options.mode, write)
 end
 
 --- Checks that a path can be one for output.

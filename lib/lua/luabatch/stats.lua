@@ -190,6 +190,7 @@ end
 -- @return string of lines
 -- @usage print((require("luabatch.stats").text("count", 1, { stages = {} }):match("^count: 1.000 s"))) --> count: 1.000 s
 function stats.text(action, seconds, info, message)
+  if info.resumed then return ("%s: resumed, %s\n"):format(action, many(info.records, "record")) end
   local lines, work = { summary(action, seconds, info) }, stats.work(info)
   if #(info.stages or {}) > 0 then lines[2] = HEAD:gsub(" +$", "") end
   for i, stage in ipairs(info.stages or {}) do
@@ -254,7 +255,7 @@ function stats.json(action, seconds, info, message)
   local fields = core.format({
     action = action, seconds = seconds, peak_bytes = info.peak_bytes, spilled_bytes = info.spilled_bytes, threads = info.threads,
     memory_limit_bytes = info.memory_limit_bytes, skipped = info.skipped, skips = info.skips,
-    stages = info.stages, samples = info.samples, error = message,
+    stages = info.stages, samples = info.samples, error = message, resumed = info.resumed,
   }, "json")
   -- An empty table would be written as a list.
   return ('{"counters":%s,%s\n'):format(next(counters) and core.format(counters, "json") or "{}", fields:sub(2))

@@ -1,6 +1,8 @@
 /* Records that a run leaves out: see rejects.h. */
 #include "core/ops/rejects.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -23,6 +25,7 @@ struct lb_rejects {
     pthread_mutex_t lock;     /* guards what follows */
     struct lb_spill *spill;   /* made with the first chunk */
     struct lb_buf chunks;     /* of struct chunk */
+    struct lb_buf firsts;     /* names of files whose lines stand first, each with its NUL */
     struct lb_output *output; /* at the end */
     struct lb_rejects *next;
 };
@@ -72,6 +75,14 @@ lb_status lb_rejects_of(struct lb_run *run, const char *path, size_t path_size,
     *rejects = *last;
     pthread_mutex_unlock(&list_lock);
     return status;
+}
+
+lb_status lb_rejects_begin_with(struct lb_run *run, const char *path, const char *file,
+                                struct lb_error *err)
+{
+    struct lb_rejects *rejects;
+    LB_TRY(lb_rejects_of(run, path, strlen(path), &rejects, err));
+    return lb_buf_append(&rejects->firsts, file, strlen(file) + 1, err);
 }
 
 lb_status lb_reject_put(const struct lb_reject *reject, struct lb_buf *buffer, struct lb_error *err)
@@ -221,6 +232,34 @@ static int compare_chunks(const void *a, const void *b)
     return (x->frame.offset > y->frame.offset) - (x->frame.offset < y->frame.offset);
 }
 
+/* What checkpoints left out. */
+static lb_status copy_file(struct lb_output *output, const char *path, struct lb_error *err)
+{
+    char data[16384];
+    ssize_t n = 1;
+    int fd = lb_sys.open(path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return lb_error_system(err, errno, "cannot open %s", path);
+    lb_status status = LB_OK;
+    while (status == LB_OK && n > 0) {
+        n = lb_sys.read(fd, data, sizeof data);
+        if (n < 0)
+            status = lb_error_system(err, errno, "cannot read %s", path);
+        else if (n > 0)
+            status = lb_output_write(output, data, (size_t)n, err);
+    }
+    lb_sys.close(fd);
+    return status;
+}
+
+static lb_status copy_firsts(struct lb_rejects *rejects, struct lb_error *err)
+{
+    const char *end = rejects->firsts.data + rejects->firsts.size;
+    for (const char *at = rejects->firsts.data; at < end; at += strlen(at) + 1)
+        LB_TRY(copy_file(rejects->output, at, err));
+    return LB_OK;
+}
+
 static lb_status write_file(struct lb_rejects *rejects, struct lb_error *err)
 {
     struct chunk *chunks = (struct chunk *)(void *)rejects->chunks.data;
@@ -230,7 +269,7 @@ static lb_status write_file(struct lb_rejects *rejects, struct lb_error *err)
     lb_line_counter_init(&w.counter);
     if (n > 0)
         qsort(chunks, n, sizeof *chunks, compare_chunks);
-    lb_status status = LB_OK;
+    lb_status status = rejects->firsts.size > 0 ? copy_firsts(rejects, err) : LB_OK;
     for (size_t i = 0; i < n && status == LB_OK; i++)
         status = write_chunk(&w, rejects->spill, &chunks[i], err);
     lb_line_counter_fini(&w.counter);
@@ -248,6 +287,7 @@ static void delete (struct lb_rejects *rejects)
     if (rejects->spill != NULL)
         lb_spill_delete(rejects->spill);
     lb_buf_fini(&rejects->chunks);
+    lb_buf_fini(&rejects->firsts);
     lb_strfree(rejects->path);
     pthread_mutex_destroy(&rejects->lock);
     lb_free(rejects, sizeof *rejects);

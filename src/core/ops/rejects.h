@@ -31,6 +31,9 @@ struct lb_reject {
 /* Those of the run that go to this path; made when it is the first to ask. The run owns it. */
 lb_status lb_rejects_of(struct lb_run *run, const char *path, size_t path_size,
                         struct lb_rejects **rejects, struct lb_error *err) LB_MUST_USE;
+/* The lines of a file are to stand before those of the run: what checkpoints left out. The file is read at the end of a good run. */
+lb_status lb_rejects_begin_with(struct lb_run *run, const char *path, const char *file,
+                                struct lb_error *err) LB_MUST_USE;
 /* Appends one to a buffer. */
 lb_status lb_reject_put(const struct lb_reject *reject, struct lb_buf *buffer,
                         struct lb_error *err) LB_MUST_USE;

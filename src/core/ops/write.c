@@ -41,7 +41,7 @@ struct write_shared {
     bool is_native;
     bool folders;
     bool
-        part_per_morsel; /* directories: a part for each morsel, else a new one beyond PART_BYTES */
+        part_per_morsel; /* directories: a part for each morsel, else a new one beyond max_part_bytes */
     enum lb_format format;
     enum lb_compression compression;
     struct lb_buf header; /* csv of rows: the line of names, at the head of each part */
@@ -56,6 +56,7 @@ struct write_shared {
     uint32_t n_parts;
     uint64_t n_bytes; /* of all parts */
     uint64_t part_bytes, part_rows;
+    uint64_t max_part_bytes; /* a part ends beyond as many */
     uint64_t n_rows;
 };
 
@@ -151,6 +152,9 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     char *path = NULL, *format = NULL, *extension = NULL;
     LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->part_per_morsel, err));
     LB_TRY(lb_param_bool(self, "folders", false, &shared->folders, err));
+    int64_t part_bytes;
+    LB_TRY(lb_param_int(self, "part_bytes", PART_BYTES, &part_bytes, err));
+    shared->max_part_bytes = (uint64_t)part_bytes;
     lb_status status = lb_param_string(self, "format", &format, err);
     if (status == LB_OK)
         status = lb_param_string(self, "extension", &extension, err);
@@ -310,7 +314,7 @@ static lb_status end_morsel_in_turn(struct write_shared *shared, bool goes_on, s
         LB_TRY(begin_part(shared, err)); /* an empty partition has its file, too */
         return end_part(shared, err);
     }
-    return shared->part_bytes >= PART_BYTES ? end_part(shared, err) : LB_OK;
+    return shared->part_bytes >= shared->max_part_bytes ? end_part(shared, err) : LB_OK;
 }
 
 /* ---- handing over ---- */

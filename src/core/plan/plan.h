@@ -83,7 +83,8 @@
  *   write          path, mode: "error" | "overwrite" | "append"; format: "text" | "json" | "csv" | "lua" | "native";
  *                  compression?: "gzip" | "zstd" | "lz4" | "bzip2"; extension?; names?: of the columns: json writes objects, csv a
  *                  line of them first in each file unless header? is false; folders?: column 0 is the folder below path and is
- *                  dropped, records are sorted by it (names are those of the others)    result: number of records
+ *                  dropped, records are sorted by it (names are those of the others); part_bytes?: a directory's parts end
+ *                  beyond as many    result: number of records
  *
  * Hosts add their own (lua_bindings/ops.h lists the lua.* ones). */
 #ifndef LB_PLAN_PLAN_H

@@ -1,0 +1,495 @@
+--- Checkpoints: stages whose records are kept on disk until the job has ended well, so that one that was killed goes on from them.
+--
+-- An action first settles the checkpoints that its dataset stands on. Each is a run of its own, which writes the records into a
+-- folder as `save` does and then adds a line to the journal there (src/core/io/journal.h): the fingerprint of the plan below
+-- the checkpoint, its inputs with their sizes and times, checksums of the data, and what the run counted. With --resume a
+-- checkpoint of which all of that still holds is not computed: its records are read, as they are read after it was computed. So the
+-- bytes that a job writes are the same with and without a crash in between. Saves of datasets that stand on checkpoints have their line,
+-- too: what a resumed job had written already stays as it is.
+--
+-- The folder belongs to the job: its script, its arguments, the directory it was started in. One run at a time has it.
+-- @module luabatch.checkpoint
+local core = require "luabatch.core"
+local runtime = require "luabatch.runtime"
+
+local checkpoint = {}
+
+local DEFAULT_DIR = ".luabatch-checkpoints"
+-- Parts of data end beyond as many bytes: workers read them side by side.
+local PART_BYTES = 16 * 1024 ^ 2
+
+-- The journal of this process's job once it is open: `file`, `folder`, and `lines`, the good ones of an earlier run.
+local journal
+
+local function note(format, ...)
+  local tell = runtime.settings.note
+  if tell then tell(format:format(...)) end
+end
+
+-- A text as part of a file's name.
+local function slug(text)
+  return (text:gsub("[^%w_.-]", "_"):sub(1, 60))
+end
+
+-- What the job is: a name for people, and all that tells it from others.
+local function identity()
+  local job = runtime.settings.job
+  if not job then
+    local arg, list = _G.arg or {}, {}
+    for i = 0, #arg do list[#list + 1] = tostring(arg[i] or "") end
+    job = { name = list[1] or "lua", what = list }
+  end
+  return slug(job.name:match("([^/]*)$")) .. "-" .. core.hash(core.encode { os.getenv "PWD" or "", job.what })
+end
+
+-- The names in the folder that the lines tell of.
+local function names_of(lines)
+  local names = {}
+  for _, line in ipairs(lines) do
+    if line.data then names[#names + 1] = line.data end
+    for _, reject in ipairs(line.rejects or {}) do names[#names + 1] = reject.name end
+  end
+  return names
+end
+
+local function open()
+  if journal then return journal end
+  local folder = (runtime.setting "checkpoint-dir" or DEFAULT_DIR):gsub("(.)/+$", "%1") .. "/" .. identity()
+  local file = core.journal(folder)
+  local lines, damaged = file:lines()
+  if not runtime.setting "resume" then
+    file:clear()
+    lines = {}
+  elseif damaged > 0 then
+    note("%s/journal: %d damaged line%s passed over", folder, damaged, damaged == 1 and "" or "s")
+  end
+  file:keep(names_of(lines))
+  journal = { file = file, folder = folder, lines = lines }
+  return journal
+end
+
+-- Plans.
+
+-- Nodes that end a walk down: their records are there.
+local function is_there(node) return node.cache and node.cache.store end
+
+-- The graph without what this process keeps, and with a mark in place of each checkpoint.
+local function pure(root)
+  local done = {}
+  local function visit(node)
+    if done[node] then return done[node] end
+    local result
+    if node.op == "checkpoint" then
+      local mark = checkpoint.describe(node).plan
+      result = { op = "read", paths = { "checkpoint " .. mark }, columns = node.columns, names = node.names }
+    elseif node.op == "cache" then
+      result = visit(node.inputs[1])
+    elseif node.inputs then
+      result = {}
+      for key, value in pairs(node) do result[key] = value end
+      result.inputs = {}
+      for i, input in ipairs(node.inputs) do result.inputs[i] = visit(input) end
+    else
+      result = node
+    end
+    done[node] = result
+    return result
+  end
+  return visit(root)
+end
+
+-- All nodes below one, each once, in an order that depends on the graph alone.
+local function nodes_below(root)
+  local list, seen = {}, {}
+  local function visit(node)
+    if seen[node] then return end
+    seen[node] = true
+    for _, input in ipairs(node.inputs or {}) do visit(input) end
+    list[#list + 1] = node
+  end
+  visit(root)
+  return list
+end
+
+-- The Lua files of the modules that are loaded: functions that belong to them travel by name.
+local function module_files()
+  local paths = {}
+  for name in pairs(package.loaded) do
+    if type(name) == "string" and name ~= "luabatch" and not name:find("^luabatch%.") and package.searchpath then
+      local path = package.searchpath(name, package.path) or package.searchpath(name, package.cpath)
+      if path then paths[#paths + 1] = path end
+    end
+  end
+  table.sort(paths)
+  return paths
+end
+
+-- The files that a graph reads, or nil and the one that cannot be looked at again.
+local function files_of(root)
+  local files, seen = {}, {}
+  local function add(paths)
+    for _, file in ipairs(core.expand_paths(paths)) do
+      if not file.is_regular then return file.path end
+      if not seen[file.path] then
+        seen[file.path] = true
+        files[#files + 1] = { path = file.path, size = file.size, changed = file.changed }
+      end
+    end
+  end
+  for _, node in ipairs(nodes_below(root)) do
+    local wrong = node.paths and add(node.paths)
+    if wrong then return nil, wrong end
+  end
+  local modules = module_files()
+  if #modules > 0 then add(modules) end
+  return files
+end
+
+-- The plan of a graph as a fingerprint. `more` says what is done with its records.
+local function fingerprint(root, more)
+  local description = require("luabatch.plan").build(pure(root), function(b, stream)
+    return b:add { op = "store", inputs = { stream } }
+  end)
+  return core.hash(core.encode {
+    version = core.version .. " " .. core.build, options = require("luabatch").options, nodes = description.nodes, more = more,
+  })
+end
+
+--- What tells a checkpoint from others: `plan`, and `inputs` or else `unsure`, the input that cannot be looked at again.
+-- Found once, before anything below it runs.
+function checkpoint.describe(node)
+  local kept = node.cache
+  if not kept.plan then
+    kept.plan = fingerprint(node.inputs[1], node.name)
+    kept.inputs, kept.unsure = files_of(node.inputs[1])
+  end
+  return kept
+end
+
+-- Sources below a node: their types, which a run may have widened, and names, of which it may have found more.
+local function sources_below(root)
+  local list = {}
+  for _, node in ipairs(nodes_below(root)) do
+    if node.source then list[#list + 1] = node.source end
+  end
+  return list
+end
+
+-- Going on.
+
+local function same_files(one, other)
+  if not one or not other or #one ~= #other then return false, "its inputs" end
+  for i, file in ipairs(one) do
+    local now = other[i]
+    if file.path ~= now.path or file.size ~= now.size or file.changed ~= now.changed then return false, now.path end
+  end
+  return true
+end
+
+-- Checksums of the files of data in a folder of ours.
+local function parts_of(name)
+  local parts = {}
+  for i, file in ipairs(core.expand_paths(journal.folder .. "/" .. name .. "/")) do
+    local hash, size = core.file_hash(file.path)
+    parts[i] = { name = file.path:match("[^/]*$"), size = size, hash = hash }
+  end
+  return parts
+end
+
+local function is_undamaged(line)
+  local ok, parts = pcall(parts_of, line.data)
+  if not ok or #parts ~= #line.parts then return false end
+  for i, part in ipairs(line.parts) do
+    local now = parts[i]
+    if part.name ~= now.name or part.size ~= now.size or part.hash ~= now.hash then return false end
+  end
+  for _, reject in ipairs(line.rejects) do
+    local found, hash = pcall(core.file_hash, journal.folder .. "/" .. reject.name)
+    if not found or hash ~= reject.hash then return false end
+  end
+  return true
+end
+
+-- The last line of this checkpoint, or nil and one of the same name.
+local function line_of(node)
+  local found, other
+  for _, line in ipairs(open().lines) do
+    if line.kind == "checkpoint" and line.name == node.name then
+      if line.plan == checkpoint.describe(node).plan then found = line else other = line end
+    end
+  end
+  return found, other
+end
+
+-- Checkpoints below one: what they counted is told when it is resumed, for they are not looked at then.
+local function checkpoints_below(node)
+  local list = {}
+  for _, below in ipairs(nodes_below(node.inputs[1])) do
+    if below.op == "checkpoint" then list[#list + 1] = below end
+  end
+  return list
+end
+
+-- The line of a finished checkpoint, or nil and why there is none that holds.
+local function find_line(node)
+  local kept = checkpoint.describe(node)
+  local found, other = line_of(node)
+  if not found then
+    return nil, other and (other.version == core.version .. " " .. core.build and "its plan is another now"
+      or "another version of luabatch made it")
+  end
+  if kept.unsure then return nil, ("it reads %s, which cannot be checked"):format(kept.unsure) end
+  local same, changed = same_files(found.inputs, kept.inputs)
+  if not same then return nil, ("%s has changed"):format(changed) end
+  if not is_undamaged(found) then return nil, "its data are damaged" end
+  for _, below in ipairs(checkpoints_below(node)) do
+    if not below.cache.store and not line_of(below) then
+      return nil, ("what checkpoint '%s' counted is not known"):format(below.name)
+    end
+  end
+  return found
+end
+
+-- From now on the records of the checkpoint are read.
+local function keep(node, line)
+  local kept = node.cache
+  kept.paths = { journal.folder .. "/" .. line.data .. "/" }
+  kept.rejects = {}
+  for i, reject in ipairs(line.rejects) do
+    kept.rejects[i] = { to = reject.to, file = journal.folder .. "/" .. reject.name }
+  end
+  kept.store = true
+end
+
+-- What a finished run counted and told is counted and told again.
+local function go_on(action, node, line)
+  for _, counter in ipairs(line.counters) do core.counter(counter[1]):add(counter[2]) end
+  local info = { resumed = true, seconds = 0, stages = {}, records = line.records }
+  for name, value in pairs(line.info) do info[name] = value end
+  if runtime.settings.on_run then runtime.settings.on_run(action, info, node) end
+end
+
+local function count_again(node, line)
+  if not node.cache.counted then go_on(node.label, node, line) end
+  node.cache.counted = true
+end
+
+local function restore(node)
+  if not runtime.setting "resume" then return false end
+  local line, why = find_line(node)
+  if not line then
+    if why then note("checkpoint '%s' is computed anew: %s", node.name, why) end
+    return false
+  end
+  for i, source in ipairs(sources_below(node)) do
+    local saved = line.sources[i]
+    local added = {}
+    for k, name in ipairs(saved.names) do
+      if not source.types[name] then added[#added + 1] = { name, saved.types[k] } end
+    end
+    require("luabatch.late").add(source, added)
+    for k, name in ipairs(saved.names) do source.types[name] = saved.types[k] end
+  end
+  for _, below in ipairs(checkpoints_below(node)) do
+    if not below.cache.store then count_again(below, line_of(below)) end
+  end
+  keep(node, line)
+  note("checkpoint '%s': resumed, %d record%s", node.name, line.records, line.records == 1 and "" or "s")
+  count_again(node, line)
+  return true
+end
+
+-- Computing.
+
+local function sink_of(node, data)
+  local write = runtime.write_sink(journal.folder .. "/" .. data .. "/", "native", { mode = "overwrite" })
+  return function(builder, stream, below)
+    local n = write(builder, stream, below)
+    builder.nodes[n].label, builder.nodes[n].part_bytes = node.label, PART_BYTES
+    return n
+  end
+end
+
+-- What the run counted, as a list of pairs in the order of names.
+local function counted_since(before)
+  local list = {}
+  for name, value in pairs(core.counters()) do
+    if value ~= (before[name] or 0) then list[#list + 1] = { name, value - (before[name] or 0) } end
+  end
+  table.sort(list, function(a, b) return a[1] < b[1] end)
+  return list
+end
+
+local function make(node)
+  local kept = checkpoint.describe(node)
+  open()
+  local data = slug(node.name) .. "-" .. kept.plan
+  local before = core.counters()
+  -- Records that are left out wait beside the data for the run that uses them.
+  local rejects = {}
+  local function redirect(to)
+    for _, reject in ipairs(rejects) do
+      if reject.to == to then return journal.folder .. "/" .. reject.name end
+    end
+    local name = ("%s.left-out-%d"):format(data, #rejects + 1)
+    rejects[#rejects + 1] = { to = to, name = name }
+    return journal.folder .. "/" .. name
+  end
+  local result, info = runtime.run(node.label, node.inputs[1], sink_of(node, data), nil, redirect)
+  local counted = counted_since(before)
+  -- One above it was resumed, this one is needed all the same, and its data are gone.
+  for _, counter in ipairs(kept.counted and counted or {}) do core.counter(counter[1]):add(-counter[2]) end
+  kept.counted = true
+  for _, reject in ipairs(rejects) do reject.hash = core.file_hash(journal.folder .. "/" .. reject.name) end
+  local line = {
+    kind = "checkpoint", name = node.name, plan = kept.plan, version = core.version .. " " .. core.build,
+    inputs = kept.inputs or {}, data = data, parts = parts_of(data), records = result.n, rejects = rejects,
+    counters = counted, sources = {}, info = { skipped = info.skipped, skips = info.skips },
+  }
+  for i, source in ipairs(sources_below(node)) do
+    local names, types = {}, {}
+    for name in pairs(source.types) do names[#names + 1] = name end
+    table.sort(names)
+    for k, name in ipairs(names) do types[k] = source.types[name] end
+    line.sources[i] = { names = names, types = types }
+  end
+  journal.file:append(line)
+  keep(node, line)
+end
+
+--- Computes the checkpoints that a node stands on, or finds that they are finished.
+-- @param root logical node
+function checkpoint.settle(root)
+  local seen = {}
+  local function visit(node)
+    if seen[node] then return end
+    seen[node] = true
+    if is_there(node) then return end
+    local is_one = node.op == "checkpoint"
+    if is_one and restore(node) then return end
+    for _, input in ipairs(node.inputs or {}) do visit(input) end
+    if is_one then make(node) end
+  end
+  visit(root)
+end
+
+--- Files of records that settled checkpoints left out, and where these are to go in the end.
+-- @param root logical node
+-- @return list of `{ to, file }`
+function checkpoint.rejects(root)
+  local list, seen = {}, {}
+  local function visit(node)
+    if seen[node] then return end
+    seen[node] = true
+    if is_there(node) then
+      for _, reject in ipairs(node.cache.rejects or {}) do list[#list + 1] = reject end
+      return
+    end
+    for _, input in ipairs(node.inputs or {}) do visit(input) end
+  end
+  visit(root)
+  return list
+end
+
+-- Saves.
+
+local function stands_on_checkpoint(root)
+  for _, node in ipairs(nodes_below(root)) do
+    if node.op == "checkpoint" then return true end
+  end
+  return false
+end
+
+-- The files that a save wrote. Of a directory with folders only the one that tells of its end is looked at.
+local function saved_files(path)
+  local files, paths = {}, { path }
+  if path:sub(-1) == "/" then paths[2] = path .. "_SUCCESS" end
+  for i, file in ipairs(core.expand_paths(paths)) do
+    if not file.is_regular then return nil end
+    files[i] = { path = file.path, size = file.size, changed = file.changed }
+  end
+  return files
+end
+
+-- The last line of an earlier run that tells of this save.
+local function line_of_save(plan)
+  local found
+  for _, line in ipairs(open().lines) do
+    if (line.kind == "save" or line.kind == "begin") and line.plan == plan then found = line end
+  end
+  return found
+end
+
+-- A save of the killed run has its line, or stood just before: then an output is there without one.
+-- @return the line when the save is finished; the mode in which to save otherwise
+local function find_save(action, path, mode, plan)
+  local line = line_of_save(plan)
+  if not line then return nil, mode end
+  local ok, files = pcall(saved_files, path)
+  files = ok and files or {}
+  if line.kind == "save" then
+    if same_files(line.files, files) then return line end
+  elseif not same_files(line.files, files) then
+    if mode == "append" then
+      error(("%s: %s has changed since the job that was killed began to add to it: whether it did is not known"):format(action,
+        path), 0)
+    end
+    if #line.files == 0 then
+      note("%s: %s is written again", action, path)
+      return nil, "overwrite"
+    end
+  end
+  return nil, mode
+end
+
+--- Runs a save, unless it is one that the job had finished before it was killed.
+-- @param action its name
+-- @param node logical node
+-- @param path where to
+-- @param what encodable: format and options
+-- @param mode of the options
+-- @param run function(mode) that does it and gives the number of records and the run's info
+-- @return number of records
+function checkpoint.save(action, node, path, what, mode, run)
+  if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then return (run(mode)) end
+  local plan = fingerprint(node, { path, what })
+  checkpoint.settle(node)
+  if runtime.setting "resume" then
+    local line
+    line, mode = find_save(action, path, mode, plan)
+    if line then
+      note("%s: %s is written already, %d record%s", action, path, line.records, line.records == 1 and "" or "s")
+      go_on(action, node, line)
+      return line.records
+    end
+  end
+  local before = core.counters()
+  local there, old = pcall(saved_files, path)
+  open().file:append { kind = "begin", plan = plan, files = there and old or {} }
+  local n, info = run(mode)
+  local ok, files = pcall(saved_files, path)
+  if ok and files then
+    open().file:append {
+      kind = "save", plan = plan, path = path, files = files, records = n, counters = counted_since(before),
+      info = { skipped = info.skipped, skips = info.skips },
+    }
+  end
+  return n
+end
+
+-- The end.
+
+--- The job has ended well: its checkpoints are removed.
+function checkpoint.finish()
+  if not journal then return end
+  journal.file:remove(runtime.setting "checkpoint-dir" == nil)
+  journal.file:close()
+  journal = nil
+end
+
+--- Where finished checkpoints of a job that failed are, or nil.
+function checkpoint.kept()
+  return journal and journal.folder
+end
+
+return checkpoint

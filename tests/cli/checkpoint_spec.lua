@@ -1,0 +1,207 @@
+--- Checkpoints and --resume: what is used again and what is not, and that nothing is used wrongly.
+local support = require "tests.cli.support"
+local tonumber, os, io = tonumber, os, io
+
+local seed = tonumber(os.getenv("LB_SEED")) or os.time()
+math.randomseed(seed)
+local effort = tonumber(os.getenv("LB_EFFORT")) or 1
+
+local folder
+
+-- A place with a job of three checkpoints of different shapes, side files, counters and two outputs.
+local job = [[
+local lb = require "luabatch"
+local weights = { one = 1, two = 2, three = 3, four = 4, five = { deep = true } }
+local computed, kept = lb.counter "computed", lb.counter "kept"
+local rows = lb.csv("in.csv", { types = { v = "integer" }, on_bad = { to = "bad.jsonl" } })
+  :filter(function(r) computed:add(1) return r.v % LIMIT ~= 0 and weights.one == 1 end):checkpoint("rows")
+local pairs_ = rows:map(function(r) return r.k, { r.v, r.v / 2, tostring(r.v), r.v > 5 } end):checkpoint("pairs")
+local sums = pairs_:map_values(function(t) kept:add(1) if t[1] == 13 then error "thirteen" end return t[1] end, { on_error = "skip" })
+  :reduce_by_key(function(a, b) return a + b end):checkpoint("sums")
+rows:save_json("rows.json", { mode = MODE })
+if os.getenv "STOP" == "1" then os.exit(9) end
+sums:sort_by_key():save_csv("sums.csv", { mode = MODE })
+pairs_:map(function(k, t) return k, t[3] end):save_text("pairs/", { mode = MODE })
+print(computed:value(), kept:value())
+if os.getenv "STOP" == "2" then error "stop" end
+]]
+
+local function sh(line)
+  return support.shell(("cd '%s' || exit\n%s"):format(folder, line))
+end
+
+local function write(name, text)
+  local file <close> = assert(io.open(folder .. "/" .. name, "wb"))
+  file:write(text)
+end
+
+local function write_job(limit, mode)
+  write("job.lua", (job:gsub("LIMIT", limit or "7"):gsub("MODE", ("%q"):format(mode or "overwrite"))))
+end
+
+local function results()
+  local _, out = sh "cat rows.json sums.csv pairs/part* bad.jsonl | md5sum"
+  return out
+end
+
+local function journal()
+  local _, out = sh "ls .luabatch-checkpoints/job.lua-*/journal"
+  return folder .. "/" .. out:match("[^\n]+")
+end
+
+describe("a job with checkpoints", function()
+  local expected, printed
+
+  before_each(function()
+    folder = support.path "-checkpoints"
+    os.execute("mkdir -p '" .. folder .. "'")
+    local lines = { "k,v" }
+    for i = 1, 500 do lines[#lines + 1] = ("k%d,%s"):format(i % 17, i % 100 == 50 and "bad" or tostring(i % 97)) end
+    write("in.csv", table.concat(lines, "\n") .. "\n")
+    write_job()
+    local status, out = sh "luabatch --quiet job.lua"
+    assert.equal(0, status)
+    expected, printed = results(), out
+    sh "rm -rf rows.json sums.csv pairs bad.jsonl"
+  end)
+  after_each(support.clean)
+
+  it("removes them when it has ended well", function()
+    local _, out = sh "luabatch job.lua; ls -A"
+    assert.is_nil(out:find("checkpoints", 1, true))
+    assert.equal(expected, results())
+  end)
+
+  it("goes on from them, with the same output, files of bad records, and counts", function()
+    assert.equal(1, (sh "STOP=2 luabatch --quiet job.lua"))
+    sh "rm -rf rows.json sums.csv pairs bad.jsonl"
+    local status, out, err = sh "luabatch --resume --stats=json job.lua"
+    assert.same({ 0, printed, expected }, { status, out, results() })
+    for _, name in ipairs { "rows", "sums" } do
+      assert.truthy(err:find(("checkpoint '%s': resumed"):format(name), 1, true))
+    end
+    assert.is_nil(err:find("checkpoint '[%a]+' is computed"))
+    assert.truthy(err:find('"action":"checkpoint rows"[^\n]*"resumed":true'))
+    local _, listing = sh "ls -A"
+    assert.is_nil(listing:find("checkpoints", 1, true))
+  end)
+
+  it("does not do finished saves again, even where their mode would refuse or repeat them", function()
+    for _, mode in ipairs { "error", "append" } do
+      sh "rm -rf rows.json sums.csv pairs bad.jsonl"
+      write_job(nil, mode)
+      assert.equal(9, (sh "STOP=1 luabatch --quiet job.lua"))
+      local status, out, err = sh "luabatch --resume job.lua"
+      assert.same({ 0, printed, expected }, { status, out, results() })
+      assert.truthy(err:find("rows.json is written already", 1, true))
+    end
+  end)
+
+  it("starts anew without --resume", function()
+    sh "STOP=2 luabatch --quiet job.lua"
+    local status, out, err = sh "luabatch job.lua"
+    assert.same({ 0, printed, expected }, { status, out, results() })
+    assert.is_nil(err:find("resumed", 1, true))
+  end)
+
+  it("computes anew what an input, the plan or an option has changed", function()
+    sh "STOP=2 luabatch --quiet job.lua"
+    sh "sed -i s/k3,4$/k3,5/ in.csv"
+    local _, _, err = sh "STOP=2 luabatch --resume job.lua"
+    assert.truthy(err:find("checkpoint 'rows' is computed anew: in.csv has changed", 1, true))
+    write_job "5"
+    _, _, err = sh "luabatch --resume job.lua"
+    assert.truthy(err:find("checkpoint 'rows' is computed anew: its plan is another now", 1, true))
+    local resumed = results()
+    sh "luabatch --quiet job.lua"
+    assert.equal(results(), resumed)
+    assert.not_equal(expected, resumed)
+  end)
+
+  it("is for one run at a time", function()
+    write("slow.lua", [[
+local lb = require "luabatch"
+local d = lb.range(10):checkpoint("d")
+print(d:count())
+if not os.getenv "QUICK" then
+  io.stdout:flush()
+  os.execute "touch ready; while [ ! -e go ]; do sleep 0.05; done"
+end
+]])
+    local status, out, err = sh [[luabatch slow.lua & while [ ! -e ready ]; do sleep 0.05; done
+QUICK=1 luabatch slow.lua; first=$?
+QUICK=1 luabatch --checkpoint-dir other slow.lua; second=$?
+touch go; wait; exit $((first * 10 + second))]]
+    assert.same({ 20, "10\n10\n" }, { status, out })
+    assert.truthy(err:find("another run of this job", 1, true))
+  end)
+
+  it("works for a job of steps, and for every type of value", function()
+    write("steps.lua", [[
+local lb = require "luabatch"
+return lb.job { checkpoint = true, steps = {
+  { mapper = function(_, line, emit) for w in line:gmatch("%w+") do emit(w, { w, #w, #w / 3, false }) end end },
+  { reducer = function(key, values, emit) local n = 0 for v in values do n = n + v[2] end emit(key, n)
+    if os.getenv "STOP" then error "stop" end end },
+} }
+]])
+    local _, out = sh "luabatch steps.lua in.csv"
+    assert.equal(1, (sh "STOP=1 luabatch --quiet steps.lua in.csv"))
+    local status, again, err = sh "luabatch --resume steps.lua in.csv"
+    assert.same({ 0, out }, { status, again })
+    assert.truthy(err:find("checkpoint 'step 1': resumed", 1, true))
+  end)
+
+  it("keeps the columns that only the killed run had found", function()
+    local lines = {}
+    for i = 1, 3000 do lines[i] = ('{"a":%d}'):format(i) end
+    lines[2900] = '{"a":1.5,"late":"x"}'
+    write("in.json", table.concat(lines, "\n") .. "\n")
+    write("late.lua", [[
+local lb = require "luabatch"
+local d = lb.json("in.json"):checkpoint("d")
+d:save_csv("late.csv", { mode = "overwrite" })
+if os.getenv "STOP" then os.exit(9) end
+]])
+    assert.equal(9, (sh "STOP=1 luabatch --quiet late.lua; s=$?; mv late.csv first.csv; exit $s"))
+    local status, _, err = sh "luabatch --resume late.lua && cmp first.csv late.csv && grep -c x late.csv"
+    assert.equal(0, status, err)
+    assert.truthy(err:find("resumed", 1, true))
+  end)
+
+  it("never uses damaged journals or data wrongly", function()
+    io.stderr:write(("seed %d\n"):format(seed))
+    sh "STOP=2 luabatch --quiet job.lua"
+    sh "cp -a .luabatch-checkpoints intact"
+    local _, list = sh "cd intact; find . -type f -size +0 | sort"
+    local files = {}
+    for file in list:gmatch("[^\n]+") do files[#files + 1] = file end
+    assert.is_true(#files >= 5)
+    local n_resumed = 0
+    for round = 1, math.max(10, math.floor(30 * effort)) do
+      sh "rm -rf .luabatch-checkpoints rows.json sums.csv pairs bad.jsonl && cp -a intact .luabatch-checkpoints"
+      -- The journal in every second round: else each file in its turn.
+      local path = round % 2 == 0 and journal() or folder .. "/.luabatch-checkpoints/" .. files[round // 2 % #files + 1]
+      local bytes = support.read(path)
+      local at = math.random(#bytes)
+      local kind = math.random(4)
+      if kind == 1 then
+        bytes = bytes:sub(1, at - 1)
+      elseif kind == 2 then
+        bytes = bytes:sub(1, at - 1) .. string.char(bytes:byte(at) ~ 1 << math.random(0, 7)) .. bytes:sub(at + 1)
+      elseif kind == 3 then
+        bytes = bytes:sub(1, at) .. bytes:sub(math.max(1, at - 50))
+      else
+        bytes = bytes:sub(1, at - 1) .. bytes:sub(at + math.random(30))
+      end
+      local file <close> = assert(io.open(path, "wb"))
+      file:write(bytes)
+      file:close()
+      local status, out, err = sh "luabatch --resume job.lua"
+      assert.same({ 0, printed, expected }, { status, out, results() }, ("seed %d, round %d, %s"):format(seed, round, path))
+      if err:find("resumed", 1, true) then n_resumed = n_resumed + 1 end
+    end
+    -- Damage to one of them leaves the others good.
+    assert.is_true(n_resumed > 0)
+  end)
+end)
