@@ -8,8 +8,9 @@ local DIRECTORY = "lib/lua/luabatch/"
 local texts, lines_of = {}, {}
 for _, name in ipairs(terminal.list_directory(DIRECTORY)) do
   if name:find("%.lua$") then
-    local file <close> = assert(io.open(DIRECTORY .. name))
+    local file = assert(io.open(DIRECTORY .. name))
     texts[name] = file:read("a")
+    file:close()
     lines_of[name] = {}
     for line in texts[name]:gmatch("([^\n]*)\n") do table.insert(lines_of[name], line) end
   end

@@ -120,8 +120,9 @@ end
 
 local function write(name, lines)
   local path = directory .. "/" .. name
-  local file <close> = assert(io.open(path, "w"))
+  local file = assert(io.open(path, "w"))
   assert(file:write(table.concat(lines, "\n"), "\n"))
+  file:close()
 end
 
 local all = merged()

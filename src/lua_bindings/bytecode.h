@@ -42,4 +42,8 @@ lb_status lb_bytecode_row_reads(const char *dump, size_t size, int param,
                                 lb_bytecode_field_visitor *visitor, void *state, bool *only_reads,
                                 struct lb_error *err) LB_MUST_USE;
 
+/* LuaJIT only. Whether the function or one inside it has a loop without a bound: while, repeat, goto backwards. */
+lb_status lb_bytecode_has_open_loop(const char *dump, size_t size, bool *has,
+                                    struct lb_error *err) LB_MUST_USE;
+
 #endif

@@ -31,6 +31,7 @@ enum {
     OP_TGETS = 57,
     OP_CAT = 38,
     OP_RET = 74,
+    OP_LOOP = 85,
     N_OPS = 89 /* those that stand in a dump */
 };
 
@@ -322,6 +323,20 @@ static lb_status visit_code(struct reader *r, const struct proto *proto,
         }
     }
     return LB_OK;
+}
+
+lb_status lb_bytecode_has_open_loop(const char *dump, size_t size, bool *has, struct lb_error *err)
+{
+    struct reader r;
+    *has = false;
+    lb_status status = read_dump(&r, dump, size, err);
+    for (int32_t i = 0; status == LB_OK && i < n_protos(&r); i++) {
+        const struct proto *proto = &protos(&r)[i];
+        for (uint32_t at = 0; at < proto->n_code; at++)
+            *has |= (instruction_at(proto, at) & 0xff) == OP_LOOP;
+    }
+    lb_buf_fini(&r.protos);
+    return status;
 }
 
 lb_status lb_bytecode_walk(const char *dump, size_t size, lb_bytecode_visitor *visitor, void *state,

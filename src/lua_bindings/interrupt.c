@@ -13,7 +13,12 @@
  *        close of its states keep `running`, and hook the thread they return to when stopping.
  * LUAJIT Hooks belong to the state there, and are met by interpreted code only. A compiled loop meets it when it leaves
  *        its trace: at every call of a C function (emit, patterns), a step of the collector, an unusual branch; and no
- *        record begins after the signal. A loop of mere arithmetic that never ends can be ended with its process only.
+ *        record begins after the signal. So a shipped function with a loop that has no bound (while, repeat, goto) is
+ *        not compiled (unship.c). What remains: `for` over very many numbers with mere arithmetic inside, endless tail
+ *        calls, and loops of modules; they run to their end.
+ *        WHY NOT leave the trace from outside: the signal may come at any instruction, and only those with a snapshot
+ *        can be left. Compile a check into each loop: LuaJIT has that (LUAJIT_ENABLE_CHECKHOOK), but distributions
+ *        build it without.
  * THREADS `running` is changed by the worker's thread only, and always before `interrupted` is looked at:
  *        a signal that comes in between finds the new one. An interrupt when no user code runs is
  *        found by the next lb_lua_call. The worker's thread must not have been joined. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/column/codec.h"
+#include "lua_bindings/bytecode.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
 #include "lua_bindings/ship.h"
@@ -170,6 +171,18 @@ static lb_status unship_upvalue(struct unshipper *u, int function, int i)
     return LB_OK;
 }
 
+#if LB_LUAJIT
+/* Machine code cannot be stopped (interrupt.c): what may never end is left to the interpreter. */
+static lb_status keep_stoppable(struct unshipper *u, const struct lb_value *dump)
+{
+    bool has_open_loop;
+    LB_TRY(lb_bytecode_has_open_loop(dump->data, dump->size, &has_open_loop, u->err));
+    if (has_open_loop)
+        luaJIT_setmode(u->L, -1, LUAJIT_MODE_ALLFUNC | LUAJIT_MODE_OFF);
+    return LB_OK;
+}
+#endif
+
 static lb_status unship_function(struct unshipper *u)
 {
     lua_State *L = u->L;
@@ -182,6 +195,9 @@ static lb_status unship_function(struct unshipper *u)
                      lua_tostring(L, -1));
         return LB_ERR_INTERNAL;
     }
+#if LB_LUAJIT
+    LB_TRY(keep_stoppable(u, &dump));
+#endif
     int function = lua_gettop(L);
     lua_pushvalue(L, -1);
     lua_rawseti(L, u->objects, ++u->n_objects);

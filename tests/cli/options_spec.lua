@@ -33,7 +33,7 @@ describe("the command line", function()
     assert.same({ 0, "" }, { status, err })
     for _, row in ipairs { { "threads", "3", "option %-%-threads" }, { "memory", "1073741824", "LUABATCH_MEMORY" },
       { "quiet", "true", "LUABATCH_QUIET" }, { "tmp", "%S+", "default" } } do
-      assert.truthy(out:find("%f[^\n\0]" .. table.concat(row, " +") .. "\n"), out)
+      assert.truthy(("\n" .. out):find("\n" .. table.concat(row, " +") .. "\n"), out)
     end
   end)
 
@@ -75,7 +75,7 @@ describe("the command line", function()
 
   it("says its version and fits its help on a screen", function()
     local _, version = support.run("--version")
-    assert.truthy(version:find("^luabatch %d+%.%d+%.%d+ %(commit %S+, %a+, Lua 5.4.%d+, libuv"))
+    assert.truthy(version:find("^luabatch %d+%.%d+%.%d+ %(commit %S+, %a+, Lua[JIT]* [%d.]+[%w.-]*, libuv"))
     local _, help = support.run("--help")
     local _, lines = help:gsub("\n", "")
     assert.is_true(lines <= 50, lines .. " lines")

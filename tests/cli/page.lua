@@ -55,8 +55,9 @@ function page.run(blocks)
   local script = { ("cd '%s/place' && PATH='%s/bin':$PATH"):format(directory, directory), "export LUABATCH_PROGRESS=never" }
   for i, block in ipairs(blocks) do
     local source = ("%s/%d.%s"):format(directory, i, block.kind)
-    local file <close> = assert(io.open(source, "w"))
+    local file = assert(io.open(source, "w"))
     file:write(block.code)
+    file:close()
     if block.file then
       script[#script + 1] = ("cp '%s' '%s'"):format(source, block.file)
     elseif block.kind == "sh" then

@@ -49,8 +49,9 @@ function support.shell(line)
   local file = assert(io.open(script, "w"))
   file:write("luabatch() { ", support.quote(support.program), " \"$@\"; }\n", line, "\n")
   file:close()
-  local _, _, status = os.execute(("bash '%s' > '%s' 2> '%s' < /dev/null"):format(script, out, err))
-  return status, support.read(out), support.read(err)
+  local status, _, code = os.execute(("bash '%s' > '%s' 2> '%s' < /dev/null"):format(script, out, err))
+  if type(status) == "number" then code = math.floor(status / 256) end -- LuaJIT's has one result, that of wait()
+  return code, support.read(out), support.read(err)
 end
 
 --- A path that holds wherever one stands.

@@ -318,7 +318,7 @@ local function load_script(options, path)
     end
     local chunk, message = load(options.chunk, "=(command line)", "t")
     -- An expression that only lacks its end was meant as one.
-    if not chunk and unfinished:find("<eof>$") then message = unfinished end
+    if not chunk and unfinished:find("<eof>'?$") then message = unfinished end
     if not chunk then return nil, failure(COMPILE, "%s", message) end
     return chunk
   end

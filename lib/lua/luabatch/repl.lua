@@ -159,12 +159,13 @@ local function compile(text)
   local message
   chunk, message = load(text, name, "t")
   if chunk then return chunk end
-  local incomplete = (message:find("<eof>$") or as_expression:find("<eof>$"))
+  local incomplete = (message:find("<eof>'?$") or as_expression:find("<eof>'?$"))
     and not message:find("unfinished string", 1, true)
   return nil, message, incomplete and not text:find("\n%s*$")
 end
 
 local function evaluate(chunk)
+  if jit then jit.off(chunk, true) end -- luacheck: globals jit (Ctrl-C does not stop what LuaJIT has compiled)
   local results = run(chunk)
   if not results then
     session.number = session.number + 1
