@@ -129,9 +129,9 @@ bench: build
 	bench/setup
 	LUABATCH=$(abspath $(OUT))/luabatch bench/run --scale $(or $(SCALE),1) --runs $(or $(RUNS),3) $(WORKLOADS)
 
-# Installs the rock into a tree of its own and runs the Lua tests in lua5.4 with it.
+# Installs the rock into a tree of its own and runs the Lua tests in lua5.4 (LUAJIT=1: luajit) with it.
 rock:
-	tests/rock.sh
+	tests/rock.sh $(if $(LUAJIT),luajit,lua5.4)
 
 # The comments of public functions and the guides as pages, build/docs/index.html, and as annotations for editors.
 docs: build

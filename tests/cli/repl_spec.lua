@@ -16,7 +16,7 @@ describe("the REPL", function()
       options.columns or 100, file, support.quote(support.absolute(support.program)), options.arguments or ""))
     assert.equal(0, status, err)
     local times = {}
-    for ms in out:gmatch("%f[^\n\0](%d+)\n") do times[#times + 1] = tonumber(ms) end
+    for ms in ("\n" .. out):gmatch("\n(%d+)%f[\n]") do times[#times + 1] = tonumber(ms) end
     return times, tonumber(out:match("status (%-?%d+)")), state
   end
 

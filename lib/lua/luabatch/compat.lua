@@ -15,11 +15,15 @@ if math.maxinteger then
   compat.number = tonumber
   compat.char = utf8.char
   function compat.is_int64() return false end
+  function compat.float(number) return number end
 else
   -- Without integers of its own: text that is one, and too large for a double, becomes int64_t; a double of the FFI
   -- stays a float though its value is whole.
   local ffi = require "ffi"
   local double, int64 = ffi.typeof "double", ffi.typeof "int64_t"
+
+  --- A number that the engine sees as a float, whole or not.
+  compat.float = double
 
   --- Integers of 64 bits, of numbers and int64_t.
   compat.int64 = int64

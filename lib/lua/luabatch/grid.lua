@@ -35,8 +35,9 @@ function grid.column_type(rows, j)
   return kind or "nil"
 end
 
-local function text_of(value)
+local function text_of(value, kind)
   if value == nil then return "nil" end
+  if kind == "float" and type(value) == "number" then value = compat.float(value) end
   if type(value) == "string" then return value == "nil" and '"nil"' or value end
   local ok, text = pcall(core.format, value, "text")
   return ok and text or tostring(value)
@@ -98,7 +99,7 @@ function grid.draw(rows, options)
   for i, row in ipairs(rows) do
     cells[i] = {}
     for j = 1, n do
-      local text = text_of(row[j])
+      local text = text_of(row[j], types[j])
       local _, width = core.printable(text, 4096)
       cells[i][j] = text
       widths[j] = math.max(widths[j], width)
