@@ -33,7 +33,7 @@ describe("the REPL", function()
     drive {
       "expect 1> ", "send for i = 1, 2 do\\n", "expect | ", "send print(i * 7) end\\n", "expect 14", "expect 2> ",
       "send lb.range(3)\\n", "expect 3 rows", "send t = {\\n", "expect | ", "send }\\n", "expect 4> ",
-      "send 1 +* 2\\n", "expect error: [4]:1: unexpected symbol", "send error('boom')\\n", "expect error: [4]:1: boom",
+      "send 1 +* 2\\n", "expect error: [4]:1: unexpected symbol", "send do error('boom') end\\n", "expect error: [4]:1: boom",
       "send error({})\\n", "expect error: (error value)", "send nil + 1\\n", "expect arithmetic on a nil value", "send \\x04", "end",
     }
   end)

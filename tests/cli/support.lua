@@ -3,6 +3,9 @@ local support = {}
 
 support.program = os.getenv("LUABATCH") or "build/release/luabatch"
 
+-- Whether the program is built for LuaJIT; it names variables and the frames of tracebacks otherwise.
+support.on_luajit = jit ~= nil -- luacheck: globals jit (the specs run inside the program)
+
 local files = {}
 
 --- A path where nothing is yet, removed by clean.

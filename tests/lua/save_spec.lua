@@ -26,11 +26,10 @@ describe("saving", function()
   end)
 
   it("numbers written as text come back as they were", function()
-    if not support.has_integers then return pending "needs string.pack" end
     local values = { -0.0, 0.0, 1.0, 1e15, 1e16, 2.0 ^ 53, 2.0 ^ 63, 5e-324, 2.2250738585072014e-308, 0.1, 1 / 3,
       1.7976931348623157e308, 1 / 0, -1 / 0, 0 / 0 }
     for _ = 1, 500 do
-      local x = string.unpack("<d", string.pack("<i8", math.random(0)))
+      local x = support.any_double()
       if x == x then values[#values + 1] = x end
     end
     local ds = lb.from(values):map(function(x) return { x = x } end):select("x")
@@ -38,15 +37,18 @@ describe("saving", function()
     ds:save_csv(path)
     local got = lb.csv(path, { types = { x = "float" } }):collect()
     for i, x in ipairs(values) do
-      assert.equal(string.pack("<d", x == x and x or 0), string.pack("<d", got[i].x == got[i].x and got[i].x or 0), tostring(x))
+      assert.equal(support.double_bytes(x == x and x or 0), support.double_bytes(got[i].x == got[i].x and got[i].x or 0), tostring(x))
     end
     -- A type that a sample shows keeps floats and integers apart, too.
-    ds = lb.from({ { i = 1, f = 1.0 }, { i = support.mininteger, f = -0.0 }, { i = support.maxinteger, f = 1e300 } }):select("i", "f")
+    ds = lb.from({ { i = 1, f = support.float(1) }, { i = support.mininteger, f = -0.0 }, { i = support.maxinteger, f = 1e300 } }):select("i", "f")
     ds:save_csv(path, { mode = "overwrite" })
     for i, row in ipairs(lb.csv(path):collect()) do
-      assert.same({ "integer", "float" }, { math.type(row.i), math.type(row.f) }, i)
+      -- A whole float becomes a number of LuaJIT, where it counts as an integer.
+      local kind = not support.has_integers and i == 1 and "integer" or "float"
+      assert.same({ "integer", kind }, { math.type(row.i), math.type(row.f) }, i)
     end
-    assert.equal("-0.0", tostring(lb.csv(path):collect()[2].f))
+    assert.equal(-1 / 0, 1 / lb.csv(path):collect()[2].f)
+    assert.same({ { name = "i", type = "integer" }, { name = "f", type = "float" } }, lb.csv(path):schema())
   end)
 
   it("modes: error, overwrite, append, ignore", function()

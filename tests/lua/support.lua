@@ -17,6 +17,21 @@ rawset(table, "pack", compat.pack)
 rawset(math, "type", compat.math_type)
 rawset(math, "tointeger", compat.tointeger)
 
+--- The bytes of a double, and a double of any bytes; a number as a float, though it is whole.
+if support.has_integers then
+  function support.double_bytes(x) return string.pack("<d", x) end
+  function support.any_double() return (string.unpack("<d", string.pack("<i8", math.random(0)))) end
+  function support.float(x) return x + 0.0 end
+else
+  local ffi = require "ffi"
+  function support.double_bytes(x) return ffi.string(ffi.new("double[1]", x), 8) end
+  function support.any_double()
+    local halves = ffi.new("uint32_t[2]", { math.random(0, 2 ^ 32 - 1), math.random(0, 2 ^ 32 - 1) })
+    return tonumber(ffi.cast("double *", halves)[0])
+  end
+  support.float = compat.float
+end
+
 --- The seed of this run; LB_SEED repeats one.
 support.seed = tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(support.seed)

@@ -9,6 +9,7 @@
 #include <lualib.h>
 #include <pthread.h>
 
+#include "lua_bindings/compat.h"
 #include "luabatch.h"
 
 static lua_State *open_state(void)
