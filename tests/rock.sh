@@ -71,7 +71,9 @@ expect "as a program" 5 "$rock" -e 'lb.range(5):count()'
 expect "and a job" "1	three" "$rock" -e 'lb.text(arg[1]):map(function(l) return select(2, l:gsub("%a+", "")), l end):filter(function(n) return n == 1 end)' "$work/f"
 
 # What LuaRocks runs the program by may be Lua 5.1; it hands over its status, and a signal.
+# shellcheck disable=SC2016 # the inner shell expands
 expect "its status" 3 sh -c '"$1" -e "for"; echo $?' sh "$rock"
+# shellcheck disable=SC2016
 expect "a signal ends it" "143 none" sh -c '"$1" -e "lb.range(10):map(function() while true do end end):count()" rock-$$ & sleep 1
     kill -TERM $!; wait $! ; printf "%s " $?; sleep 1; pgrep -f "[r]ock-$$" >/dev/null && echo left || echo none' sh "$rock"
 
