@@ -14,7 +14,7 @@ extern "C" {
 /* Write decimal text without NUL into out (LB_NUMBER_BYTES long); return the length.
  * A float with an integral value gets ".0" (scientific ones, as 1e+300, stay); inf, -inf, nan are
  * spelt so. Parsing a float's text gives the same float; the text is Lua's own wherever Lua's is
- * exact. */
+ * exact (but for subnormal numbers, which take fewer digits). */
 size_t lb_format_int(int64_t value, char *out);
 size_t lb_format_float(double value, char *out);
 /* The whole text is a decimal double: true and *value; else false. No blanks, no hex, no locale; of

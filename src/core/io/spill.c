@@ -191,7 +191,8 @@ static lb_status append(struct lb_spill *spill, const void *data, size_t size,
     if (may_shrink)
         stored = (size_t)LZ4_compress_fast_extState(spill->lz4_state, data, body, (int)size,
                                                     (int)bound, 1);
-    if (stored == 0 || stored > size - size / 16) {
+    /* Compressed bytes as many as the data would pass for bytes that are not compressed. */
+    if (stored == 0 || stored >= size - size / 16) {
         if (size > 0)
             memcpy(body, data, size);
         stored = size;

@@ -49,14 +49,13 @@ static inline void view_put_line(struct lb_view *view, const char *start, size_t
 /* A view of bytes behind which nothing may be read. */
 static inline void view_put_exact(struct lb_view *view, const char *start, size_t size)
 {
-    view->size = (uint32_t)size;
     if (size > LB_VIEW_INLINE) {
+        view->size = (uint32_t)size;
         memcpy(view->prefix, start, 4);
         view->data = start;
         return;
     }
-    uint64_t low = 0;  /* bytes 0..7 */
-    uint32_t high = 0; /* bytes 8..11 */
+    uint64_t low = 0, high = 0; /* bytes 0..7, 8..11 */
     if (size >= 8) {
         memcpy(&low, start, 8);
         for (size_t i = 8; i < size; i++)
@@ -68,8 +67,8 @@ static inline void view_put_exact(struct lb_view *view, const char *start, size_
         for (size_t i = 0; i < size; i++)
             ((char *)&low)[i] = start[i];
     }
-    memcpy(view->prefix, &low, 8);
-    memcpy(view->prefix + 8, &high, 4);
+    uint64_t words[2] = {(uint32_t)size | low << 32, low >> 32 | high << 32};
+    memcpy(view, words, sizeof words);
 }
 
 /* Position of the n-th (0-based) set bit, which must exist. (pdep would be one step, but on some

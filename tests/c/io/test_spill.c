@@ -48,6 +48,28 @@ static void *read_all(void *seed)
     return NULL;
 }
 
+/* Where lz4 makes as many bytes as it was given, the frame must not pass for one that is not compressed. */
+static void test_small_frames(void **state)
+{
+    (void)state;
+    struct lb_spill *spill;
+    struct lb_buf scratch = {0};
+    char data[64], out[64];
+    assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+    for (size_t size = 0; size <= sizeof data; size++) {
+        for (size_t n_equal = 0; n_equal <= size; n_equal++) {
+            struct lb_frame frame;
+            for (size_t i = 0; i < size; i++)
+                data[i] = i < n_equal ? 'a' : (char)random_next();
+            assert_int_equal(lb_spill_append(spill, data, size, &frame, &err), LB_OK);
+            assert_int_equal(lb_spill_read(spill, &frame, out, &scratch, &err), LB_OK);
+            assert_memory_equal(out, data, size);
+        }
+    }
+    lb_buf_fini(&scratch);
+    lb_spill_delete(spill);
+}
+
 static void test_round_trip(void **state)
 {
     (void)state;
@@ -181,6 +203,7 @@ static void test_write_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_small_frames),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_write_failure),
