@@ -1,13 +1,13 @@
 # luabatch: see README.md for the two commands a newcomer needs.
-# MODE picks the build: release (default), debug (tiny limits), asan, ubsan, tsan.
+# MODE picks the build: release (default), debug (tiny limits), asan, ubsan, tsan, fuzz (by clang).
 MODE   ?= release
 BUILD  ?= build
 # LUAJIT=1 builds for LuaJIT instead of Lua 5.4, beside the other; they share the objects of the core.
 CORE   := $(BUILD)/$(MODE)
 OUT    := $(CORE)$(if $(LUAJIT),-luajit)
 PREFIX ?= /usr/local
-CC     := gcc
-CXX    := g++
+CC     := $(if $(filter fuzz,$(MODE)),clang,gcc)
+CXX    := $(if $(filter fuzz,$(MODE)),clang++,g++)
 PYTHON ?= python3
 
 ifdef LUAJIT
@@ -26,6 +26,7 @@ VERSION  := 0.1.0
 COMMIT   := $(or $(shell git describe --always --dirty --abbrev=10 --exclude '*' 2>/dev/null),$(shell cat .commit 2>/dev/null),unknown)
 $(shell mkdir -p $(OUT) && { echo $(COMMIT) | cmp -s - $(OUT)/commit || echo $(COMMIT) >$(OUT)/commit; })
 WARN     := -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
+comma    := ,
 CPPFLAGS := -D_GNU_SOURCE -Isrc -Iinclude -DLB_VERSION='"$(VERSION)"'
 # What makes a bug in the release build harder to use by who writes the data: SECURITY.md, tests/cli/hardening_spec.lua.
 CFLAGS_release  := -O2 -g -fno-plt -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
@@ -33,6 +34,7 @@ LDFLAGS_release := -Wl,-z,relro,-z,now,-z,noexecstack
 CFLAGS_debug   := -O1 -g -DLB_TINY -DLB_DEBUG
 CFLAGS_asan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_ubsan   := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=undefined -fno-sanitize-recover=undefined
+CFLAGS_fuzz    := $(subst address,fuzzer-no-link$(comma)address,$(CFLAGS_asan))
 CFLAGS_tsan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=thread
 CFLAGS   := -std=c11 -fPIC -fno-strict-aliasing -fno-math-errno $(CFLAGS_$(MODE))
 CXXFLAGS := -std=c++17 -fPIC -Wall -Wextra -Werror $(CFLAGS_$(MODE))
@@ -60,7 +62,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcar
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench rock docs install deb dist clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench fuzz fuzz-targets rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -109,6 +111,22 @@ $(OUT)/tests/lua_bindings/%: tests/c/lua_bindings/%.c $(OBJ)
 	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) $(LDFLAGS) -MMD -MP -MT $@ -MF $@.d -o $@ \
 	    $(filter %.c %.o,$^) -Wl,--export-dynamic -Wl,--whole-archive $(LUA_A) \
 	    -Wl,--no-whole-archive -lcmocka $(LIBS)
+
+# Fuzz targets: with libFuzzer (MODE=fuzz), else with a main that replays files. The archive gives each what it needs.
+FUZZ_BINS := $(patsubst tests/fuzz/fuzz_%.c,$(OUT)/fuzz/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+fuzz-targets: $(FUZZ_BINS)
+$(OUT)/libluabatch.a: $(OBJ) $(OUT)/obj/embedded.c.o
+	rm -f $@ && $(AR) rcsT $@ $^
+$(OUT)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OUT)/libluabatch.a
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ \
+	    $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer $<,$(filter %.c,$^)) $(OUT)/libluabatch.a \
+	    -Wl,--export-dynamic -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive $(LIBS)
+# make fuzz [TARGET=csv] [SECONDS=1200] [JOBS=2]: looks for new failures; see tests/fuzz/run.
+fuzz:
+	scripts/deps fuzz
+	+$(MAKE) MODE=fuzz fuzz-targets
+	tests/fuzz/run $(BUILD)/fuzz/fuzz $(or $(SECONDS),1200) $(or $(JOBS),2) $(TARGET)
 
 # scripts/test says what runs in which build; test-all runs everything in every build.
 test:
