@@ -97,11 +97,35 @@ static bool read_table(lua_State *L, int index, char *text, size_t size)
     return good;
 }
 
+/* The string at index for a terminal: control characters as escapes, further lines indented, so that none looks like one of
+ * ours; what does not fit is cut. */
+static void read_string(lua_State *L, int index, char *text, size_t size)
+{
+    enum { LONGEST = 8 };
+    static const char dots[] = "...";
+    size_t n, used = 0;
+    const unsigned char *data = (const unsigned char *)lua_tolstring(L, index, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (used + LONGEST + sizeof dots > size) {
+            memcpy(text + used, dots, sizeof dots);
+            return;
+        }
+        bool is_c1 = data[i] == 0xc2 && i + 1 < n && data[i + 1] >= 0x80 && data[i + 1] < 0xa0;
+        if (data[i] == '\n')
+            used += (size_t)snprintf(text + used, LONGEST, "\n    ");
+        else if (is_c1 || data[i] == 0x7f || (data[i] < 0x20 && data[i] != '\t'))
+            used += (size_t)snprintf(text + used, LONGEST, "\\x%02x", data[i]);
+        else
+            text[used++] = (char)data[i];
+    }
+    text[used] = '\0';
+}
+
 /* __tostring may fail in its turn. */
 void lb_lua_error_text(lua_State *L, int index, char *text, size_t size)
 {
     if (lua_type(L, index) == LUA_TSTRING) {
-        snprintf(text, size, "%s", lua_tostring(L, index));
+        read_string(L, index, text, size);
         return;
     }
     bool has_tostring = luaL_getmetafield(L, index, "__tostring") != LUA_TNIL;
@@ -116,7 +140,7 @@ void lb_lua_error_text(lua_State *L, int index, char *text, size_t size)
     lua_pushcfunction(L, l_tostring);
     lua_pushvalue(L, index);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
-        snprintf(text, size, "%s", lua_tostring(L, -1));
+        read_string(L, -1, text, size);
     else
         snprintf(text, size, "(error object is a %s value whose __tostring fails)",
                  luaL_typename(L, index));

@@ -134,9 +134,18 @@ static lb_status add_handles(lua_State *L, int stores, struct execution *x)
     return LB_OK;
 }
 
-/* Makes x->plan of the plan at index 1. */
+/* Makes x->plan of the plan at index 1, a table or its encoding. */
 static lb_status open_plan(lua_State *L, struct execution *x)
 {
+    if (lua_type(L, 1) == LUA_TSTRING) { /* as info.call had it */
+        size_t size;
+        const char *data = lua_tolstring(L, 1, &size);
+        LB_TRY(lb_codec_verify(data, size, &x->err));
+        LB_TRY(lb_buf_append(&x->bytes, data, size, &x->err));
+        lb_status status = lb_plan_new(x->bytes.data, x->bytes.size, &x->plan, &x->err);
+        x->bytes.size = 0;
+        return status;
+    }
     push_pure_plan(L);
     int stores = lua_gettop(L);
     lb_status status = lb_lua_encode(L, stores - 1, "plan", &x->bytes, &x->err);
@@ -384,6 +393,19 @@ static lb_status add_rejects(lua_State *L, struct execution *x)
     return status;
 }
 
+/* The call of a user function that failed. */
+static void tell_call(lua_State *L, int info, const struct execution *x)
+{
+    const struct lb_buf *plan;
+    bool is_cut;
+    if (!lb_lua_host_find_call(&x->host, x->err.note, &plan, &is_cut))
+        return;
+    lua_pushlstring(L, plan->data, plan->size);
+    lua_setfield(L, info, "call");
+    lua_pushboolean(L, is_cut);
+    lua_setfield(L, info, "call_is_cut");
+}
+
 int lb_lua_execute(lua_State *L)
 {
     if (lb_lua_worker_of(L) != NULL)
@@ -400,6 +422,8 @@ int lb_lua_execute(lua_State *L)
     if (is_option(L, "sample") && (x->samples = lb_lua_sample_sum_new(&x->err)) == NULL)
         return fail(L, x);
     if (open_plan(L, x) != LB_OK || lb_lua_host_init(L, &x->host, x->samples, &x->err) != LB_OK)
+        return fail(L, x);
+    if (is_option(L, "keep_calls") && lb_lua_host_keep_calls(&x->host, &x->err) != LB_OK)
         return fail(L, x);
     options.host = x->host;
     options.is_traced = is_option(L, "trace");
@@ -425,6 +449,8 @@ int lb_lua_execute(lua_State *L)
     if (told != LB_OK && status == LB_OK)
         x->err = (struct lb_error){.status = told, .message = "out of memory"};
     tell_end(L, info, x);
+    if (status != LB_OK)
+        tell_call(L, info, x);
     if (status != LB_OK || told != LB_OK)
         return fail(L, x);
     lua_pushvalue(L, info);

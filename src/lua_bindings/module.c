@@ -252,6 +252,17 @@ static int push_name(lua_State *L, const char *name)
     return 1;
 }
 
+/* core.unship(bytes) -> the function that core.ship has made bytes of, with copies of what it captured. Trusts the bytes. */
+static int l_core_unship(lua_State *L)
+{
+    size_t size;
+    const char *data = luaL_checklstring(L, 1, &size);
+    struct lb_error err;
+    if (lb_lua_unship(L, data, size, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    return 1;
+}
+
 /* core.kernel_reduce(fn) -> name or nil */
 static int l_core_kernel_reduce(lua_State *L)
 {
@@ -468,6 +479,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"decode", l_core_decode},
                                      {"compare", l_core_compare},
                                      {"ship", l_core_ship},
+                                     {"unship", l_core_unship},
                                      {"kernel_reduce", l_core_kernel_reduce},
                                      {"kernel_group", l_core_kernel_group},
                                      {"row_reads", l_core_row_reads},

@@ -152,6 +152,8 @@ static int l_values(lua_State *L)
         n++;
     } while (cursor < end);
     r->task.place.position++;
+    if (__builtin_expect(r->task.keeps_calls, 0))
+        lb_lua_note_values(&r->task, L, n);
     if (__builtin_expect(n_args == 2 && lua_isnil(L, 3), 0)) /* as a for loop calls */
         return luaL_error(L, "a for loop would end at this value, which is nil: call the iterator "
                              "yourself; select('#', values()) is 0 at the end");
@@ -178,6 +180,7 @@ static void push_key(struct reader *r, lua_State *L)
     r->task.place.key = r->key.data;
     r->task.place.key_size = r->key.size;
     r->task.place.position = 0;
+    lb_lua_noted_reset(&r->task.noted);
     push_value(L, row, &payload);
 }
 

@@ -158,6 +158,7 @@ static lb_status partitions_begin(struct lb_op_local *local, struct lb_error *er
     (void)err;
     struct partitions *p = local->state;
     lb_emitter_reset(&p->task.emitter);
+    lb_lua_noted_reset(&p->task.noted);
     p->is_begun = p->is_done = p->is_waiting = false;
     p->coroutine = NULL;
     return LB_OK;
@@ -197,6 +198,8 @@ static int next_record(lua_State *L, int status, lua_KContext n_args)
     lb_lua_guard_resume(p->task.lua, lb_lua_guard_pause(p->task.lua));
     p->task.place.row = row;
     p->task.emitter.parent_row = row;
+    if (p->task.keeps_calls)
+        lb_lua_note_record(&p->task);
     luaL_checkstack(L, (int)p->batch->n_columns + LUA_MINSTACK, "a record");
     if (lb_lua_row_is_on(&p->task.row)) {
         lb_lua_row_push_table(&p->task.row, L, p->batch, row);

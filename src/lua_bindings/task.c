@@ -10,6 +10,7 @@
 #include "lua_bindings/compat.h"
 #include "lua_bindings/ops.h"
 #include "lua_bindings/ship.h"
+#include "lua_bindings/worker_private.h"
 
 enum { MESSAGE_BYTES = 1024 };
 
@@ -124,6 +125,8 @@ bool lb_lua_task_call_guarded(struct lb_lua_task *task, lua_State *L, int n_args
 void lb_lua_task_call_strictly(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
 {
     struct lb_lua_guard guard = {.function = lua_gettop(L) - n_args};
+    if (task->keeps_calls && task->noted.keeping == LB_KEEP_ARGUMENTS)
+        lb_lua_note_call(task, L, guard.function);
     lb_lua_guard_begin(&guard, task->lua, L, false);
     lua_call(L, n_args, n_results);
     lb_lua_guard_end(&guard, task->lua, L, LUA_OK);
@@ -214,7 +217,8 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
                            const struct lb_lua_functions *functions, struct lb_op_local *next,
                            struct lb_error *err)
 {
-    task->skips = task->is_guarded = false;
+    task->skips = task->is_guarded = task->keeps_calls = task->is_beginning = false;
+    lb_lua_noted_init(&task->noted, params, functions);
     task->rejects = NULL;
     task->rejected = task->rejected_value = (struct lb_buf){0};
     task->slots = LUA_NOREF;
@@ -227,7 +231,9 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
     task->place = (struct lb_lua_place){.label = task->label};
     lb_status status = read_policy(task, params, err);
     struct loading loading = {task, params, functions};
-    task->is_guarded = task->skips || worker->run->options.record_timeout_ns > 0;
+    task->keeps_calls = !task->skips && task->lua->private->calls != NULL;
+    task->is_guarded =
+        task->skips || task->keeps_calls || worker->run->options.record_timeout_ns > 0;
     if (status == LB_OK)
         status = lb_lua_task_run(task, l_task_load, &loading, err);
     if (status != LB_OK)
@@ -248,6 +254,7 @@ void lb_lua_task_fini(struct lb_lua_task *task)
         luaL_unref(L, LUA_REGISTRYINDEX, task->slots);
     }
     task->slots = LUA_NOREF;
+    lb_lua_noted_fini(&task->noted);
     lb_buf_fini(&task->rejected);
     lb_buf_fini(&task->rejected_value);
     lb_emitter_fini(&task->emitter);
@@ -294,6 +301,8 @@ lb_status lb_lua_task_run(struct lb_lua_task *task, lua_CFunction body, void *st
     task->emitter.is_open = true;
     lb_status status = lb_lua_call(task->lua, 1, 0, &task->place, err);
     task->emitter.is_open = false;
+    if (status == LB_ERR_USER && task->keeps_calls && !task->emitter.has_failed)
+        lb_lua_keep_call(task, err);
     if (task->rejected.size > 0 && status == LB_OK)
         status = lb_rejects_add(task->rejects, task->lua->worker, &task->rejected, err);
     return status;
@@ -334,7 +343,10 @@ lb_status lb_lua_task_begin(struct lb_lua_task *task, int init, struct lb_error 
     struct turn turn = {task, init};
     lb_emitter_reset(&task->emitter);
     task->place = (struct lb_lua_place){.label = task->label};
-    return lb_lua_task_run(task, l_task_begin, &turn, err);
+    task->is_beginning = true;
+    lb_status status = lb_lua_task_run(task, l_task_begin, &turn, err);
+    task->is_beginning = false;
+    return status;
 }
 
 static int l_task_finish(lua_State *L)

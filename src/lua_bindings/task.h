@@ -13,6 +13,7 @@
 #define LB_LUA_TASK_H
 
 #include "lua_bindings/emit.h"
+#include "lua_bindings/replay.h"
 #include "lua_bindings/row.h"
 #include "lua_bindings/values.h"
 #include "lua_bindings/worker.h"
@@ -28,12 +29,16 @@ enum {
 struct lb_lua_task {
     /* configuration */
     struct lb_lua_worker *lua;
-    bool skips;      /* on_error is not "fail" */
-    bool is_guarded; /* calls take the longer way: skips, or the time of a record has a limit */
+    bool skips;        /* on_error is not "fail" */
+    bool is_guarded;   /* calls take the longer way: skips, or the time of a record has a limit */
+    bool is_beginning; /* the function `init` runs */
+    bool keeps_calls;  /* those that fail are kept (replay.h) */
     struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
     char *label;                /* for messages */
     /* state */
-    struct lb_lua_place place;    /* where user code is */
+    struct lb_lua_place place; /* where user code is */
+    struct lb_lua_noted noted; /* with keeps_calls: of the call under way */
+    struct lb_error noted_err;
     struct lb_buf rejected;       /* those since `run` was called */
     struct lb_buf rejected_value; /* the last one's */
     struct lb_emitter emitter;

@@ -14,6 +14,7 @@
  *        first. */
 #include "lua_bindings/worker.h"
 #include "lua_bindings/compat.h"
+#include "lua_bindings/replay.h"
 #include "lua_bindings/salt.h"
 
 #include <string.h>
@@ -49,6 +50,7 @@ struct lua_host {
     size_t n_preloads;
     size_t capacity; /* of preloads */
     struct lb_lua_sample_sum *samples;
+    struct lb_lua_calls *calls;
 };
 
 static const char worker_key = 'w';
@@ -154,6 +156,7 @@ static void host_delete(struct lua_host *host)
         lb_strfree(host->preloads[i].name);
         lb_buf_fini(&host->preloads[i].bytecode);
     }
+    lb_lua_calls_delete(host->calls);
     lb_free(host->preloads, host->capacity * sizeof *host->preloads);
     lb_buf_fini(&host->options);
     lb_strfree(host->path);
@@ -251,6 +254,7 @@ static lb_status start_worker(struct lb_worker *worker, void **worker_state, str
     p->public.worker = worker;
     p->public.private = p;
     p->has_small_heap = true;
+    p->calls = host->calls;
     lb_meter_count_gc(worker->run->options.meters_gc);
     lb_status status = lb_lua_interrupt_init(p, err);
     if (status == LB_OK && host->samples != NULL)
@@ -337,6 +341,20 @@ lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_lua_sam
                              .salt_ask = lb_lua_salt_ask,
                              .salt_close = lb_lua_salt_close};
     return LB_OK;
+}
+
+lb_status lb_lua_host_keep_calls(struct lb_host *host, struct lb_error *err)
+{
+    struct lua_host *state = host->state;
+    state->calls = lb_lua_calls_new();
+    return state->calls != NULL ? LB_OK : lb_error_memory(err, "calls that fail", 0);
+}
+
+bool lb_lua_host_find_call(const struct lb_host *host, uint32_t number, const struct lb_buf **plan,
+                           bool *is_cut)
+{
+    const struct lua_host *state = host->state;
+    return lb_lua_calls_find(state->calls, number, plan, is_cut);
 }
 
 void lb_lua_host_fini(struct lb_host *host)

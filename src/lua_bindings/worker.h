@@ -21,6 +21,11 @@ struct lb_lua_sample_sum;
 lb_status lb_lua_host_init(lua_State *L, struct lb_host *host, struct lb_lua_sample_sum *samples,
                            struct lb_error *err) LB_MUST_USE;
 void lb_lua_host_fini(struct lb_host *host);
+struct lb_buf;
+/* Before a run: calls of user functions that fail are kept (replay.h). Afterwards: the one with an error's note. */
+lb_status lb_lua_host_keep_calls(struct lb_host *host, struct lb_error *err) LB_MUST_USE;
+bool lb_lua_host_find_call(const struct lb_host *host, uint32_t number, const struct lb_buf **plan,
+                           bool *is_cut);
 
 /* The worker's state, started when needed. */
 lb_status lb_lua_worker(struct lb_worker *worker, struct lb_lua_worker **lua,

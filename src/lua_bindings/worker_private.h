@@ -42,6 +42,7 @@ struct lb_lua_worker_private {
     bool has_thrown;            /* `thrown` is on its way to the nearest lb_lua_call */
     bool has_small_heap;        /* the collector's settings, see worker.c */
     struct lb_error thrown;
+    struct lb_lua_calls *calls; /* where calls that failed are kept (replay.h); NULL: not wanted */
     struct lb_lua_sampler *sampler; /* NULL: not wanted. Set before user code runs */
     struct lb_lua_frame *frame;
     struct lb_lua_failure failure;

@@ -83,12 +83,14 @@ function action:is_empty()
   return stored("is_empty", self._node, 1):count() == 0
 end
 
-local function top(self, name, n, f, descending)
+local function top(self, name, n, f, descending, options)
   n = check.integer(name, "n", n, 0)
   check.optional_func(name, "f", f)
+  local on_error = check.options(name, options, { on_error = "policy" }).on_error
+  if on_error and not f then check.misuse("%s: 'on_error' is about a function, and none is given", name) end
   local node = {
     op = "top", n = n, fn = f, descending = descending, inputs = { self._node }, label = name,
-    columns = self._node.columns, names = self._node.names,
+    columns = self._node.columns, names = self._node.names, on_error = on_error,
   }
   return runtime.run(name, node, "top").store:list(node.names)
 end
@@ -96,16 +98,18 @@ end
 --- The n greatest records, the greatest first. Of equal ones the first in the input stay.
 -- @param n integer: how many, from 0; they are kept in memory
 -- @param f function(record...)? -> value: what is compared (default: the record)
+-- @param options table?: `on_error` as for `map`
 -- @return list
 -- @usage lb.from(lb.text("book.txt"):words():value_counts():top(5, function(_, n) return n end)):show()
-function action:top(n, f) return top(self, "top", n, f, true) end
+function action:top(n, f, options) return top(self, "top", n, f, true, options) end
 
 --- The n least records, the least first.
 -- @param n integer: how many, from 0; they are kept in memory
 -- @param f function(record...)? -> value: what is compared (default: the record)
+-- @param options table?: `on_error` as for `map`
 -- @return list
 -- @usage print(lb.from({ 3, 1, 2 }):take_ordered(1)[1])
-function action:take_ordered(n, f) return top(self, "take_ordered", n, f, nil) end
+function action:take_ordered(n, f, options) return top(self, "take_ordered", n, f, nil, options) end
 
 --- The heaviest keys and how many records each has, the heaviest first, then by key; the counts are exact.
 -- @param k integer: how many

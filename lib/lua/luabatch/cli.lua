@@ -63,7 +63,14 @@ end
 local function error_fields(status, message)
   local fields = { status = status }
   local head, rest = message:match("^([^\n]*)\n?(.*)$")
+  -- Further lines of the user's own are indented more than ours.
+  while rest:find("^    ") do
+    local line, more = rest:match("^    ([^\n]*)\n?(.*)$")
+    head, rest = head .. "\n" .. line, more
+  end
   fields.message = head
+  local before, replay = rest:match("^(.-)\n?  replay with: luabatch %-%-replay ([^\n]*)$")
+  if replay then rest, fields.replay = before, replay end
   fields["in"] = rest:match("^%s*in ([^\n]*)") or rest:match("\n%s*in ([^\n]*)")
   fields.record = rest:match("^%s*record ([^\n]*)") or rest:match("\n%s*record ([^\n]*)")
   fields.key = rest:match("^%s*key ([^\n]*)") or rest:match("\n%s*key ([^\n]*)")
@@ -91,7 +98,9 @@ local function report(options, status, message)
   if options.errors == "json" then
     io.stderr:write(core.format(error_fields(status, message), "json"), "\n")
   else
-    io.stderr:write("luabatch: ", message, "\n")
+    -- A message must not move the cursor.
+    local safe = message:gsub("[%c\127]", function(c) return c ~= "\n" and c ~= "\t" and ("\\x%02x"):format(c:byte()) or nil end)
+    io.stderr:write("luabatch: ", safe, "\n")
   end
 end
 
@@ -154,6 +163,11 @@ local function configure(options, program)
   local settings = runtime.settings
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
   settings.signals, settings.check = true, options.check
+  settings.replay_dir = options["replay-dir"]
+  if settings.replay_dir then
+    local ok, message = require("luabatch.whole").check(settings.replay_dir .. "/luabatch")
+    if not ok then error(failure(USAGE, "--replay-dir: cannot write %s", message), 0) end
+  end
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
   settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]
   function settings.note(text)
@@ -340,6 +354,25 @@ local function input_dataset(options, args)
   return require("luabatch")[options.input_format or "text"](inputs)
 end
 
+-- Makes a call again that failed; the records that it gives now are printed.
+local function run_replay(options)
+  local replay = require "luabatch.replay"
+  local bundle, message = replay.read(options.replay)
+  if not bundle then error(failure(USAGE, "%s", message), 0) end
+  if options.interactive then _G.fn, _G.records = replay.parts(bundle) end -- luacheck: globals fn records
+  if bundle.is_cut and not options.quiet then
+    io.stderr:write("luabatch: the file has only the first records that the function saw\n")
+  end
+  local ok, records = pcall(replay.call, bundle, require("luabatch.runtime").settings)
+  if not ok then
+    local place = replay.place(bundle)
+    if place ~= "" then records.message = ("%s\n  it was %s"):format(records.message, place) end
+    error(records, 0)
+  end
+  if not options.quiet then io.stderr:write("luabatch: the call succeeds\n") end
+  for _, record in ipairs(records) do write_out(core.format(record, "lua") .. "\n") end
+end
+
 -- Commands in place of a script; a file of that name comes first.
 local subcommands = {}
 
@@ -395,7 +428,7 @@ function cli.main(argv, program)
   end
   if options.chunk or options.input_format then
     script = script - 1
-  elseif not path then
+  elseif not path and not options.replay then
     options.interactive = options.interactive or core.is_terminal(0)
     if not options.interactive then path = "-" end
   end
@@ -411,6 +444,7 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
+    if options.replay then return run_replay(options) end
     if options.chunk or options.input_format or options.interactive then _G.lb = require "luabatch" end -- luacheck: globals lb
     for _, name in ipairs(options.modules) do
       -- Called from C, for a message of `require` itself would stand at this line.

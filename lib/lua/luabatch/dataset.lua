@@ -368,12 +368,15 @@ end
 -- key's hash, and each partition in order of keys. `save_*` to a directory then writes a part for each.
 -- @param n integer: how many, from 1
 -- @param f function(key, n)? -> integer
+-- @param options table?: `on_error` as for `map`
 -- @raise f gives no integer
 -- @usage lb.range(5):partition_by(2, function(n) return n end):show()
-function Dataset:partition_by(n, f)
+function Dataset:partition_by(n, f, options)
   n = check.integer("partition_by", "n", n, 1)
   check.optional_func("partition_by", "f", f)
-  return derive(self, "partition_by", { n = n, fn = f, columns = self._node.columns })
+  options = check.options("partition_by", options, on_error)
+  if options.on_error and not f then check.misuse("partition_by: 'on_error' is about a function, and none is given") end
+  return derive(self, "partition_by", { n = n, fn = f, columns = self._node.columns, on_error = options.on_error })
 end
 
 --- The lines that a shell command writes when it reads the records as lines; it is run once for each piece of the input. Use

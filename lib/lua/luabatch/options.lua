@@ -70,6 +70,14 @@ options.list = {
     name = "checkpoint-dir", value = "always", shown = "DIR", default = ".luabatch-checkpoints", is_path = true,
     help = "where ds:checkpoint keeps records until the job has ended well",
   },
+  {
+    name = "replay-dir", value = "always", shown = "DIR", is_path = true,
+    help = "put the call of a function that fails there, to be made again",
+  },
+  {
+    name = "replay", value = "always", shown = "FILE", is_path = true, variable = false,
+    help = "make such a call again; with -i go on with `fn` and `records`",
+  },
   { name = "quiet", help = "no notes on standard error, only errors" },
   { name = "version", variable = false, help = "print the version and what it was built of" },
   { name = "help", variable = false, help = "print this" },

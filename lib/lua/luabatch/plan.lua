@@ -284,8 +284,8 @@ end
 lower.coalesce = lower.repartition
 
 -- Adds the partition number that fn(key, n) gives in front of the record.
-local function partition(b, stream, fn, n, label)
-  return b:add { op = "lua.partition", inputs = { stream }, fn = ship(fn, label), n = n, label = label }
+local function partition(b, stream, fn, n, label, on_error)
+  return b:add { op = "lua.partition", inputs = { stream }, fn = ship(fn, label), n = n, label = label, on_error = on_error }
 end
 
 function lower.partition_by(b, node)
@@ -294,7 +294,7 @@ function lower.partition_by(b, node)
       partitions = node.n, by = "hash", key = "first", keep_key = true,
     })
   end
-  return sorted(b, node, partition(b, b:input(node), node.fn, node.n, node.label), {
+  return sorted(b, node, partition(b, b:input(node), node.fn, node.n, node.label, node.on_error), {
     partitions = node.n, by = "given", key = "none", keep_key = true,
   })
 end
@@ -421,7 +421,7 @@ function lower.groups(b, node)
     }
   end
   if node.partitioner then
-    stream = partition(b, stream, node.partitioner, n, node.partitioner_label)
+    stream = partition(b, stream, node.partitioner, n, node.partitioner_label, node.on_error)
   end
   -- Where partitions were asked for, or something is done once for each, they stay whole.
   local whole = node.partitions or node.partitioner or node.init or node.final

@@ -116,10 +116,14 @@ end
 
 --- The rows for which a condition is true: neither false nor nil.
 -- @param condition string|function: an SQL expression, or a function of the row, as for `filter`
+-- @param options table?: `on_error` as for `map`: about a function
 -- @raise a column that is not there, an expression that is wrong, or that is no boolean
 -- @usage lb.csv("people.csv"):where("age >= 18 and country in ('SE', 'NO')"):show()
-function row:where(condition)
-  if type(condition) == "function" then return self:filter(condition) end
+function row:where(condition, options)
+  if type(condition) == "function" then return self:filter(condition, options) end
+  if check.options("where", options, { on_error = "policy" }).on_error then
+    check.misuse("where: 'on_error' is about a function, and none is given")
+  end
   check.string("where", "condition", condition)
   local node = rows(self, "where")
   local _, used = columns.sql("where", condition, node.names)

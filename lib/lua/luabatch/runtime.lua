@@ -11,7 +11,7 @@ local runtime = {}
 -- `resume`, `checkpoint-dir`, `job` (what tells the job from others: checkpoint.lua), `note(text)` tells the user something;
 -- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
 -- (bytes), `tmp`, `signals`, `max_errors` (records that a run may leave out), `record_timeout` (seconds);
--- `check`: describe instead of running; `on_plan(action, node, description)` before and
+-- `replay_dir`: where calls that fail are kept; `check`: describe instead of running; `on_plan(action, node, description)` before and
 -- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `on_attempt(action, failure, n)` when attempt n begins;
 -- `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
@@ -164,12 +164,13 @@ end
 -- A file of bad records must not take the place of what is read.
 local function check_bad_records(description)
   for _, node in ipairs(description.nodes) do
-    local to = type(node.on_bad) == "table" and node.on_bad.to
+    local option = node.on_bad and "on_bad" or "on_error"
+    local to = type(node[option]) == "table" and node[option].to
     local id = to and core.output_exists(to) and core.expand_paths(to)[1].id
     for _, other in ipairs(id and description.nodes or {}) do
       for _, file in ipairs(other.paths and core.expand_paths(other.paths) or {}) do
         if file.id == id then
-          error(("%s: on_bad = { to = %q } would replace %s, which is read"):format(node.label, to,
+          error(("%s: %s = { to = %q } would replace %s, which is read"):format(node.label, option, to,
             file.path == to and "it" or file.path), 0)
         end
       end
@@ -210,6 +211,14 @@ local function rejects_below(node, redirect)
   return list
 end
 
+-- Keeps the call that failed, and says so in the message.
+local function add_replay(failure, info)
+  local settings = runtime.settings
+  local path, problem = require("luabatch.replay").write(settings.replay_dir, info, failure.message, settings)
+  failure.message = ("%s\n  %s"):format(failure.message,
+    path and "replay with: luabatch --replay " .. path or "no call to replay: cannot write " .. tostring(problem))
+end
+
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
 -- `failure` of the one before; `is_silent`: its success is not told; `redirect`: see runtime.run.
 local function run(action, node, make_sink, read, shared, number, failure, is_silent, redirect)
@@ -234,7 +243,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
-    max_errors = settings.max_errors, record_timeout = settings.record_timeout,
+    max_errors = settings.max_errors, record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true,
   }
   if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw
@@ -272,6 +281,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
       return run(action, node, make_sink, read, shared, number + 1, results, is_silent, redirect)
     end
     shared:close()
+    if options.info.call then add_replay(results, options.info) end
     local status = type(results) == "table" and results.status
     if settings.stays_interrupted and (status == 130 or status == 143) then runtime.interrupted = results end
     if settings.on_fail then

@@ -17,6 +17,7 @@ static lb_status set_message(struct lb_error *err, lb_status status, const char 
         text[0] = '\0';
     err->status = status;
     err->is_transient = false;
+    err->note = 0;
     strcpy(err->message, text);
     return status;
 }

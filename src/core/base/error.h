@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The value is also the program's exit status (api.md, section 6). ORDER status */
 typedef enum lb_status {
@@ -30,6 +31,7 @@ enum { LB_ERROR_MESSAGE_BYTES = 8192 };
 
 struct lb_error {
     lb_status status;
+    uint32_t note;     /* the host's number of what it knows besides; 0: nothing */
     bool is_transient; /* the same work, done again from its inputs, may go well: see lb_error_io */
     char message[LB_ERROR_MESSAGE_BYTES]; /* NUL-terminated; cut at the end when too long */
 };

@@ -321,6 +321,7 @@ void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage)
     }
     err->status = LB_OK;
     err->is_transient = false;
+    err->note = 0;
     err->message[0] = '\0';
     lb_status status = walk(&round, err);
     if (status != LB_OK) {

@@ -1,0 +1,96 @@
+--- Calls of user functions that failed, in files: written by `--replay-dir DIR`, made again by `luabatch --replay FILE`.
+--
+-- A file holds a line that says what it is, then one encoded table: `plan` (bytes for core.execute: the records that the call saw
+-- and the operator with its functions), `is_cut` (more records than are kept had come), `message` of the error, `options` of the job,
+-- `program`, `build` and `lua`, what it was made by, and `record_timeout`.
+-- @module luabatch.replay
+local core = require "luabatch.core"
+
+local replay = {}
+
+local HEAD = "luabatch replay 1\n"
+local MOST_FILES = 10000
+
+-- A name in the directory that is free yet: "map-1.replay".
+local function free_path(directory, message)
+  local label = message:match("\n  in ([^\n]*)") or "call"
+  local name = label:gsub("[^%w]+", "-"):sub(1, 60)
+  for n = 1, MOST_FILES do
+    local path = ("%s/%s-%d.replay"):format(directory:gsub("/+$", ""), name, n)
+    if not core.output_exists(path) then return path end
+  end
+end
+
+--- Writes the call that failed.
+-- @string directory where; it must exist
+-- @tparam table info what core.execute told: `call`, `call_is_cut`
+-- @string message of the error
+-- @tparam table settings of the runtime
+-- @return path, or nil and a message
+-- @usage print((require("luabatch.replay").write("/nonexistent", { call = "" }, "failed", {}))) --> nil
+function replay.write(directory, info, message, settings)
+  local path = free_path(directory, message)
+  if not path then return nil, directory .. " is full of them" end
+  local ok, problem = require("luabatch.whole").write(path, { HEAD, core.encode {
+    plan = info.call, is_cut = info.call_is_cut, message = message, options = core.options(), program = core.version,
+    build = core.build, lua = _VERSION, record_timeout = settings.record_timeout,
+  } })
+  if not ok then return nil, problem end
+  return path
+end
+
+--- Reads such a file. Trust it as you would trust a program: its functions are run.
+-- @string path where it is
+-- @return table, or nil and a message
+-- @usage print((require("luabatch.replay").read("/nonexistent"))) --> nil
+function replay.read(path)
+  local file, message = io.open(path, "rb")
+  if not file then return nil, "cannot open " .. message end
+  local text = file:read("a")
+  file:close()
+  if text:sub(1, #HEAD) ~= HEAD then return nil, path .. ": this is not a file written by --replay-dir" end
+  local ok, bundle = pcall(core.decode, text:sub(#HEAD + 1))
+  if not ok or type(bundle) ~= "table" or type(bundle.plan) ~= "string" then return nil, path .. " is damaged" end
+  if bundle.lua ~= _VERSION or bundle.build:match("%((.-)%)") ~= core.build:match("%((.-)%)") then
+    return nil, ("%s was written by another Lua (%s)"):format(path, bundle.lua)
+  end
+  return bundle
+end
+
+--- Makes the call again, in a worker of its own.
+-- @tparam table bundle what read gave
+-- @tparam table settings of the runtime
+-- @return list of the records that the operator gave
+-- @raise the error of the call
+-- @usage print(pcall(require("luabatch.replay").call, {}, {})) --> false
+function replay.call(bundle, settings)
+  core.options(bundle.options or {})
+  local results = core.execute(bundle.plan, {
+    threads = 1, memory = settings.memory, tmp = settings.tmp, signals = settings.signals,
+    record_timeout = settings.record_timeout or bundle.record_timeout,
+  })
+  local _, result = next(results)
+  return result.store:list()
+end
+
+--- What the call is made of, to look at it: the function and the records.
+-- @tparam table bundle what read gave
+-- @return function, list of records, each a list of its values
+-- @usage print(pcall(require("luabatch.replay").parts, {})) --> false
+function replay.parts(bundle)
+  local nodes = core.decode(bundle.plan).nodes
+  local operator = nodes[#nodes - 1]
+  local bytes = operator.fn or operator.fns[1]
+  return core.unship(bytes), nodes[1].rows
+end
+
+--- Where the call failed first: the lines of the message that say so.
+-- @tparam table bundle what read gave
+-- @return string
+-- @usage print(require("luabatch.replay").place { message = "no\n  in map\n  record a.txt:1 (byte 0): x" }) --> record a.txt:1 (byte 0): x
+function replay.place(bundle)
+  local text = "\n" .. bundle.message
+  return text:match("\n  (record [^\n]*)") or text:match("\n  (key [^\n]*)") or ""
+end
+
+return replay
