@@ -30,6 +30,13 @@ static void broken_pipe(int signal_number)
         _exit(STATUS_PIPE);
 }
 
+/* A file may not grow further (ulimit -f): the write that tried fails with EFBIG and is told. Not SIG_IGN, which commands
+ * that are started would inherit. */
+static void size_limit(int signal_number)
+{
+    (void)signal_number;
+}
+
 /* Loads an embedded module: the first argument is its name. Has no upvalues, so that workers' states can
  * have it in their package.preload too. */
 static int l_main_load(lua_State *L)
@@ -145,11 +152,20 @@ static lua_State *new_state(void)
     return L;
 }
 
+/* What a write to standard output most likely failed with, where stdio has forgotten it. */
+static int output_error(void)
+{
+    int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    return flags == -1 || (flags & O_ACCMODE) == O_RDONLY ? EBADF : ENOSPC;
+}
+
 int main(int argc, char **argv)
 {
     hold_standard_descriptors();
     struct sigaction on_pipe = {.sa_handler = broken_pipe, .sa_flags = SA_RESTART};
     sigaction(SIGPIPE, &on_pipe, NULL);
+    struct sigaction on_size = {.sa_handler = size_limit, .sa_flags = SA_RESTART};
+    sigaction(SIGXFSZ, &on_size, NULL);
     lua_State *L = new_state();
     if (L == NULL) {
         fputs("luabatch: out of memory\n", stderr);
@@ -178,7 +194,7 @@ int main(int argc, char **argv)
             return status != 0 ? status : STATUS_PIPE;
         if (status == 0) {
             fprintf(stderr, "luabatch: cannot write to standard output: %s\n",
-                    strerror(errno != 0 ? errno : ENOSPC));
+                    strerror(errno != 0 ? errno : output_error()));
             status = STATUS_RESOURCE;
         }
     }

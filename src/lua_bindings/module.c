@@ -379,11 +379,10 @@ static int l_core_memory_limit(lua_State *L)
     return 1;
 }
 
-/* core.output_exists(path) -> boolean */
+/* core.output_exists(path) -> boolean: whether a file or directory is there; to special files is written in any mode */
 static int l_core_output_exists(lua_State *L)
 {
-    struct stat status;
-    lua_pushboolean(L, lstat(luaL_checkstring(L, 1), &status) == 0);
+    lua_pushboolean(L, lb_output_exists(luaL_checkstring(L, 1)));
     return 1;
 }
 

@@ -184,7 +184,7 @@ local function configure(options, program)
       local ok, problem = writer.write(action, info, node, message)
       if not ok and not writer.failed then
         io.stderr:write(("luabatch: cannot write %s\n"):format(problem))
-        writer.failed = true
+        writer.failed, options.has_failed = true, true
       end
     end
     if not options.stats then return end
@@ -477,7 +477,7 @@ function cli.main(argv, program)
   end
   checkpoint = package.loaded["luabatch.checkpoint"]
   if checkpoint then checkpoint.finish() end
-  return 0
+  return options.has_failed and RESOURCE or 0
 end
 
 return cli

@@ -141,7 +141,9 @@ end
 -- later in the file would make them strings. Which one the run met first must not decide.
 local function widens(failure, description, scans, options)
   if type(failure) ~= "table" or (failure.status ~= 1 and failure.status ~= 4) then return false end
-  return retype(description, scans, options)
+  -- An input that is gone by now is not what the error is about.
+  local ok, widened = pcall(retype, description, scans, options)
+  return ok and widened
 end
 
 -- Whether records of a scan reach a node in the scan's own stage.

@@ -38,7 +38,8 @@ function whole.write(path, parts)
   if good and beside ~= path then good, message = os.rename(beside, path) end
   if not good then
     if beside ~= path then os.remove(beside) end
-    return nil, message
+    message = tostring(message)
+    return nil, message:find(beside, 1, true) and message or ("%s: %s"):format(path, message)
   end
   return true
 end

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "core/base/fault.h"
@@ -149,6 +150,11 @@ static int system_rmdir(const char *path)
     return FAULTY(RMDIR, rmdir(path));
 }
 
+static int system_flock(int fd, int operation)
+{
+    return REPEAT(FAULTY(OPEN, flock(fd, operation)));
+}
+
 struct lb_sys lb_sys = {
     .realloc = system_realloc,
     .open = system_open,
@@ -171,6 +177,7 @@ struct lb_sys lb_sys = {
     .unlink = system_unlink,
     .mkdir = system_mkdir,
     .rmdir = system_rmdir,
+    .flock = system_flock,
 };
 
 void *lb_alloc(size_t size)

@@ -32,6 +32,7 @@ struct lb_sys {
     int (*unlink)(const char *path);
     int (*mkdir)(const char *path, mode_t mode);
     int (*rmdir)(const char *path);
+    int (*flock)(int fd, int operation); /* counts as open */
 };
 
 extern struct lb_sys lb_sys;

@@ -7,6 +7,8 @@
  * THREADS  The two locks of run_private.h. run->stop is set under `lock` and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
 #include <errno.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "core/base/fault.h"
@@ -14,7 +16,7 @@
 #include "core/base/trace.h"
 #include "core/exec/run_private.h"
 
-enum { PROGRESS_MS = 250, GRACE_MS = 1000, WATCH_MS = 20 };
+enum { PROGRESS_MS = 250, GRACE_MS = 1000, WATCH_MS = 20, LOOP_DESCRIPTORS = 8 };
 
 static struct lb_budget process_budget;
 
@@ -135,9 +137,26 @@ static lb_status start_threads(struct lb_run *run, struct lb_error *err)
     return LB_OK;
 }
 
+/* A loop takes descriptors, and libuv ends the process where it finds none for its signals. */
+static lb_status check_descriptors(struct lb_error *err)
+{
+    int fds[LOOP_DESCRIPTORS];
+    int n = 0;
+    lb_status status = LB_OK;
+    while (n < LOOP_DESCRIPTORS && (fds[n] = lb_sys.open("/dev/null", O_RDONLY, 0)) >= 0)
+        n++;
+    if (n < LOOP_DESCRIPTORS)
+        status = lb_error_system(err, errno, "a run needs %d file descriptors (ulimit -n)",
+                                 LOOP_DESCRIPTORS);
+    while (n > 0)
+        lb_sys.close(fds[--n]);
+    return status;
+}
+
 lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
                      struct lb_error *err)
 {
+    lb_status status = LB_OK; /* which it stays where memory is out */
     struct lb_run *run = lb_alloc_zero(sizeof *run);
     struct lb_run_private *p = lb_alloc_zero(sizeof *p);
     uint32_t n = options->n_threads;
@@ -163,8 +182,14 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         goto fail_cond;
     if (uv_cond_init(&p->settled) != 0)
         goto fail_settled;
-    if (uv_loop_init(&p->loop) != 0)
+    status = check_descriptors(err);
+    if (status != LB_OK)
         goto fail_loop;
+    int failed = uv_loop_init(&p->loop);
+    if (failed != 0) {
+        status = lb_error_set(err, LB_ERR_RESOURCE, "cannot start a run: %s", uv_strerror(failed));
+        goto fail_loop;
+    }
     uv_async_init(&p->loop, &p->done, on_done);
     uv_timer_init(&p->loop, &p->timer);
     uv_timer_init(&p->loop, &p->grace);
@@ -182,7 +207,7 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         if (options->handle_signals)
             uv_signal_start(&p->signals[i], on_signal, handled_signals[i]);
     }
-    lb_status status = options->is_traced ? lb_exec_trace_init(run, err) : LB_OK;
+    status = options->is_traced ? lb_exec_trace_init(run, err) : LB_OK;
     if (status == LB_OK)
         status = start_threads(run, err);
     if (status != LB_OK) {
@@ -205,7 +230,7 @@ fail_memory:
     lb_free(workers, n * sizeof *workers);
     lb_free(p, sizeof *p);
     lb_free(run, sizeof *run);
-    return lb_error_memory(err, "a run", sizeof *run);
+    return status != LB_OK ? status : lb_error_memory(err, "a run", sizeof *run);
 }
 
 /* One of the class's functions, or NULL; its time is the operator's. */

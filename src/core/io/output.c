@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,6 +64,8 @@ struct lb_output {
     /* resources */
     int fd; /* the current part, or -1 */
     bool owns_fd;
+    int old_fd; /* mode append: the file that it goes behind, locked, or -1 */
+    struct stat old;
     struct lb_temp temp; /* hidden file or directory */
 };
 
@@ -172,12 +175,41 @@ static lb_status check_target(struct lb_output *output, struct lb_error *err)
 static lb_status write_fully(struct lb_output *output, uint64_t offset, const char *data,
                              size_t size, struct lb_error *err);
 
+/* Whether what is under the name still is the file whose bytes come first. */
+static lb_status check_old(const struct lb_output *output, struct lb_error *err)
+{
+    struct stat now;
+    const struct stat *old = &output->old;
+    if (lb_sys.stat(output->target, &now) != 0)
+        return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    if (now.st_dev == old->st_dev && now.st_ino == old->st_ino && now.st_size == old->st_size &&
+        now.st_mtim.tv_sec == old->st_mtim.tv_sec && now.st_mtim.tv_nsec == old->st_mtim.tv_nsec)
+        return LB_OK;
+    return lb_error_set(err, LB_ERR_RESOURCE,
+                        "%s was written to by others since the run began to append to it",
+                        output->name);
+}
+
+/* Opens the file that is appended to, and keeps other runs from doing so: the last one would lose what the others added. */
+static lb_status lock_old(struct lb_output *output, struct lb_error *err)
+{
+    int fd = output->old_fd = lb_sys.open(output->target, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return lb_error_system(err, errno, "cannot read '%s'", output->name);
+    /* Where a file system has no locks, check_old notices. */
+    if (lb_sys.flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run is appending to it",
+                            output->name);
+    if (lb_sys.fstat(fd, &output->old) != 0)
+        return lb_error_system(err, errno, "cannot read '%s'", output->name);
+    return check_old(output, err);
+}
+
 /* Mode append: the old bytes come first. */
 static lb_status copy_old(struct lb_output *output, struct lb_error *err)
 {
-    int from = lb_sys.open(output->target, O_RDONLY | O_CLOEXEC, 0);
-    if (from < 0)
-        return lb_error_system(err, errno, "cannot read '%s'", output->name);
+    LB_TRY(lock_old(output, err));
+    int from = output->old_fd;
     lb_status status = LB_OK;
     uint64_t done = 0;
     char *data = lb_alloc(COPY_BYTES);
@@ -194,7 +226,6 @@ static lb_status copy_old(struct lb_output *output, struct lb_error *err)
     }
     atomic_store(&output->end_bytes, done);
     lb_free(data, data != NULL ? COPY_BYTES : 0);
-    lb_sys.close(from);
     return status;
 }
 
@@ -267,7 +298,7 @@ static lb_status new_unopened(const char *path, enum lb_output_mode mode, struct
     struct lb_output *self = lb_alloc_zero(sizeof *self);
     if (self == NULL)
         return lb_error_memory(err, "an output", sizeof *self);
-    self->fd = -1;
+    self->fd = self->old_fd = -1;
     self->mode = mode;
     self->name = lb_strdup(is_standard_output(path) ? "standard output" : path);
     self->target = without_slash(path);
@@ -599,6 +630,8 @@ static lb_status replace_file(struct lb_output *output, struct lb_error *err)
 static lb_status publish_file(struct lb_output *output, struct lb_error *err)
 {
     int failure;
+    if (output->old_fd >= 0)
+        LB_TRY(check_old(output, err));
     if (output->existed)
         return replace_file(output, err);
     if (output->temp.path == NULL) {
@@ -612,6 +645,9 @@ static lb_status publish_file(struct lb_output *output, struct lb_error *err)
         output->existed = true; /* since we looked */
         return replace_file(output, err);
     }
+    if (failure == EEXIST && output->mode == LB_MODE_APPEND)
+        return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has made it meanwhile",
+                            output->name);
     if (failure == EEXIST)
         return exists_error(output, err);
     return failure != 0 ? write_error(output, failure, err) : LB_OK;
@@ -631,6 +667,9 @@ static lb_status publish_directory(struct lb_output *output, struct lb_error *er
         if (failure == 0)
             LB_TRY(sync_directory(output, output->target, err));
         lb_temp_remove(&output->temp);
+        if (failure == EEXIST)
+            return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has added parts meanwhile",
+                                output->name);
     } else {
         failure = lb_tree_exchange(output->temp.path, output->target);
         if (failure == 0)
@@ -673,6 +712,8 @@ void lb_output_delete(struct lb_output *output)
         note_delivery(output);
     if (output->owns_fd && output->fd >= 0)
         lb_sys.close(output->fd);
+    if (output->old_fd >= 0)
+        lb_sys.close(output->old_fd);
     lb_temp_remove(&output->temp);
     lb_tree_fini(&output->tree);
     lb_strfree(output->name);

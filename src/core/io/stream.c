@@ -125,7 +125,7 @@ static lb_status read_once(struct lb_stream *stream, char *data, size_t size, si
     if (stream->counter != NULL)
         atomic_fetch_add_explicit(stream->counter, (uint64_t)n, memory_order_relaxed);
     *got = (size_t)n;
-    return n == 0 ? lb_file_check(&stream->file, stream->fd, err) : LB_OK;
+    return lb_file_check(&stream->file, stream->fd, err);
 }
 
 static lb_status read_some(struct lb_stream *stream, char *data, size_t size, size_t *got,
@@ -299,6 +299,17 @@ static lb_status read_on(struct lb_stream *stream, char *data, size_t size, size
     return LB_OK;
 }
 
+/* What is wrong with the data of a file that changed is that it changed. */
+static lb_status blame(const struct lb_stream *stream, lb_status status, struct lb_error *err)
+{
+    if (status != LB_ERR_DATA || !stream->owns_fd)
+        return status;
+    struct lb_error changed;
+    if (lb_file_check(&stream->file, stream->fd, &changed) == LB_ERR_DATA && err != NULL)
+        *err = changed;
+    return status;
+}
+
 lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err)
 {
@@ -306,7 +317,9 @@ lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size
     *got = front;
     if (front == size)
         return LB_OK;
-    LB_TRY(read_on(stream, data + front, size - front, got, err));
+    lb_status status = read_on(stream, data + front, size - front, got, err);
+    if (status != LB_OK)
+        return blame(stream, status, err);
     *got += front;
     return LB_OK;
 }

@@ -307,6 +307,9 @@ static lb_status open_split(struct lb_file_piece *piece, struct lb_error *err)
     if (piece->fd >= 0)
         lb_sys.close(piece->fd);
     piece->fd = lb_sys.open(piece->file->path, O_RDONLY | O_CLOEXEC, 0);
+    if (piece->fd < 0 && errno == ENOENT)
+        return lb_error_set(err, LB_ERR_DATA, "%s was removed while it was read",
+                            piece->file->path);
     if (piece->fd < 0)
         return lb_error_io(err, errno, "cannot open %s", piece->file->path);
     piece->used = 0;
@@ -361,7 +364,8 @@ static lb_status refill(struct lb_file_piece *piece, const char *cursor, uint64_
         wanted = (size_t)(limit - offset);
     LB_TRY(lb_file_piece_read(piece, piece->block + rest, wanted, offset, err));
     piece->used += wanted;
-    return LB_OK;
+    return lb_file_check(piece->file, piece->fd,
+                         err); /* before what was written meanwhile is taken for records */
 }
 
 /* Up to where the rest of a record is looked for: twice as far each time, as what is there is looked at again. */

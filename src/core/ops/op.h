@@ -28,6 +28,7 @@
 #include "core/base/meter.h"
 #include "core/column/batch.h"
 #include "core/column/codec.h"
+#include "core/io/path.h"
 #include "core/ops/context.h"
 
 struct lb_op_local;
@@ -44,7 +45,9 @@ struct lb_op {
     struct lb_op *
         *inputs; /* sinks of earlier stages that it reads (a sink: those named by `reads`) */
     uint32_t n_inputs;
-    struct lb_store *handle;  /* scan.store: a store from outside the plan, borrowed; or NULL */
+    struct lb_store *handle;   /* scan.store: a store from outside the plan, borrowed; or NULL */
+    struct lb_file_list files; /* of `paths`, as they are when the run begins; see lb_param_paths */
+    bool has_files;
     void *shared;             /* the class's own */
     bool is_open;             /* between open and close */
     _Atomic uint64_t rows_in; /* records pushed to it (a source: by it), added up at detach */

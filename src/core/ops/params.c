@@ -3,7 +3,7 @@
 
 #include "core/base/buf.h"
 
-lb_status lb_param_paths(const struct lb_op *op, struct lb_file_list *files, struct lb_error *err)
+static lb_status expand(const struct lb_op *op, struct lb_file_list *files, struct lb_error *err)
 {
     struct lb_value list, path;
     if (!lb_value_field(&op->params, "paths", &list) || list.tag != 'l')
@@ -26,4 +26,24 @@ lb_status lb_param_paths(const struct lb_op *op, struct lb_file_list *files, str
     }
     lb_buf_fini(&name);
     return status;
+}
+
+lb_status lb_param_list_paths(struct lb_op *op, struct lb_error *err)
+{
+    struct lb_value list;
+    if (!lb_value_field(&op->params, "paths", &list))
+        return LB_OK;
+    LB_TRY(expand(op, &op->files, err));
+    op->has_files = true;
+    return LB_OK;
+}
+
+lb_status lb_param_paths(struct lb_op *op, struct lb_file_list *files, struct lb_error *err)
+{
+    if (!op->has_files)
+        return expand(op, files, err);
+    *files = op->files;
+    op->files = (struct lb_file_list){0};
+    op->has_files = false;
+    return LB_OK;
 }

@@ -9,6 +9,7 @@
 #include "core/base/buf.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
+#include "core/ops/params.h"
 #include "core/ops/rejects.h"
 #include "core/plan/plan_private.h"
 
@@ -170,6 +171,7 @@ static void op_delete(struct lb_op *op)
     lb_op_close(op);
     lb_buf_fini(&op->restart);
     lb_buf_fini(&op->facts);
+    lb_file_list_fini(&op->files);
     lb_free(op->inputs, op->n_inputs * sizeof *op->inputs);
     lb_free(op, sizeof *op);
 }
@@ -397,9 +399,19 @@ static void close_read(struct lb_plan *plan, uint32_t stage)
             lb_op_close(plan->stages[s].run.sink);
 }
 
+static lb_status list_paths(struct lb_plan *plan, struct lb_error *err)
+{
+    for (uint32_t s = 0; s < plan->n_stages; s++) {
+        const struct lb_stage *stage = &plan->stages[s].run;
+        for (uint32_t i = 0; i < stage->n_legs; i++)
+            LB_TRY(lb_param_list_paths(stage->legs[i].ops[0], err));
+    }
+    return LB_OK;
+}
+
 lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_error *err)
 {
-    lb_status status = LB_OK;
+    lb_status status = list_paths(plan, err);
     for (uint32_t s = 0; s < plan->n_stages && status == LB_OK; s++) {
         struct lb_plan_stage *stage = &plan->stages[s];
         run->stage = s + 1;
