@@ -56,7 +56,7 @@ describe("rules of rows (seed " .. support.seed .. ")", function()
       ["a = 1 / 2"] = "a = 0.5", ["a + 'x' > 1"] = "a + 'x' > 1", ["cast('x' as int) = a"] = "cast('x' as int) = a",
       ["upper('a')in(s)"] = "'A'in(s)", ["if(1 < 2, a, b) > 0"] = "if(true, a, b) > 0", ["exp(1000) > a"] = "exp(1000) > a",
       ["case a when 1 + 1 then 2 + 2 end"] = "case a when 2 then 4 end", ["split('a', ',')[1]"] = "'a'",
-      ["a and not (not true)"] = "a and true",
+      ["a and not (not true)"] = "a and true", ["case when lower('A')='a'then a end"] = "case when true then a end",
     } do
       assert.equal(wanted, sql_types.fold(text, { "a", "b", "s" }), text)
     end
@@ -89,6 +89,7 @@ describe("rules of rows (seed " .. support.seed .. ")", function()
     assert.equal("select where csv", chain(ds:rename { a = "z" }:where "z > 1"))
     assert.equal("z", rules.optimise(ds:rename { a = "z" }:where("z > 1")._node).names[1])
     assert.equal("a > 1", rules.optimise(ds:rename { a = "z" }:where("z > 1")._node).inputs[1].sql)
+    assert.equal('b > 1 or a > 2', rules.optimise(ds:rename { a = "z" }:where('b > 1 or"z" > 2')._node).inputs[1].sql)
     assert.equal("union where csv", chain(ds:union(ds):where "a > 1"))
     assert.equal("order_by where csv", chain(ds:order_by("a"):where "b > 1"))
     assert.equal("where csv", chain(ds:where("a > 1"):where("b > 1"):drop_nil("s")))

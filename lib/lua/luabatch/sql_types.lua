@@ -136,19 +136,24 @@ function sql_types.of(source, names, types)
   return kinds[last] ~= "any" and kinds[last] or nil, safe[last]
 end
 
--- Replaces parts of a text: a list of { from, to, text }, which do not overlap.
+-- Replaces parts of a text: a list of { from, to, text }, which do not overlap. What becomes of a part stays a word of its own:
+-- where `or"a"` has quotes, `or b` needs a blank.
 local function replace(source, parts)
   table.sort(parts, function(a, b) return a[1] < b[1] end)
-  local out, at = {}, 1
+  local out, at = "", 1
+  local function append(text)
+    local is_joined = out:find "[%w_.]$" and text:find "^[%w_.]"
+    out = out .. (is_joined and " " or "") .. text
+  end
   for _, part in ipairs(parts) do
     if part[1] >= at then
-      out[#out + 1] = source:sub(at, part[1] - 1)
-      out[#out + 1] = part[3]
+      append(source:sub(at, part[1] - 1))
+      append(part[3])
       at = part[2] + 1
     end
   end
-  out[#out + 1] = source:sub(at)
-  return table.concat(out)
+  append(source:sub(at))
+  return out
 end
 
 --- A column's name as an expression has it: in quotes only when these are needed.
