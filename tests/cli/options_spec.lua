@@ -21,11 +21,37 @@ describe("the command line", function()
     assert.same({ 0, "", "" }, { support.run("--icsv", "--output", out, csv) })
     assert.equal(json, support.read(out))
     local tsv = support.file((sales:gsub(",", "\t")), ".tsv")
-    assert.same({ 0, "Tea\t2\n", "" },
+    assert.same({ 0, "item\tn\nTea\t2\n", "" },
       { support.run("--itsv", "-e", ':group_by("item"):agg { n = lb.count() }:where "n > 1"', tsv) })
+    local tabs = "item\tprice\nTea\t4.5\nLamp\t89.0\nTea\t4.0\n"
+    assert.same({ 0, tabs, "" }, { support.run("--icsv", "--otsv", csv) })
+    assert.same({ 0, tabs, "" }, { support.run("--itsv", tsv) })
+    assert.same({ 0, "Lamp\t89.0\n", "" }, { support.run("--itsv", "--otext", "-e", ':where "price > 5"', tsv) })
+    out = support.path(".tsv")
+    assert.same({ 0, "", "" }, { support.run("--icsv", "--output", out, csv) })
+    assert.equal(tabs, support.read(out))
+    out = support.path(".tsv")
+    assert.same({ 0, "", "" }, { support.run("--output", out, "-e", 'lb.from_pairs { { \'"a"\', 1 } }') })
+    assert.equal('"a"\t1\n', support.read(out))
     assert.same({ 0, "4\n", "" }, { support.run("--itext", "-e", "input:count()", csv) })
     assert.same({ 0, "8\n", "" }, { support.run("-e", ":map(function(l) return #l end):max() - 2", csv) })
     assert.same({ 0, "2\n", "" }, { support.shell("printf 'a b\\nc\\n' | luabatch -e ':count()'") })
+  end)
+
+  it("takes lines as rows of one column", function()
+    local log = support.file("short\na longer line\nend\na longer line\n", ".log")
+    assert.same({ 0, "a longer line\na longer line\n", "" }, { support.run("--itext", "-e", ':where "length(line) > 5"', log) })
+    assert.same({ 0, "line,count\nend,1\nshort,1\n", "" }, { support.run("--itext", "--ocsv", "-e",
+      ':group_by("line"):count():where "count = 1":order_by "line"', log) })
+  end)
+
+  it("writes no file whose name promises another format", function()
+    local csv = support.file(sales, ".csv")
+    local out = support.path(".parquet")
+    local status, _, err = support.run("--icsv", "--output", out, csv)
+    assert.equal(1, status)
+    assert.truthy(err:find("--output: parquet cannot be written; save_csv", 1, true), err)
+    assert.equal(0, (support.run("--icsv", "--output", out, "--output-format", "csv", csv)))
   end)
 
   it("tells each setting and where it comes from", function()
@@ -64,7 +90,8 @@ describe("the command line", function()
       { { wrong }, ("cannot open %s: No such file or directory; did you mean '%s'?"):format(wrong, path) },
       { { "-e", ("lb.text('%s'):count()"):format(wrong) }, ("no such file: %s; did you mean '%s'?"):format(wrong, path) },
       { { "--memry", "1G" }, "unknown option --memry; did you mean '--memory'?" },
-      { { "--output-format", "jsn" }, "option --output-format: 'text', 'json', 'csv', 'lua' expected, got 'jsn'; did you mean 'json'?" },
+      { { "--output-format", "jsn" },
+        "option --output-format: 'text', 'json', 'csv', 'tsv', 'lua' expected, got 'jsn'; did you mean 'json'?" },
       { { "--icsv", path, "-e", ":limit(1)" }, "no such file: -e; options stand before the script or the inputs" },
       { { "--check=1" }, "option --check takes no value" },
     } do

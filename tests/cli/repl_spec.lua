@@ -23,7 +23,7 @@ describe("the REPL", function()
   it("starts at once, evaluates and ends", function()
     local times, status = drive {
       "expect 1> ", "send 1 + 1\\n", "expect 2> ", "send _ * 10, 'x'\\n", "expect 20", 'expect "x"',
-      "expect 3> ", "send _1 + _2\\n", "expect 22", "send :quit\\n", "end",
+      "expect 3> ", "send _1 + _2\\n", "expect 22", "send =7 * 6\\n", "expect 42", "send :quit\\n", "end",
     }
     assert.equal(0, status)
     assert.is_true(times[1] < 250, "the first prompt took " .. times[1] .. " ms") -- 50 when nothing else runs

@@ -2,6 +2,25 @@
 local lb = require "luabatch"
 local support = require "tests.lua.support"
 
+describe("the order of aggregates", function()
+  it("is that of a list of tables", function()
+    local ds = lb.from { { k = 1, v = 2 }, { k = 1, v = 5 } }
+    local function names(given) return ds:group_by("k"):agg(given):schema() end
+    local function in_order(given)
+      local list = {}
+      for i, column in ipairs(names(given)) do list[i] = column.name end
+      return table.concat(list, " ")
+    end
+    assert.equal("k z a c b", in_order { { z = lb.sum "v" }, { c = lb.count(), a = lb.max "v" }, b = lb.min "v" })
+    assert.equal("k a b z", in_order { z = lb.sum "v", a = lb.max "v", b = lb.min "v" })
+    assert.same({ k = 1, z = 7, n = 2 }, ds:group_by("k"):agg({ { z = lb.sum "v" }, { n = lb.count() } }):first())
+    assert.error_matches(function() ds:agg { lb.count() } end, "agg: an aggregate needs a name, as in agg { n = lb.count")
+    assert.error_matches(function() ds:agg { { n = lb.count() }, n = lb.count() } end, "the column 'n' comes twice")
+    assert.error_matches(function() ds:agg { { n = "v" } } end, "bad argument 'n' to agg")
+    assert.error_matches(function() ds:agg {} end, "agg: no aggregate is named")
+  end)
+end)
+
 local function random_rows(n)
   return support.list(n, function(i)
     return {

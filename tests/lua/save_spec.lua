@@ -25,6 +25,41 @@ describe("saving", function()
     assert.equal('a\t1\nb\t2.5\nc\ttrue\nd\t[1,{"x":"y"}]\n', support.read(path))
   end)
 
+  it("save_tsv writes what lb.tsv reads back", function()
+    for round = 1, 5 do
+      local pieces = { "", "a", "\t", '"', ",", "\n", "\r", "é", "long enough to lie outside of a view" }
+      local list = support.list(200, function(i)
+        local row = { id = i, x = i % 7 == 0 and { i, "\t" } or nil }
+        if i % 3 > 0 then row.s = pieces[math.random(#pieces)] .. pieces[math.random(#pieces)] .. pieces[math.random(#pieces)] end
+        if round > 2 then row.x = nil end -- without tables it goes the fast way
+        return row
+      end)
+      local path = support.path ".tsv"
+      local ds = lb.from(list):map(function(r) return r end):select("id", "s", "x")
+      assert.equal(200, ds:save_tsv(path))
+      assert.equal("id\ts\tx\n", support.read(path):sub(1, 7))
+      local got = lb.tsv(path, { types = { s = "string", x = "string" } }):collect()
+      for i, row in ipairs(list) do
+        assert.equal(row.s, got[i].s)
+        assert.equal(row.x and ('[%d,"\\t"]'):format(i), got[i].x)
+      end
+      ds:save_tsv(path, { mode = "append" })
+      assert.equal(400, lb.tsv(path, { types = { s = "string", x = "string" } }):count())
+      assert.error_matches(function() ds:rename({ s = "t" }):save_tsv(path, { mode = "append" }) end,
+        "save_tsv: cannot append: column 2 of .* is 's', that of the rows 't'")
+    end
+  end)
+
+  it("refuses names that promise another format", function()
+    local ds = lb.from { { a = 1 } }
+    assert.error_matches(function() ds:save "x.parquet" end, "save: parquet cannot be written; save_csv, save_tsv")
+    assert.error_matches(function() ds:save_csv "x.parquet/" end, "save_csv: parquet cannot be written")
+    assert.error_matches(function() ds:save "x.csv.gz" end,
+      "save writes luabatch's own format, which lb.read reads %(such as x.lbb%); save_csv writes .csv files")
+    local path = support.path ".csv"
+    assert.equal(1, ds:save_json(path)) -- a text in a text file: the user knows
+  end)
+
   it("numbers written as text come back as they were", function()
     local values = { -0.0, 0.0, 1.0, 1e15, 1e16, 2.0 ^ 53, 2.0 ^ 63, 5e-324, 2.2250738585072014e-308, 0.1, 1 / 3,
       1.7976931348623157e308, 1 / 0, -1 / 0, 0 / 0 }

@@ -570,13 +570,15 @@ end
 
 local function save(self, verb, path, format, options)
   runtime.check_path(verb, path)
+  runtime.check_promise(verb, path, format)
   if type(options) == "table" and options.partition_by ~= nil then
     local copy = {}
     for key, value in pairs(options) do copy[key] = value end
     if type(copy.partition_by) == "string" then copy.partition_by = { copy.partition_by } end
     options = copy
   end
-  options = check.options(verb, options, format == "csv" and csv_options or format == "native" and save_options or text_options)
+  local allowed = (format == "csv" or format == "tsv") and csv_options or format == "native" and save_options or text_options
+  options = check.options(verb, options, allowed)
   if options.partition_by then
     options.partition_by = check_partition_by(verb, path, self._node, options.partition_by)
   end
@@ -606,6 +608,17 @@ end
 -- @usage lb.csv("sales.csv"):select("id", "item"):save_csv("items.csv", { mode = "overwrite" })
 function action:save_csv(path, options)
   return save(self, "save_csv", path, "csv", options)
+end
+
+--- Writes rows as tab-separated values under a line of the columns' names, as `save_csv` with tabs: a value with a tab, a newline or a
+-- quote is quoted, and `lb.tsv` reads all of it back.
+-- @param path string: as for `save_text`
+-- @param options table?: as for `save_csv`
+-- @return integer: the number of records
+-- @raise as `save_text`
+-- @usage lb.csv("sales.csv"):save_tsv("sales.tsv", { mode = "overwrite" })
+function action:save_tsv(path, options)
+  return save(self, "save_tsv", path, "tsv", options)
 end
 
 --- Writes each row as a JSON object on a line of its own, and other records as JSON values.

@@ -217,8 +217,8 @@ local function configure(options, program)
 end
 
 -- Formats by the end of a file's name, and those in which rows go out as they came in.
-local formats = { csv = "csv", json = "json", jsonl = "json", ndjson = "json" }
-local same_format = { csv = "csv", json = "json" }
+local formats = { csv = "csv", tsv = "tsv", json = "json", jsonl = "json", ndjson = "json" }
+local same_format = { csv = "csv", tsv = "tsv", json = "json" }
 
 -- As many rows of a chunk's dataset are shown on a terminal; elsewhere all are printed.
 local SHOWN_ROWS = 40
@@ -234,6 +234,9 @@ local function print_dataset(options, ds, action)
     return
   end
   local by_name = path:gsub("%.%a+$", { [".gz"] = "", [".zst"] = "", [".lz4"] = "", [".bz2"] = "" }):match("%.(%a+)$")
+  -- Lines with tabs are what other records than rows are anyway.
+  if by_name == "tsv" and not ds._node.names then by_name = nil end
+  if not options["output-format"] then runtime.check_promise("--output", path, "text") end
   local format = options["output-format"] or formats[by_name or ""] or same_format[options.input_format or ""] or "text"
   runtime.save(action, ds._node, path, format, { mode = options.output and "overwrite" or nil })
 end

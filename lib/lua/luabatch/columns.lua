@@ -23,6 +23,14 @@ function columns.set(names)
   return set
 end
 
+--- The end of a message about an unknown name that is like none: which there are; of many the first ten.
+function columns.listed(names)
+  local list = {}
+  for i = 1, math.min(#names, 10) do list[i] = core.printable(names[i]) end
+  if #names > 10 then list[11] = ("... (%d in all)"):format(#names) end
+  return (#names == 1 and "; the column is %s" or "; the columns are %s"):format(table.concat(list, ", "))
+end
+
 --- The number of a column; a wrong name is an error at the user's call.
 function columns.find(verb, names, name)
   if type(name) ~= "string" then check.bad(verb, "column", "string", name) end
@@ -33,6 +41,7 @@ function columns.find(verb, names, name)
   if hint == "" and name:find("[^%w_]") and pcall(columns.sql, verb, name, names) then
     hint = (' (an expression needs a name: with_columns { name = "%s" })'):format(name)
   end
+  if hint == "" then hint = columns.listed(names) end
   check.misuse("%s: there is no column '%s'%s", verb, name, hint)
 end
 
@@ -136,6 +145,7 @@ function types.csv(node)
 end
 
 function types.unpack(node) return node.types or {} end
+types.named = types.unpack
 
 function types.select(node)
   local result, before = {}, columns.types(node.inputs[1])

@@ -12,7 +12,7 @@ local keywords = {
 -- Functions and verbs whose strings are paths.
 local takes_path = {
   text = true, csv = true, tsv = true, json = true, files = true, read = true, save = true, save_text = true,
-  save_csv = true, save_json = true, loadfile = true, dofile = true, open = true, load = true,
+  save_csv = true, save_tsv = true, save_json = true, loadfile = true, dofile = true, open = true, load = true,
 }
 
 local function sorted(set)

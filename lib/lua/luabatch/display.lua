@@ -137,7 +137,7 @@ end
 --- One record, of columns 1..n, as a line without its end.
 -- @param record list, which may have holes
 -- @param n number of columns
--- @param format "text", "json", "csv" or "lua"
+-- @param format "text", "json", "csv", "tsv" or "lua"
 function display.line(record, n, format)
   if format == "json" and n > 1 then
     -- Written by column: an array with nils inside stays whole.
@@ -145,7 +145,7 @@ function display.line(record, n, format)
     for i = 1, n do parts[i] = core.format(record[i], "json") end
     return "[" .. table.concat(parts, ",") .. "]"
   end
-  local separator = format == "csv" and "," or format == "lua" and ", " or "\t"
+  local separator = format == "csv" and "," or format == "tsv" and "\t" or format == "lua" and ", " or "\t"
   local parts = {}
   for i = 1, n do parts[i] = core.format(record[i], format) end
   return table.concat(parts, separator)
@@ -185,7 +185,7 @@ end
 
 --- What a chunk returned, as lines: a table by its records, anything else as it is.
 -- @param value the value
--- @param format "text", "json", "csv" or "lua"
+-- @param format "text", "json", "csv", "tsv" or "lua"
 -- @param write function(text) called for each line, which has no newline
 function display.value(value, format, write)
   local kind = type(value)

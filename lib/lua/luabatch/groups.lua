@@ -101,9 +101,32 @@ function groups.rows(self, items, label, options)
   return require("luabatch.windows").finish(self, result, items)
 end
 
---- One row for each group: the group's columns, then the aggregates in order of their names. Groups come by partition of a hash,
--- in each in order of the columns.
--- @param aggregates table: `{name = lb.sum "amount", ...}`
+-- Aggregates as a list of `{name =, aggregate =}`: those of the list's tables, one table after the other, then the named ones, each
+-- table's in order of bytes, since Lua does not keep the order in which they are written.
+local function named_aggregates(given, items)
+  local is_aggregate_value = require("luabatch.aggregates").is
+  local names, listed = {}, #given
+  for key in pairs(given) do
+    local is_element = type(key) == "number" and key >= 1 and key <= listed and key % 1 == 0
+    if not is_element and type(key) ~= "string" then check.bad("agg", "column", "string as name", key) end
+    if not is_element then names[#names + 1] = key end
+  end
+  for _, one in ipairs(given) do
+    if is_aggregate_value(one) then check.misuse("agg: an aggregate needs a name, as in agg { n = lb.count() }") end
+    if type(one) ~= "table" or getmetatable(one) then check.bad("agg", "aggregates", "table such as { n = lb.count() }", one) end
+    named_aggregates(one, items)
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if not is_aggregate_value(given[name]) then check.bad("agg", name, "aggregate such as lb.count()", given[name]) end
+    items[#items + 1] = { name = name, aggregate = given[name] }
+  end
+  return items
+end
+
+--- One row for each group: the group's columns, then the aggregates in order of their names; those of a list of tables in the order of
+-- the list. Groups come by partition of a hash, in each in order of the columns.
+-- @param aggregates table: `{name = lb.sum "amount", ...}`, or `{ {total = lb.sum "amount"}, {n = lb.count()} }`
 -- @param options table?: `partitions` (default 64); `salt`, into how many pieces the merging of a group's states is cut, or a function
 --   of the key that says it
 -- @raise a column that is not there; an integer sum that does not fit 64 bits ends the run
@@ -111,18 +134,7 @@ end
 function Groups:agg(aggregates, options)
   options = check.options("agg", options, { partitions = "integer", salt = "salt" })
   if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
-  local names, items = {}, {}
-  for name in pairs(aggregates) do names[#names + 1] = name end
-  for _, name in ipairs(names) do
-    if type(name) ~= "string" then check.bad("agg", "column", "string as name", name) end
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
-    if not require("luabatch.aggregates").is(aggregates[name]) then
-      check.bad("agg", name, "aggregate such as lb.count()", aggregates[name])
-    end
-    items[i] = { name = name, aggregate = aggregates[name] }
-  end
+  local items = named_aggregates(aggregates, {})
   if #items == 0 then check.misuse("agg: no aggregate is named") end
   return (groups.rows(self, items, "agg", options))
 end

@@ -96,6 +96,11 @@ return function(lower, tools)
     return #names == #node.names and stream or project(b, stream, picks)
   end
 
+  -- Values as rows of one column: only the name is new.
+  function lower.named(b, node)
+    return b:input(node)
+  end
+
   function lower.unpack(b, node)
     return b:add { op = "unpack", inputs = { b:input(node) }, names = node.names, label = node.label }
   end

@@ -16,6 +16,7 @@ options.list = {
   { name = "ijson", input = "json", variable = false, help = "JSON lines," },
   { name = "itext", input = "text", variable = false, help = "lines of text" },
   { name = "ocsv", output = "csv", variable = false, help = "as --output-format csv" },
+  { name = "otsv", output = "tsv", variable = false, help = "as --output-format tsv" },
   { name = "ojson", output = "json", variable = false, help = "as --output-format json" },
   { name = "otext", output = "text", variable = false, help = "as --output-format text" },
   { name = "threads", value = "always", shown = "N", default = "the cores this process may use", help = "worker threads" },
@@ -32,8 +33,8 @@ options.list = {
     help = "write the records there; ending in /: a directory",
   },
   {
-    name = "output-format", value = "always", shown = "F", choices = { "text", "json", "csv", "lua" }, default = "text",
-    help = "text, json, csv or lua",
+    name = "output-format", value = "always", shown = "F", choices = { "text", "json", "csv", "tsv", "lua" }, default = "text",
+    help = "text, json, csv, tsv or lua",
   },
   {
     name = "progress", value = "always", shown = "WHEN", choices = { "auto", "always", "never", "json" }, default = "auto",

@@ -206,6 +206,12 @@ function plot.draw(ds, kind, ...)
   local options = {}
   if type(names[#names]) == "table" then options = table.remove(names) end
   for _, name in ipairs(names) do check.string("plot", "column", name) end
+  for _, axis in ipairs { "x", "y", "column" } do
+    if options[axis] ~= nil then
+      check.misuse('plot: columns stand before the options, as in plot("%s", "%s")', kind,
+        table.concat(({ hist = { "amount" }, bar = { "name", "amount" } })[kind] or { "x", "y" }, '", "'))
+    end
+  end
   check.options("plot", options, option_types)
   local source
   source, names = columns_of(ds, kind, names)

@@ -154,7 +154,8 @@ end
 -- Compiles input. Gives a function; or nil, message, and whether more lines could complete it.
 local function compile(text)
   local name = ("=[%d]"):format(session.number)
-  local chunk, as_expression = load("return " .. text, name, "t")
+  -- As Lua's own shell: `=x` is an expression.
+  local chunk, as_expression = load("return " .. text:gsub("^%s*=", ""), name, "t")
   if chunk then return chunk end
   local message
   chunk, message = load(text, name, "t")

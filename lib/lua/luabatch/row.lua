@@ -10,6 +10,12 @@ local dataset = require "luabatch.dataset"
 
 local row = {}
 
+-- What gives the values that it takes.
+local keeps_values = {
+  grep = true, lower = true, filter = true, sample = true, limit = true, distinct = true, sort_by = true, repartition = true,
+  coalesce = true, cache = true, top = true,
+}
+
 -- A new dataset of rows whose node stands on `node`.
 local function derive(node, op, fields)
   fields.op, fields.label = op, fields.label or op
@@ -19,11 +25,37 @@ local function derive(node, op, fields)
   return dataset.new(fields)
 end
 
--- The node of a dataset as rows. Where its columns are not known, records being tables, those that the verb mentions are
--- taken from them.
+-- The only column of records that are single values and no tables: its name and type; nothing of other records.
+local function only_column(node)
+  local op = node.op
+  if op == "text" then return "line", "string" end
+  if op == "words" then return "word", "string" end
+  if op == "field" then return "field", "string" end
+  if op == "range" then return "value", "integer" end
+  if op == "list" then
+    for _, record in ipairs(node.rows) do
+      if type(record[1]) == "table" then return nil end
+    end
+    if node.columns == 1 and #node.rows > 0 then return "value", "any" end
+  elseif keeps_values[op] then
+    return only_column(node.inputs[1])
+  end
+end
+
+-- The node of a dataset as rows. Lines and other plain values are rows of one column. Where the columns are not known, records
+-- being tables, those that the verb mentions are taken from them.
 local function rows(self, verb, mentioned)
   local node = self._node
   if node.names then return node end
+  local name, kind = only_column(node)
+  if name then
+    return { op = "named", inputs = { node }, names = { name }, columns = 1, types = { [name] = kind }, label = verb }
+  end
+  if node.op == "fields" then
+    check.misuse("%s needs rows, and a record is the fields of a line here; rows are what "
+      .. "lb.csv(path, { sep = ..., header = false, columns = { ... } }) gives, or map(function(a, b) return { a = a, b = b } end)"
+      .. ":select(\"a\", \"b\")", verb)
+  end
   if node.columns and node.columns ~= 1 then
     check.misuse("%s needs rows, and a record has %d values here; make a table with string keys of them with map", verb,
       node.columns)
@@ -296,7 +328,7 @@ function row:group_by(...)
 end
 
 --- One row of aggregates over all rows, also when there are none.
--- @param aggregates table: `{name = lb.sum "amount", ...}`
+-- @param aggregates table: `{name = lb.sum "amount", ...}`, as for `agg` of groups
 -- @raise a column that is not there
 -- @usage lb.csv("sales.csv"):agg({ n = lb.count(), total = lb.sum "amount" }):show()
 function row:agg(aggregates)

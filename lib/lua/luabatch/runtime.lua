@@ -380,20 +380,23 @@ local function in_folders(builder, stream, names, keys, verb)
   return builder:add { op = "scan.sorted", inputs = { sort }, label = "partition_by" }, rest
 end
 
--- Rows are added to a CSV file whose first line names the same columns. The result: whether the file has that line.
-local function has_header(path, names, options, compression)
+local separators = { csv = ",", tsv = "\t" }
+
+-- Rows are added to a CSV or TSV file whose first line names the same columns. The result: whether the file has that line.
+local function has_header(path, format, names, options, compression)
   local file = core.output_exists(path) and core.expand_paths(path)[1]
   if not file or not file.is_regular or file.size == 0 then return false end
   -- What the name does not say is compressed cannot be read back either.
   if compression ~= compressions[path:match("%.(%w+)$") or ""] then return true end
-  local ok, found = pcall(core.csv_sniff, { path }, { sep = ",", quote = '"', header = options.header ~= false, null = {} })
-  if not ok then error(("save_csv: cannot append: %s"):format(type(found) == "table" and found.message or found), 0) end
+  local ok, found = pcall(core.csv_sniff, { path }, { sep = separators[format], quote = '"', header = options.header ~= false, null = {} })
+  if not ok then error(("save_%s: cannot append: %s"):format(format, type(found) == "table" and found.message or found), 0) end
   if #found.names ~= #names then
-    error(("save_csv: cannot append rows of %d columns to %s, which has %d"):format(#names, path, #found.names), 0)
+    error(("save_%s: cannot append rows of %d columns to %s, which has %d"):format(format, #names, path, #found.names), 0)
   end
   for i, name in ipairs(options.header ~= false and names or {}) do
     if found.names[i] ~= (name == "" and "column" .. i or name) then
-      error(("save_csv: cannot append: column %d of %s is '%s', that of the rows '%s'"):format(i, path, found.names[i], name), 0)
+      error(("save_%s: cannot append: column %d of %s is '%s', that of the rows '%s'"):format(format, i, path, found.names[i],
+        name), 0)
     end
   end
   return true
@@ -401,8 +404,8 @@ end
 
 --- Makes the sink that writes records.
 -- @param path as for save_text
--- @param format "text", "json", "csv", "lua" or "native"
--- @param options mode, compression; for csv header; partition_by: list of columns
+-- @param format "text", "json", "csv", "tsv", "lua" or "native"
+-- @param options mode, compression; for csv and tsv header; partition_by: list of columns
 -- @return function for plan.build
 function runtime.write_sink(path, format, options)
   local compression = options.compression or compressions[path:match("%.(%w+)$") or ""]
@@ -412,15 +415,15 @@ function runtime.write_sink(path, format, options)
     local names, keys, header = node.names, options.partition_by, options.header
     -- A sort may stand before the output: what is wrong with its path shows before the run.
     if not runtime.settings.check then core.check_output(path, options.mode) end
-    if format == "csv" and names and options.mode == "append" and path:sub(-1) ~= "/"
-      and has_header(path, names, options, compression) then
+    if separators[format] and names and options.mode == "append" and path:sub(-1) ~= "/"
+      and has_header(path, format, names, options, compression) then
       header = false
     end
     if keys then stream, names = in_folders(builder, stream, names, keys, "save_" .. format) end
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
-      extension = extension, names = (format == "csv" or format == "json") and names or nil,
+      extension = extension, names = (separators[format] or format == "json") and names or nil,
       header = header, folders = keys and true or nil, part_per_morsel = not keys and has_partitions(node) or nil,
     }
   end
@@ -441,6 +444,27 @@ function runtime.save(action, node, path, format, options)
   end
   if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then return (write(options.mode)) end
   return require("luabatch.checkpoint").save(action, node, path, { format, options }, options.mode, write)
+end
+
+-- What the ends of names promise, and the verb that writes it: none of ours, or another than `save`.
+local promised = {
+  parquet = "", orc = "", avro = "", feather = "", arrow = "", xlsx = "", xls = "", sqlite = "", duckdb = "",
+  csv = "save_csv", tsv = "save_tsv", json = "save_json", jsonl = "save_json", ndjson = "save_json", txt = "save_text",
+}
+
+--- Checks that the name of a file for output does not promise another format than it will have.
+-- @param format "native", or a text format
+function runtime.check_promise(verb, path, format)
+  local plain = path:gsub("/$", ""):gsub("%.%w+$", function(last) return compressions[last:sub(2)] and "" or nil end)
+  local extension = (plain:match("%.(%w+)$") or ""):lower()
+  local writer = promised[extension]
+  if writer == "" then
+    check.misuse("%s: %s cannot be written; save_csv, save_tsv, save_json and save_text write what others read, save what lb.read does",
+      verb, extension)
+  elseif writer and format == "native" then
+    check.misuse("%s writes luabatch's own format, which lb.read reads (such as %s.lbb); %s writes .%s files", verb,
+      plain:sub(1, -#extension - 2), writer, extension)
+  end
 end
 
 --- Checks that a path can be one for output.

@@ -483,7 +483,7 @@ end
 local function column_error(tree, names)
   local plain = tree.name:lower()
   local hint = (plain == "nil" or plain:find "^current_") and elsewhere[plain] or suggest.hint(tree.name, names)
-  if hint == "" and tree.is_quoted then hint = "; a string is written in single quotes" end
+  if hint == "" then hint = tree.is_quoted and "; a string is written in single quotes" or require("luabatch.columns").listed(names) end
   fail(tree.from, "there is no column '%s'%s", tree.name, hint)
 end
 

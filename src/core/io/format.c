@@ -9,7 +9,7 @@
 
 bool lb_format_parse_name(const char *name, enum lb_format *format)
 {
-    static const char *const names[] = {"text", "json", "csv", "lua"}; /* ORDER formats */
+    static const char *const names[] = {"text", "json", "csv", "lua", "tsv"}; /* ORDER formats */
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(name, names[i]) == 0) {
             *format = (enum lb_format)i;
@@ -131,7 +131,7 @@ static lb_status put_cell(enum lb_format format, const struct lb_column *column,
 static lb_status put_row(enum lb_format format, const struct lb_batch *batch, uint32_t row,
                          struct lb_buf *out, struct lb_error *err)
 {
-    static const char *const separators[] = {"\t", ",", ",", ", "}; /* ORDER formats */
+    static const char *const separators[] = {"\t", ",", ",", ", ", "\t"}; /* ORDER formats */
     const char *separator = separators[format];
     size_t separator_size = strlen(separator);
     uint32_t length = batch->n_columns;
@@ -163,7 +163,8 @@ lb_status lb_format_batch(enum lb_format format, const struct lb_batch *batch, s
             return text_string_ints(batch, out, err);
     }
     lb_status status = LB_OK;
-    if (format == LB_FORMAT_CSV && lb_format_csv_batch(batch, out, &status, err))
+    if ((format == LB_FORMAT_CSV || format == LB_FORMAT_TSV) &&
+        lb_format_csv_batch(format == LB_FORMAT_CSV ? ',' : '\t', batch, out, &status, err))
         return status;
     for (uint32_t i = 0; i < batch->n_selected; i++)
         LB_TRY(put_row(format, batch, lb_batch_row(batch, i), out, err));

@@ -1,4 +1,4 @@
-/* Records as CSV, a batch at a time: room for all of it is reserved first, then cells are written without checks. What needs care
+/* Records as CSV or TSV, a batch at a time: room for all of it is reserved first, then cells are written without checks. What needs care
  * (tables, strings to be quoted) goes the way of single values. */
 #include <string.h>
 #ifdef __SSE2__
@@ -13,39 +13,39 @@ enum { SLACK = 16 };
 
 #ifdef __SSE2__
 /* A bit for each of 16 bytes that makes quotes necessary. */
-static inline unsigned special(const char *data)
+static inline unsigned special(const char *data, char separator)
 {
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)data);
-    __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(',')),
+    __m128i found = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(separator)),
                                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'))),
                                  _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n')),
                                               _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r'))));
     return (unsigned)_mm_movemask_epi8(found);
 }
 
-static inline bool is_plain(const struct lb_view *view)
+static inline bool is_plain(const struct lb_view *view, char separator)
 {
     if (view->size <=
         LB_VIEW_INLINE) /* the 4 bytes of the size do not count; behind the end are zeros */
-        return view->size > 0 && special((const char *)view) >> 4 == 0;
+        return view->size > 0 && special((const char *)view, separator) >> 4 == 0;
     const char *data = view->data;
     if (view->size < 16) {
         char both[16];
         memcpy(both, data, 8);
         memcpy(both + 8, data + view->size - 8, 8);
-        return special(both) == 0;
+        return special(both, separator) == 0;
     }
-    unsigned found = special(data + view->size - 16);
+    unsigned found = special(data + view->size - 16, separator);
     for (uint32_t i = 0; i + 16 <= view->size && found == 0; i += 16)
-        found = special(data + i);
+        found = special(data + i, separator);
     return found == 0;
 }
 #else
-static inline bool is_plain(const struct lb_view *view)
+static inline bool is_plain(const struct lb_view *view, char separator)
 {
     const char *data = lb_view_data(view);
     for (uint32_t i = 0; i < view->size; i++)
-        if (data[i] == ',' || data[i] == '"' || data[i] == '\n' || data[i] == '\r')
+        if (data[i] == separator || data[i] == '"' || data[i] == '\n' || data[i] == '\r')
             return false;
     return view->size > 0;
 }
@@ -130,8 +130,8 @@ static size_t room_of(const struct lb_batch *batch, const struct lb_column *colu
     return bytes;
 }
 
-bool lb_format_csv_batch(const struct lb_batch *batch, struct lb_buf *out, lb_status *status,
-                         struct lb_error *err)
+bool lb_format_csv_batch(char separator, const struct lb_batch *batch, struct lb_buf *out,
+                         lb_status *status, struct lb_error *err)
 {
     size_t room = SLACK;
     for (uint32_t c = 0; c < batch->n_columns; c++) {
@@ -149,8 +149,9 @@ bool lb_format_csv_batch(const struct lb_batch *batch, struct lb_buf *out, lb_st
             const struct lb_column *column = &batch->columns[c];
             if (lb_column_is_valid(column, row)) {
                 if (column->type == LB_STRING)
-                    to = is_plain(&column->views[row]) ? put_view(to, &column->views[row])
-                                                       : put_quoted(to, &column->views[row]);
+                    to = is_plain(&column->views[row], separator)
+                             ? put_view(to, &column->views[row])
+                             : put_quoted(to, &column->views[row]);
                 else if (column->type == LB_INT64)
                     to = put_int(to, column->ints[row]);
                 else if (column->type == LB_FLOAT64)
@@ -158,7 +159,7 @@ bool lb_format_csv_batch(const struct lb_batch *batch, struct lb_buf *out, lb_st
                 else
                     to += put_bool(to, column->bools[row] != 0);
             }
-            *to++ = ',';
+            *to++ = separator;
         }
         to[-1] = '\n';
     }

@@ -242,12 +242,12 @@ static lb_status put_lua(const struct lb_value *value, struct lb_buf *out, struc
 
 /* ---- CSV and text ---- */
 
-lb_status lb_format_csv_string(const char *data, size_t size, struct lb_buf *out,
+lb_status lb_format_csv_string(char separator, const char *data, size_t size, struct lb_buf *out,
                                struct lb_error *err)
 {
     bool is_plain = size > 0;
     for (size_t i = 0; i < size && is_plain; i++)
-        is_plain = data[i] != ',' && data[i] != '"' && data[i] != '\n' && data[i] != '\r';
+        is_plain = data[i] != separator && data[i] != '"' && data[i] != '\n' && data[i] != '\r';
     if (is_plain)
         return lb_buf_append(out, data, size, err);
     LB_TRY(lb_buf_append_byte(out, '"', err));
@@ -263,13 +263,14 @@ lb_status lb_format_csv_string(const char *data, size_t size, struct lb_buf *out
     return lb_buf_append_byte(out, '"', err);
 }
 
-static lb_status put_csv(const struct lb_value *value, struct lb_buf *out, struct lb_error *err)
+static lb_status put_csv(char separator, const struct lb_value *value, struct lb_buf *out,
+                         struct lb_error *err)
 {
     switch (value->tag) {
     case 'n':
         return LB_OK;
     case 's':
-        return lb_format_csv_string(value->data, value->size, out, err);
+        return lb_format_csv_string(separator, value->data, value->size, out, err);
     case 'd':
         return put_float(value->d, out, err);
     case 'l':
@@ -277,7 +278,7 @@ static lb_status put_csv(const struct lb_value *value, struct lb_buf *out, struc
         struct lb_buf json = {0};
         lb_status status = put_json(value, &json, err);
         if (status == LB_OK)
-            status = lb_format_csv_string(json.data, json.size, out, err);
+            status = lb_format_csv_string(separator, json.data, json.size, out, err);
         lb_buf_fini(&json);
         return status;
     }
@@ -307,7 +308,9 @@ lb_status lb_format_value(enum lb_format format, const struct lb_value *value, s
     case LB_FORMAT_JSON:
         return put_json(value, out, err);
     case LB_FORMAT_CSV:
-        return put_csv(value, out, err);
+        return put_csv(',', value, out, err);
+    case LB_FORMAT_TSV:
+        return put_csv('\t', value, out, err);
     case LB_FORMAT_LUA:
         return put_lua(value, out, err);
     default:

@@ -44,7 +44,7 @@ struct write_shared {
         part_per_morsel; /* directories: a part for each morsel, else a new one beyond max_part_bytes */
     enum lb_format format;
     enum lb_compression compression;
-    struct lb_buf header; /* csv of rows: the line of names, at the head of each part */
+    struct lb_buf header; /* csv and tsv of rows: the line of names, at the head of each part */
     struct lb_buf
         keys; /* json of rows: `{"name":`, then `,"name":` ..., each with a NUL behind it */
     pthread_mutex_t lock;
@@ -122,7 +122,9 @@ static lb_status open_names(struct lb_op *self, struct lb_error *err)
     LB_TRY(lb_param_bool(self, "header", true, &wants_header, err));
     if (!lb_value_field(&self->params, "names", &list) || shared->is_native)
         return LB_OK;
-    bool is_csv = shared->format == LB_FORMAT_CSV && wants_header;
+    char separator = shared->format == LB_FORMAT_TSV ? '\t' : ',';
+    bool is_csv =
+        wants_header && (shared->format == LB_FORMAT_CSV || shared->format == LB_FORMAT_TSV);
     bool is_json = shared->format == LB_FORMAT_JSON;
     const char *cursor = list.data;
     for (uint32_t i = 0; list.tag == 'l' && i < list.count; i++) {
@@ -130,9 +132,9 @@ static lb_status open_names(struct lb_op *self, struct lb_error *err)
         if (name.tag != 's')
             return lb_error_set(err, LB_ERR_INTERNAL, "plan: write: a name is no string");
         if (is_csv && i > 0)
-            LB_TRY(lb_buf_append_byte(&shared->header, ',', err));
+            LB_TRY(lb_buf_append_byte(&shared->header, separator, err));
         if (is_csv)
-            LB_TRY(lb_format_csv_string(name.data, name.size, &shared->header, err));
+            LB_TRY(lb_format_csv_string(separator, name.data, name.size, &shared->header, err));
         if (!is_json)
             continue;
         LB_TRY(lb_buf_append_byte(&shared->keys, i > 0 ? ',' : '{', err));

@@ -181,6 +181,7 @@ static void test_records(void **state)
     expect(LB_FORMAT_TEXT, "k\t7\tnil\nnil\tnil\tz\n");
     expect(LB_FORMAT_JSON, "[\"k\",7,null]\n[null,null,\"z\"]\n");
     expect(LB_FORMAT_CSV, "k,7,\n,,z\n");
+    expect(LB_FORMAT_TSV, "k\t7\t\n\t\tz\n");
     expect(LB_FORMAT_LUA, "\"k\", 7, nil\nnil, nil, \"z\"\n");
     lb_batch_builder_reset(&builder);
 }
