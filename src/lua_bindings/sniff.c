@@ -7,8 +7,10 @@
 
 #include "core/io/csv_sniff.h"
 #include "core/io/json_sniff.h"
+#include "core/io/native.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/errors.h"
+#include "lua_bindings/values.h"
 
 #define SNIFF_TYPE "luabatch.sniff"
 
@@ -16,6 +18,7 @@ struct sniff {
     struct lb_csv_sniff csv;
     struct lb_json_sniff json;
     struct lb_file_list files;
+    struct lb_buf native_names; /* of one file, a codec list */
 };
 
 static int l_sniff_close(lua_State *L)
@@ -24,6 +27,7 @@ static int l_sniff_close(lua_State *L)
     lb_csv_sniff_fini(&sniff->csv);
     lb_json_sniff_fini(&sniff->json);
     lb_file_list_fini(&sniff->files);
+    lb_buf_fini(&sniff->native_names);
     return 0;
 }
 
@@ -159,5 +163,34 @@ int lb_lua_json_sniff(lua_State *L)
     }
     lua_setfield(L, -3, "types");
     lua_setfield(L, -2, "names");
+    return 1;
+}
+
+int lb_lua_native_names(lua_State *L)
+{
+    struct lb_error err;
+    lua_settop(L, 1);
+    struct sniff *sniff = push_sniff(L);
+    lb_status status = add_paths(L, sniff, &err);
+    if (status != LB_OK)
+        return lb_lua_raise(L, &err);
+    lua_newtable(L);
+    for (size_t i = 0; i < sniff->files.n_files; i++) {
+        const struct lb_file *file = &sniff->files.files[i];
+        if (!file->is_regular) /* what cannot be read twice is not looked at */
+            continue;
+        sniff->native_names.size = 0;
+        status = lb_native_names(file, &sniff->native_names, &err);
+        if (status != LB_OK)
+            return lb_lua_raise(L, &err);
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, file->path);
+        lua_setfield(L, -2, "path");
+        if (sniff->native_names.size > 0) {
+            lb_lua_push_encoded(L, sniff->native_names.data, sniff->native_names.size);
+            lua_setfield(L, -2, "names");
+        }
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
     return 1;
 }

@@ -8,5 +8,7 @@
 int lb_lua_csv_sniff(lua_State *L);
 /* core.json_sniff(paths, may_be_empty) -> { names = {...}, types = {...} } */
 int lb_lua_json_sniff(lua_State *L);
+/* core.native_names(paths) -> list of { path =, names = list; nil where records are no rows } */
+int lb_lua_native_names(lua_State *L);
 
 #endif

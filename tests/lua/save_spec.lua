@@ -50,6 +50,41 @@ describe("saving", function()
     end
   end)
 
+  it("save keeps rows with their names", function()
+    local path = support.path ".lbb"
+    local rows = {}
+    for i = 1, 100 do rows[i] = { id = i, s = i % 3 > 0 and "x" .. i or nil, t = i % 5 == 0 and { i } or nil } end
+    local ds = lb.from(rows):select("t", "id", "s")
+    assert.equal(100, ds:save(path))
+    local got = lb.read(path)
+    local names = {}
+    for i, column in ipairs(got:schema()) do names[i] = column.name end
+    assert.same({ "t", "id", "s" }, names)
+    assert.same(rows, got:collect())
+    assert.same({ { n = 67 } }, got:where("s is not null"):agg({ n = lb.count() }):collect())
+    assert.same({ 3, 6 }, got:filter(function(r) return r.s == nil end):map(function(r) return r.id end):take(2))
+    assert.equal(100, ds:save(path, { mode = "append" }))
+    assert.equal(200, lb.read(path):where("id > 0"):count())
+    assert.error_matches(function() ds:rename({ s = "z" }):save(path, { mode = "append" }) end,
+      "save: cannot append rows of t, id, z to .*, which has rows of t, id, s")
+    assert.error_matches(function() lb.range(3):save(path, { mode = "append" }) end, "cannot append records that are no rows to")
+    local other = support.path ".lbb.gz"
+    lb.range(3):save(other)
+    assert.error_matches(function() lb.read { path, other } end, "read: .* has rows of t, id, s, and .* records that are no rows")
+    assert.same({ 1, 2, 3 }, lb.read(other):collect())
+    -- Files behind each other, as cat makes them, must have the same columns, too.
+    local odd = support.path ".lbb"
+    ds:drop("t"):save(odd)
+    local both = support.file(support.read(path) .. support.read(odd), ".lbb")
+    assert.error_matches(function() lb.read(both):count() end, "damaged at byte %d+: rows of other columns behind the first ones")
+    local empty = support.path ".lbb"
+    assert.equal(0, ds:where("id > 1000"):save(empty))
+    assert.equal(0, lb.read(empty):where("s = 'a'"):count())
+    local directory = support.path() .. "/"
+    ds:repartition(3):save(directory)
+    assert.equal(5050, lb.read(directory):sum("id"))
+  end)
+
   it("refuses names that promise another format", function()
     local ds = lb.from { { a = 1 } }
     assert.error_matches(function() ds:save "x.parquet" end, "save: parquet cannot be written; save_csv, save_tsv")

@@ -583,9 +583,7 @@ local function save(self, verb, path, format, options)
     options.partition_by = check_partition_by(verb, path, self._node, options.partition_by)
   end
   if not runtime.wanted(path, options.mode) then return 0 end
-  -- The native format knows no names: there a row is a table.
-  local node = format == "native" and dataset.as_value(self._node) or self._node
-  return runtime.save(verb, node, path, format, options)
+  return runtime.save(verb, self._node, path, format, options)
 end
 
 --- Writes the records as lines: columns separated by tabs, tables as JSON, nil as `nil`.
@@ -631,7 +629,7 @@ function action:save_json(path, options)
   return save(self, "save_json", path, "json", options)
 end
 
---- Writes the records exactly, to be read by `lb.read`. A row becomes a table: name its columns again with `select`.
+--- Writes the records exactly, to be read by `lb.read`; rows with the names of their columns.
 -- @param path string: as for `save_text`
 -- @param options table?: `mode` and `compression` as for `save_text`
 -- @return integer: the number of records

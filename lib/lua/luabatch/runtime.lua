@@ -402,6 +402,16 @@ local function has_header(path, format, names, options, compression)
   return true
 end
 
+-- What is added to native files must have the same names, or lb.read would not take them together.
+local function check_saved_names(path, names)
+  -- What cannot be read back here, as a file whose name does not say how it is compressed, is not compared.
+  local ok, files = pcall(core.native_names, { path })
+  local file = ok and files[1]
+  if not file or table.concat(file.names or {}, "\0") == table.concat(names or {}, "\0") then return end
+  local function shown(list) return list and "rows of " .. table.concat(list, ", ") or "records that are no rows" end
+  error(("save: cannot append %s to %s, which has %s"):format(shown(names), path, shown(file.names)), 0)
+end
+
 --- Makes the sink that writes records.
 -- @param path as for save_text
 -- @param format "text", "json", "csv", "tsv", "lua" or "native"
@@ -419,11 +429,12 @@ function runtime.write_sink(path, format, options)
       and has_header(path, format, names, options, compression) then
       header = false
     end
+    if format == "native" and options.mode == "append" and core.output_exists(path) then check_saved_names(path, names) end
     if keys then stream, names = in_folders(builder, stream, names, keys, "save_" .. format) end
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
-      extension = extension, names = (separators[format] or format == "json") and names or nil,
+      extension = extension, names = (separators[format] or format == "json" or format == "native") and names or nil,
       header = header, folders = keys and true or nil, part_per_morsel = not keys and has_partitions(node) or nil,
     }
   end

@@ -56,17 +56,34 @@ function source.files(path, options)
   return dataset.new { op = "files", paths = source.path_list("files", path), columns = 2 }
 end
 
---- Records written by `save`, exactly as they were.
+-- The names of the columns of files written by `save`, which must be the same; nil: their records are no rows.
+local function saved_names(paths)
+  local first
+  for _, file in ipairs(core.native_names(paths)) do
+    first = first or file
+    local here, there = file.names or {}, first.names or {}
+    if table.concat(here, "\0") ~= table.concat(there, "\0") or #here ~= #there then
+      local function shown(names) return names and "rows of " .. table.concat(names, ", ") or "records that are no rows" end
+      error(("read: %s has %s, and %s %s; read them one by one and use union"):format(first.path, shown(first.names), file.path,
+        shown(file.names)), 0)
+    end
+  end
+  return first and first.names
+end
+
+--- Records written by `save`, exactly as they were; rows have their columns again.
 -- @param path string|list: as for `text`
 -- @param options table?: there are none; a name in it is an error
 -- @return dataset
--- @raise nothing matches the path; a file that is no such file, or broken
+-- @raise nothing matches the path; a file that is no such file, or broken; files of rows with other columns
 -- @usage
 -- lb.from_pairs({ { "a", 1 } }):save("counts.lbb", { mode = "overwrite" })
 -- lb.read("counts.lbb"):show()
 function source.read(path, options)
   check.options("read", options, {})
-  return dataset.new { op = "read", paths = source.path_list("read", path) }
+  local paths = source.path_list("read", path)
+  local names = saved_names(paths)
+  return dataset.new { op = "read", paths = paths, names = names, columns = names and #names }
 end
 
 --- Integers from first to last, last included; `range(n)` begins at 1.

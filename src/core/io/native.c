@@ -34,7 +34,7 @@ struct block_head {
     uint32_t raw_size;
     uint32_t stored_size;
     uint32_t n_rows;
-    uint32_t zero;
+    uint32_t is_names; /* 0 or 1 */
     uint64_t hash;
 };
 _Static_assert(sizeof(struct block_head) == HEAD_BYTES, "the head has no holes");
@@ -46,6 +46,19 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 lb_status lb_native_put_head(struct lb_buf *out, struct lb_error *err)
 {
     return lb_buf_append(out, file_magic, MAGIC_BYTES, err);
+}
+
+lb_status lb_native_put_names(const char *list, size_t size, struct lb_buf *out,
+                              struct lb_error *err)
+{
+    struct block_head head = {
+        .raw_size = (uint32_t)size,
+        .stored_size = (uint32_t)size,
+        .is_names = 1,
+        .hash = lb_hash_bytes(list, size),
+    };
+    LB_TRY(lb_buf_append(out, &head, HEAD_BYTES, err));
+    return lb_buf_append(out, list, size, err);
 }
 
 lb_status lb_native_put_end(uint64_t n_rows, struct lb_buf *out, struct lb_error *err)
@@ -117,6 +130,10 @@ struct lb_native_reader {
     uint64_t block_offset; /* where the current block begins */
     uint64_t n_file_rows;  /* rows of the blocks so far of the current file of several */
     bool in_file;          /* behind a magic, before its end block */
+    bool at_start;         /* no block of the current file was read yet */
+    bool knows_names;      /* of the first of several files: the others must have the same */
+    struct lb_buf names;   /* a codec list; empty: its records are no rows */
+    uint32_t n_names;      /* in it: columns that each row has, nil at the end left out or not */
     bool ended;
     struct lb_buf stored;
     struct lb_buf raw;  /* rows of the current block */
@@ -153,6 +170,7 @@ void lb_native_close(struct lb_native_reader *reader)
     if (reader == NULL)
         return;
     lb_stream_close(reader->stream);
+    lb_buf_fini(&reader->names);
     lb_buf_fini(&reader->stored);
     lb_buf_fini(&reader->raw);
     lb_strfree(reader->path);
@@ -215,7 +233,7 @@ static lb_status read_magic(struct lb_native_reader *reader, struct lb_error *er
                                   "%s: this is not a file written by save (byte 0)", reader->path);
     if (got < MAGIC_BYTES)
         return truncated(reader, err);
-    reader->in_file = true;
+    reader->in_file = reader->at_start = true;
     reader->n_file_rows = 0;
     return LB_OK;
 }
@@ -236,6 +254,59 @@ static lb_status end_file(struct lb_native_reader *reader, const struct block_he
     return LB_OK;
 }
 
+/* Verifies the list in `stored`: of strings, one for each column. */
+static lb_status check_names(const struct lb_native_reader *reader, uint32_t *n_names,
+                             struct lb_error *err)
+{
+    const struct lb_buf *stored = &reader->stored;
+    const char *cursor = stored->data;
+    struct lb_value list, name;
+    lb_status status = lb_codec_verify(stored->data, stored->size, err);
+    if (status == LB_ERR_DATA)
+        return damaged(reader, "wrong names of columns", err);
+    LB_TRY(status);
+    lb_codec_next(&cursor, &list);
+    if (list.tag != 'l' || list.count == 0 || list.count > LB_MAX_COLUMNS)
+        return damaged(reader, "wrong names of columns", err);
+    cursor = list.data;
+    for (uint32_t i = 0; i < list.count; i++) {
+        lb_codec_next(&cursor, &name);
+        if (name.tag != 's')
+            return damaged(reader, "wrong names of columns", err);
+    }
+    *n_names = list.count;
+    return LB_OK;
+}
+
+/* The names of the current file, which the first block has or has not, are those of the first of several. */
+static lb_status meet_names(struct lb_native_reader *reader, const struct block_head *head,
+                            struct lb_error *err)
+{
+    struct lb_buf none = {0};
+    const struct lb_buf *names = &none;
+    uint32_t n_names = 0;
+    reader->at_start = false;
+    if (head->is_names != 0) {
+        if (head->raw_size == 0 || head->stored_size != head->raw_size || head->n_rows != 0)
+            return damaged(reader, "wrong block head", err);
+        LB_TRY(read_stored(reader, head->stored_size, err));
+        if (lb_hash_bytes(reader->stored.data, head->stored_size) != head->hash)
+            return damaged(reader, "wrong checksum", err);
+        LB_TRY(check_names(reader, &n_names, err));
+        names = &reader->stored;
+    }
+    if (!reader->knows_names) {
+        reader->knows_names = true;
+        reader->n_names = n_names;
+        return names->size > 0 ? lb_buf_append(&reader->names, names->data, names->size, err)
+                               : LB_OK;
+    }
+    if (names->size != reader->names.size ||
+        (names->size > 0 && memcmp(names->data, reader->names.data, names->size) != 0))
+        return damaged(reader, "rows of other columns behind the first ones", err);
+    return LB_OK;
+}
+
 static lb_status read_block(struct lb_native_reader *reader, struct lb_error *err)
 {
     struct block_head head;
@@ -244,8 +315,12 @@ static lb_status read_block(struct lb_native_reader *reader, struct lb_error *er
     LB_TRY(read_bytes(reader, &head, HEAD_BYTES, &got, err));
     if (got < HEAD_BYTES)
         return truncated(reader, err);
-    if (head.zero != 0)
+    if (head.is_names > 1 || (head.is_names == 1 && !reader->at_start))
         return damaged(reader, "wrong block head", err);
+    if (reader->at_start)
+        LB_TRY(meet_names(reader, &head, err));
+    if (head.is_names == 1)
+        return LB_OK;
     if (head.raw_size == 0)
         return end_file(reader, &head, err);
     bool is_plain = head.stored_size == head.raw_size;
@@ -296,7 +371,7 @@ static lb_status read_row(struct lb_native_reader *reader, struct lb_batch_build
         return damaged(reader, "too few rows", err);
     memcpy(&n_columns, reader->cursor, sizeof n_columns);
     reader->cursor += sizeof n_columns;
-    if (n_columns == 0 || n_columns > LB_MAX_COLUMNS)
+    if (n_columns == 0 || n_columns > (reader->n_names > 0 ? reader->n_names : LB_MAX_COLUMNS))
         return damaged(reader, "wrong number of columns", err);
     for (uint32_t i = 0; i < n_columns; i++) {
         const char *data;
@@ -305,6 +380,11 @@ static lb_status read_row(struct lb_native_reader *reader, struct lb_batch_build
         LB_TRY(next_value(reader, &data, &size, err));
         LB_TRY(lb_batch_builder_column(builder, i, &column, err));
         LB_TRY(lb_builder_encoded(column, data, size, err));
+    }
+    for (uint32_t i = n_columns; i < reader->n_names; i++) {
+        struct lb_builder *column;
+        LB_TRY(lb_batch_builder_column(builder, i, &column, err));
+        LB_TRY(lb_builder_null(column, err));
     }
     reader->n_rows_left--;
     return lb_batch_builder_end_row(builder, 0, err);
@@ -317,7 +397,7 @@ static bool next_fits(const struct lb_native_reader *reader, const struct lb_bat
     if ((size_t)(reader->end - reader->cursor) < sizeof n_columns)
         return true;
     memcpy(&n_columns, reader->cursor, sizeof n_columns);
-    return lb_batch_builder_fits(builder, n_columns);
+    return lb_batch_builder_fits(builder, reader->n_names > 0 ? reader->n_names : n_columns);
 }
 
 lb_status lb_native_read(struct lb_native_reader *reader, struct lb_batch_builder *builder,
@@ -337,4 +417,17 @@ lb_status lb_native_read(struct lb_native_reader *reader, struct lb_batch_builde
     }
     *more = !reader->ended;
     return LB_OK;
+}
+
+lb_status lb_native_names(const struct lb_file *file, struct lb_buf *list, struct lb_error *err)
+{
+    struct lb_native_reader *reader;
+    LB_TRY(lb_native_open(file, &reader, err));
+    lb_status status = read_magic(reader, err);
+    if (status == LB_OK && reader->in_file)
+        status = read_block(reader, err);
+    if (status == LB_OK && reader->names.size > 0)
+        status = lb_buf_append(list, reader->names.data, reader->names.size, err);
+    lb_native_close(reader);
+    return status;
 }

@@ -44,7 +44,8 @@ struct write_shared {
         part_per_morsel; /* directories: a part for each morsel, else a new one beyond max_part_bytes */
     enum lb_format format;
     enum lb_compression compression;
-    struct lb_buf header; /* csv and tsv of rows: the line of names, at the head of each part */
+    struct lb_buf
+        header; /* at the head of each part: csv and tsv of rows: the line of names; native: head and names */
     struct lb_buf
         keys; /* json of rows: `{"name":`, then `,"name":` ..., each with a NUL behind it */
     pthread_mutex_t lock;
@@ -113,15 +114,34 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     return attempts != NULL ? lb_output_deliver(shared->output, &attempts->output, err) : LB_OK;
 }
 
-/* The parameters names and header: what csv and json write of the names of columns. */
+static lb_status put_names(const struct lb_value *list, struct lb_buf *header, struct lb_error *err)
+{
+    struct lb_buf encoded = {0};
+    size_t mark = 0;
+    lb_status status = lb_codec_begin(&encoded, 'l', &mark, err);
+    if (status == LB_OK)
+        status = lb_buf_append(&encoded, list->data, list->size, err);
+    if (status == LB_OK) {
+        lb_codec_end(&encoded, mark, list->count);
+        status = lb_native_put_names(encoded.data, encoded.size, header, err);
+    }
+    lb_buf_fini(&encoded);
+    return status;
+}
+
+/* The parameters names and header: what csv, json and native files have of the names of columns. */
 static lb_status open_names(struct lb_op *self, struct lb_error *err)
 {
     struct write_shared *shared = self->shared;
     struct lb_value list, name;
     bool wants_header = true;
     LB_TRY(lb_param_bool(self, "header", true, &wants_header, err));
-    if (!lb_value_field(&self->params, "names", &list) || shared->is_native)
+    if (shared->is_native)
+        LB_TRY(lb_native_put_head(&shared->header, err));
+    if (!lb_value_field(&self->params, "names", &list))
         return LB_OK;
+    if (shared->is_native)
+        return put_names(&list, &shared->header, err);
     char separator = shared->format == LB_FORMAT_TSV ? '\t' : ',';
     bool is_csv =
         wants_header && (shared->format == LB_FORMAT_CSV || shared->format == LB_FORMAT_TSV);
@@ -213,11 +233,10 @@ static lb_status put(struct write_shared *shared, const void *data, size_t size,
     return size > 0 ? lb_output_write(shared->output, data, size, err) : LB_OK;
 }
 
-static lb_status put_native(struct write_shared *shared, bool is_end, struct lb_error *err)
+static lb_status put_native_end(struct write_shared *shared, struct lb_error *err)
 {
     struct lb_buf raw = {0}, packed = {0};
-    lb_status status =
-        is_end ? lb_native_put_end(shared->part_rows, &raw, err) : lb_native_put_head(&raw, err);
+    lb_status status = lb_native_put_end(shared->part_rows, &raw, err);
     if (status == LB_OK)
         status = lb_output_compress(shared->compression, raw.data, raw.size, &packed, err);
     if (status == LB_OK)
@@ -231,7 +250,7 @@ static lb_status put_native(struct write_shared *shared, bool is_end, struct lb_
 static lb_status end_part(struct write_shared *shared, struct lb_error *err)
 {
     if (shared->in_part && shared->is_native)
-        LB_TRY(put_native(shared, true, err));
+        LB_TRY(put_native_end(shared, err));
     if (shared->in_part && shared->part_bytes == 0 && shared->compression != LB_PLAIN) {
         struct lb_buf empty = {0};
         lb_status status = lb_output_compress(shared->compression, "", 0, &empty, err);
@@ -265,9 +284,7 @@ static lb_status begin_part(struct write_shared *shared, struct lb_error *err)
     const char *folder = shared->folder.size > 0 ? shared->folder.data : "";
     LB_TRY(lb_output_part_in(shared->output, folder, shared->n_parts++, err));
     shared->in_part = true;
-    if (shared->header.size > 0)
-        return put_header(shared, err);
-    return shared->is_native ? put_native(shared, false, err) : LB_OK;
+    return shared->header.size > 0 ? put_header(shared, err) : LB_OK;
 }
 
 static lb_status enter_folder(struct write_shared *shared, const char *folder, size_t size,

@@ -224,6 +224,87 @@ static void test_selection(void **state)
     lb_buf_fini(&got);
 }
 
+static void put_names(struct lb_buf *file, const char *first, const char *second)
+{
+    struct lb_buf list = {0};
+    size_t mark;
+    OK(lb_codec_begin(&list, 'l', &mark, &err));
+    OK(lb_codec_put_string(&list, first, strlen(first), &err));
+    OK(lb_codec_put_string(&list, second, strlen(second), &err));
+    lb_codec_end(&list, mark, 2);
+    OK(lb_native_put_names(list.data, list.size, file, &err));
+    lb_buf_fini(&list);
+}
+
+/* A block with one row of so many columns, each 7. */
+static void put_sevens(struct lb_buf *file, uint32_t n_columns)
+{
+    struct lb_batch_builder builder;
+    lb_batch_builder_init(&builder);
+    for (uint32_t i = 0; i < n_columns; i++) {
+        struct lb_builder *column;
+        OK(lb_batch_builder_column(&builder, i, &column, &err));
+        OK(lb_builder_int(column, 7, &err));
+    }
+    OK(lb_batch_builder_end_row(&builder, 0, &err));
+    OK(lb_native_put_batch(lb_batch_builder_finish(&builder, NULL), file, &err));
+    lb_batch_builder_fini(&builder);
+}
+
+/* The result of reading a file of two rows: its names, rows of one or more columns, and a further file behind it. */
+static lb_status read_named(const char *second_name, uint32_t n_columns, const char *other,
+                            struct lb_buf *got)
+{
+    struct lb_buf file = {0};
+    OK(lb_native_put_head(&file, &err));
+    put_names(&file, "a", second_name);
+    put_sevens(&file, 2);
+    put_sevens(&file, n_columns);
+    OK(lb_native_put_end(2, &file, &err));
+    if (other != NULL) {
+        OK(lb_native_put_head(&file, &err));
+        if (other[0] != '\0')
+            put_names(&file, "a", other);
+        OK(lb_native_put_end(0, &file, &err));
+    }
+    file_put("f", file.data, file.size);
+    lb_buf_fini(&file);
+    got->size = 0;
+    return read_file("f", got);
+}
+
+static void test_names(void **state)
+{
+    (void)state;
+    struct lb_buf got = {0}, padded = {0}, names = {0};
+    struct lb_file file = {.path = (char *)(uintptr_t) "f"};
+    struct lb_value list, name;
+    OK(read_named("b c", 2, NULL, &got));
+    OK(lb_native_names(&file, &names, &err));
+    OK(lb_codec_verify(names.data, names.size, &err));
+    const char *cursor = names.data;
+    lb_codec_next(&cursor, &list);
+    assert_int_equal(list.count, 2);
+    cursor = list.data;
+    lb_codec_next(&cursor, &name);
+    lb_codec_next(&cursor, &name);
+    assert_int_equal(name.size, 3);
+    assert_memory_equal(name.data, "b c", 3);
+    /* Columns that a row lacks are nil; it has none without a name. */
+    OK(read_named("b", 1, "b", &padded));
+    assert_int_not_equal(padded.size, got.size);
+    assert_int_equal(read_named("b", 3, NULL, &got), LB_ERR_DATA);
+    assert_non_null(strstr(err.message, "wrong number of columns"));
+    /* Further files have the same names. */
+    assert_int_equal(read_named("b", 2, "c", &got), LB_ERR_DATA);
+    assert_non_null(strstr(err.message, "rows of other columns"));
+    assert_int_equal(read_named("b", 2, "", &got), LB_ERR_DATA);
+    assert_non_null(strstr(err.message, "rows of other columns"));
+    lb_buf_fini(&got);
+    lb_buf_fini(&padded);
+    lb_buf_fini(&names);
+}
+
 /* Every bit of every byte, and every length: always an error that names the file and a byte. */
 static void test_damage(void **state)
 {
@@ -235,6 +316,7 @@ static void test_damage(void **state)
     char message[100];
     lb_batch_builder_init(&builder);
     OK(lb_native_put_head(&file, &err));
+    put_names(&file, "k", "v");
     uint64_t n_rows = 0;
     for (int i = 0; i < 3; i++) {
         struct lb_builder *column;
@@ -283,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_selection),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_damage),
     };
     random_start("test_native");
