@@ -1,5 +1,5 @@
 # luabatch: see README.md for the two commands a newcomer needs.
-# MODE picks the build: release (default), debug (tiny limits), asan, ubsan, tsan, fuzz (by clang).
+# MODE picks the build: release (default), debug (tiny limits), asan, ubsan, tsan, coverage, fuzz (by clang).
 MODE   ?= release
 BUILD  ?= build
 # LUAJIT=1 builds for LuaJIT instead of Lua 5.4, beside the other; they share the objects of the core.
@@ -36,6 +36,8 @@ CFLAGS_asan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=address,undefined -fno-
 CFLAGS_ubsan   := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=undefined -fno-sanitize-recover=undefined
 CFLAGS_fuzz    := $(subst address,fuzzer-no-link$(comma)address,$(CFLAGS_asan))
 CFLAGS_tsan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=thread
+CFLAGS_coverage  := -O0 -g -DLB_TINY -DLB_DEBUG --coverage -fprofile-update=atomic
+LDFLAGS_coverage := --coverage
 CFLAGS   := -std=c11 -fPIC -fno-strict-aliasing -fno-math-errno $(CFLAGS_$(MODE))
 CXXFLAGS := -std=c++17 -fPIC -Wall -Wextra -Werror $(CFLAGS_$(MODE))
 LDFLAGS  := $(filter -fsanitize%,$(CFLAGS_$(MODE))) $(LDFLAGS_$(MODE))
@@ -62,7 +64,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcar
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint format oracle bench fuzz fuzz-targets rock docs install deb dist clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle bench fuzz fuzz-targets rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -135,6 +137,12 @@ test-all:
 	scripts/test --all
 lint:
 	scripts/lint
+# Which lines of src/core the tests run.
+coverage:
+	BUILD=$(BUILD) scripts/coverage
+# cppcheck, gcc's analyser and valgrind; minutes.
+analyze:
+	BUILD=$(BUILD) scripts/analyze
 format:
 	clang-format -i $$(find src include tests bench -name '*.[ch]' -o -name '*.cc')
 

@@ -317,4 +317,24 @@ describe("functions (seed " .. support.seed .. ")", function()
     assert.matches("log takes 1 or 2 arguments, got 3", message "log(1, 2, 3)", 1, true)
     assert.matches("regexp_extract takes 2 to 4 arguments, got 1", message "regexp_extract('a')", 1, true)
   end)
+
+  it("finds values in lists of any length, as a table of them would", function()
+    local function random_text()
+      return ("prefix"):rep(math.random(0, 4)) .. math.random(40)
+    end
+    for _, n in ipairs { 1, 3, 9, 200 } do
+      local candidates, is_one, rows = {}, {}, {}
+      for i = 1, n do
+        local text = random_text()
+        candidates[i], is_one[text] = "'" .. text .. "'", true
+      end
+      for i = 1, 300 do rows[i] = { random_text(), math.random(20) } end
+      local list = table.concat(candidates, ", ")
+      local found, missed = values("a in (" .. list .. ")", rows), values("a not in (" .. list .. ")", rows)
+      for i, row in ipairs(rows) do
+        assert.equal(is_one[row[1]] == true, found[i][1], row[1])
+        assert.equal(not is_one[row[1]], missed[i][1], row[1])
+      end
+    end
+  end)
 end)

@@ -122,4 +122,15 @@ describe("text (seed " .. support.seed .. ")", function()
     end
     assert.same(want, lb.text(path):fields():map(function(...) return select("#", ...) end):collect())
   end)
+
+  it("fails with the record where a record is no text", function()
+    for what, value in pairs { number = 7, boolean = true, table = { 1 } } do
+      for _, verb in ipairs { "words", "lower", "fields" } do
+        local ds = lb.from { value, value }
+        local ok, problem = pcall(function() return ds[verb](ds):collect() end)
+        assert.is_false(ok)
+        assert.truthy(tostring(problem):find(("%s: string expected, got %s"):format(verb, what), 1, true), tostring(problem))
+      end
+    end
+  end)
 end)

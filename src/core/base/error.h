@@ -67,4 +67,12 @@ void lb_error_prefix(struct lb_error *err, const char *format, ...) LB_PRINTF(2,
             return lb_try_status_;                        \
     } while (0)
 
+#ifdef LB_ANALYZE
+/* What gcc's analyser cannot see, looking at one file (scripts/analyze): these give no LB_OK. */
+#define lb_error_set(err, status, ...) (lb_error_set(err, status, __VA_ARGS__), (status))
+#define lb_error_memory(...) (lb_error_memory(__VA_ARGS__), LB_ERR_RESOURCE)
+#define lb_error_system(...) (lb_error_system(__VA_ARGS__), LB_ERR_RESOURCE)
+#define lb_error_io(...) (lb_error_io(__VA_ARGS__), LB_ERR_RESOURCE)
+#endif
+
 #endif
