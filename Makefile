@@ -64,7 +64,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcar
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle bench fuzz fuzz-targets rock docs install deb dist clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle fault bench fuzz fuzz-targets rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -149,6 +149,13 @@ format:
 # make oracle [N=2000] [SEED=1] [FIRST=1] [PEER=sqlite|duckdb]: random plans compared with sqlite3 and DuckDB.
 oracle: build
 	$(OUT)/luabatch tests/oracle/run.lua n=$(N) seed=$(SEED) first=$(FIRST) peer=$(PEER)
+
+# make fault [FULL=1] [SEED=1] [JOBS=2]: every allocation and system call fails, in jobs of every kind; FULL: hours.
+fault:
+	+$(MAKE) MODE=asan build
+	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; \
+	$$LUABATCH tests/fault/run.lua list | xargs -P $(or $(JOBS),2) -I{} \
+	    $$LUABATCH tests/fault/run.lua {} n=$(if $(FULL),all,40) seed=$(SEED)
 
 # make bench [SCALE=0.01] [RUNS=1] [WORKLOADS="sort group"]; BENCH_DATA says where the inputs lie.
 bench: build

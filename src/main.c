@@ -133,7 +133,7 @@ static lua_Alloc plain_alloc;
 /* So that memory can run out in this Lua state too. */
 static void *faulty_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
 {
-    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(ALLOC, NULL))
+    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(LUA, NULL))
         return NULL;
     return plain_alloc(user_data, block, old_size, new_size);
 }
@@ -177,7 +177,8 @@ int main(int argc, char **argv)
     int status = STATUS_INTERNAL;
     int outcome = lua_pcall(L, 2, 1, 0);
     if (outcome == LUA_OK) {
-        status = (int)lua_tointeger(L, -1);
+        if (lua_isnumber(L, -1))
+            status = (int)lua_tointeger(L, -1);
     } else if (outcome == LUA_ERRMEM) {
         fputs("luabatch: out of memory\n", stderr);
         status = STATUS_RESOURCE;

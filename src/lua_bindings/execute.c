@@ -333,8 +333,7 @@ static void tell_progress(void *state, const struct lb_progress *progress)
         lua_pop(L, 1);
 }
 
-/* Adds to the table at `info` what is known of the run while plan and run are there. */
-static lb_status tell_run(lua_State *L, int info, struct execution *x)
+static lb_status collect_facts(lua_State *L, int info, struct execution *x)
 {
     struct lb_error err;
     x->bytes.size = 0;
@@ -351,6 +350,16 @@ static lb_status tell_run(lua_State *L, int info, struct execution *x)
     set_integer_at(L, info, "threads", x->run->options.n_threads);
     set_integer_at(L, info, "memory_limit_bytes", x->run->options.memory_bytes);
     return LB_OK;
+}
+
+/* Adds to the table at `info` what is known of the run while plan and run are there. The run has ended, well
+ * perhaps: that some of it is not known does not make it fail. */
+static void tell_run(lua_State *L, int info, struct execution *x)
+{
+    if (collect_facts(L, info, x) == LB_OK)
+        return;
+    lua_pushliteral(L, "out of memory");
+    lua_setfield(L, info, "lacking");
 }
 
 /* And what is known when they have ended. */
@@ -445,13 +454,11 @@ int lb_lua_execute(lua_State *L)
         return raise_restart(L, listener.function - 1, x);
     if (status == LB_OK)
         push_results(L, x);
-    lb_status told = tell_run(L, info, x);
-    if (told != LB_OK && status == LB_OK)
-        x->err = (struct lb_error){.status = told, .message = "out of memory"};
+    tell_run(L, info, x);
     tell_end(L, info, x);
     if (status != LB_OK)
         tell_call(L, info, x);
-    if (status != LB_OK || told != LB_OK)
+    if (status != LB_OK)
         return fail(L, x);
     lua_pushvalue(L, info);
     close_run(x);

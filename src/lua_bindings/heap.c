@@ -394,7 +394,7 @@ static void *other(struct lb_lua_heap *heap, void *block, size_t old_size, size_
 void *lb_lua_heap_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
 {
     struct lb_lua_heap *heap = user_data;
-    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(ALLOC, NULL))
+    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(LUA, NULL))
         return NULL;
     if (block == NULL) { /* old_size then tells the kind of object, no size */
         if (__builtin_expect(new_size - 1 < SMALL_BYTES, 1))

@@ -184,8 +184,11 @@ static int l_core_check_regexp(lua_State *L)
     const char *pattern = luaL_checklstring(L, 1, &size);
     const char *flags = luaL_checklstring(L, 2, &flags_size);
     struct lb_error err;
-    if (lb_expr_check_regexp(pattern, size, flags, flags_size, &at, &err) == LB_OK)
+    lb_status status = lb_expr_check_regexp(pattern, size, flags, flags_size, &at, &err);
+    if (status == LB_OK)
         return 0;
+    if (status == LB_ERR_RESOURCE)
+        return lb_lua_raise(L, &err);
     lua_pushstring(L, err.message);
     lua_pushinteger(L, (lua_Integer)at);
     return 2;

@@ -88,6 +88,21 @@ static lb_status unship_scalar(struct unshipper *u)
     }
 }
 
+/* The error of loading something: its Lua error value is on top. */
+static lb_status load_error(struct unshipper *u, int lua_status, lb_status status, const char *what,
+                            struct lb_value name)
+{
+    const char *message =
+        lua_type(u->L, -1) == LUA_TSTRING ? lua_tostring(u->L, -1) : "unknown error";
+    /* require calls the loader protected by nothing, but a module may say it in words of its own. */
+    bool is_memory = lua_status == LUA_ERRMEM || strstr(message, "not enough memory") != NULL;
+    lb_error_set(u->err, is_memory ? LB_ERR_RESOURCE : status,
+                 "%s%.*s cannot be loaded in a worker: %s", what, (int)name.size, name.data,
+                 message);
+    lua_pop(u->L, 1);
+    return u->err->status;
+}
+
 static lb_status unship_module(struct unshipper *u)
 {
     lua_State *L = u->L;
@@ -97,14 +112,9 @@ static lb_status unship_module(struct unshipper *u)
     LB_TRY(take_byte(u, &n_keys));
     lua_getglobal(L, "require");
     lua_pushlstring(L, name.data, name.size);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-        const char *message =
-            lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "unknown error";
-        lb_error_set(u->err, LB_ERR_USER, "module '%.*s' cannot be loaded in a worker: %s",
-                     (int)name.size, name.data, message);
-        lua_pop(L, 1);
-        return LB_ERR_USER;
-    }
+    int lua_status = lua_pcall(L, 1, 1, 0);
+    if (lua_status != LUA_OK)
+        return load_error(u, lua_status, LB_ERR_USER, "module ", name);
     for (int i = 0; i < n_keys; i++) {
         LB_TRY(unship_scalar(u));
         if (lua_type(L, -2) == LUA_TTABLE) {
@@ -190,11 +200,10 @@ static lb_status unship_function(struct unshipper *u)
     LB_TRY(take_string(u, &dump));
     char n = 0;
     LB_TRY(take_byte(u, &n));
-    if (luaL_loadbufferx(L, dump.data, dump.size, "=shipped", "b") != LUA_OK) {
-        lb_error_set(u->err, LB_ERR_INTERNAL, "a shipped function cannot be loaded: %s",
-                     lua_tostring(L, -1));
-        return LB_ERR_INTERNAL;
-    }
+    int lua_status = luaL_loadbufferx(L, dump.data, dump.size, "=shipped", "b");
+    if (lua_status != LUA_OK)
+        return load_error(u, lua_status, LB_ERR_INTERNAL, "a function",
+                          (struct lb_value){.data = ""});
 #if LB_LUAJIT
     LB_TRY(keep_stoppable(u, &dump));
 #endif

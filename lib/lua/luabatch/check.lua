@@ -30,6 +30,14 @@ function check.misuse(format, ...)
   error(caller() .. format:format(...), 0)
 end
 
+local RESOURCE = 5
+
+--- Raises an error of the engine again that nobody's call is to blame for: no memory, a disk that fails.
+-- @param problem what pcall gave
+function check.pass_on(problem)
+  if type(problem) == "table" and problem.status == RESOURCE then error(problem, 0) end
+end
+
 --- "bad argument 'key' to group_by (string expected, got nil)".
 -- @param verb the function that was called
 -- @param name its parameter

@@ -117,7 +117,16 @@ local function traceback()
   return #lines > 0 and "\n  stack traceback:\n" .. table.concat(lines, "\n") or ""
 end
 
--- Makes any error value a failure.
+-- Lua's own message, wherever it comes from: `load` gives it as if the text were wrong.
+local function is_memory(message)
+  return type(message) == "string" and message:find("not enough memory", 1, true) ~= nil
+end
+
+local function memory_failure()
+  return failure(RESOURCE, "out of memory: the script's own Lua values hold %.1f MB", collectgarbage("count") / 1024)
+end
+
+-- Makes any error value a failure. Not called when memory runs out.
 local function handler(err)
   if err == require("luabatch.runtime").checked then return err end
   local kind = type(err)
@@ -130,7 +139,7 @@ local function handler(err)
     local ok, text = pcall(core.format, err, "lua")
     message = "the job raised " .. (ok and text or tostring(err))
   end
-  if kind == "string" and err == "not enough memory" then return failure(RESOURCE, "%s", "out of memory") end
+  if is_memory(message) then return memory_failure() end
   return failure(1, "%s", message .. traceback())
 end
 
@@ -180,6 +189,9 @@ local function configure(options, program)
   local writers = artifacts(options)
   -- At the end of each run, good or not.
   local function tell(action, info, node, message)
+    if info.lacking and settings.profile then
+      io.stderr:write(("luabatch: %s: some of what the run took is not known: %s\n"):format(action, info.lacking))
+    end
     for _, writer in ipairs(writers) do
       local ok, problem = writer.write(action, info, node, message)
       if not ok and not writer.failed then
@@ -201,19 +213,26 @@ local function configure(options, program)
         "\nstages\n", core.describe(description))
     end
   end
-  settings.on_fail = tell
+  -- A run of which nothing can be told, since memory is out, has ended as it has.
+  local function telling(f)
+    return function(...)
+      local ok, problem = pcall(f, ...)
+      if not ok then io.stderr:write("luabatch: what the run took cannot be told: ", tostring(problem), "\n") end
+    end
+  end
+  settings.on_fail = telling(tell)
   function settings.on_attempt(action, problem, n)
     if options.quiet then return end
     io.stderr:write(("luabatch: %s begins again (attempt %d of %d): %s\n"):format(action, n, require("luabatch.attempts").MOST,
       problem.message:match("^[^\n]*")))
   end
-  function settings.on_run(action, info, node)
+  settings.on_run = telling(function(action, info, node)
     if (info.skipped or 0) > 0 and not options.quiet then
       local skips = require "luabatch.skips"
       io.stderr:write(options.errors == "json" and skips.json(action, info) or "luabatch: " .. skips.text(info), "\n")
     end
     tell(action, info, node)
-  end
+  end)
 end
 
 -- Formats by the end of a file's name, and those in which rows go out as they came in.
@@ -323,6 +342,10 @@ local function finish(options, program, results, args)
   end
 end
 
+local function load_failure(message, status)
+  return is_memory(message) and memory_failure() or failure(status or COMPILE, "%s", message)
+end
+
 -- Loads the script or the chunk. Gives a function, or nil and a failure.
 local function load_script(options, path)
   if not options.chunk and options.input_format then return function() return _G.input end end
@@ -333,10 +356,11 @@ local function load_script(options, path)
     if command_line_expression then
       return function(...) return select(2, command_line_expression(...)) end
     end
+    if is_memory(unfinished) then return nil, memory_failure() end
     local chunk, message = load(options.chunk, "=(command line)", "t")
     -- An expression that only lacks its end was meant as one.
     if not chunk and unfinished:find("<eof>'?$") then message = unfinished end
-    if not chunk then return nil, failure(COMPILE, "%s", message) end
+    if not chunk then return nil, load_failure(message) end
     return chunk
   end
   if path ~= "-" then
@@ -345,9 +369,7 @@ local function load_script(options, path)
     file:close()
   end
   local chunk, message = loadfile(path ~= "-" and path or nil)
-  if not chunk then
-    return nil, failure(message:find("^cannot ") and USAGE or COMPILE, "%s", message)
-  end
+  if not chunk then return nil, load_failure(message, message:find("^cannot ") and USAGE) end
   return chunk
 end
 
@@ -466,6 +488,7 @@ function cli.main(argv, program)
   if interrupted and not options.interactive then ok, err = false, interrupted end
   local checkpoint = package.loaded["luabatch.checkpoint"]
   if not ok then
+    if is_memory(err) then err = memory_failure() end
     if err == require("luabatch.runtime").checked then return 0 end
     report(options, err.status, tostring(err.message or err))
     if checkpoint and checkpoint.kept() and err.status ~= PIPE then

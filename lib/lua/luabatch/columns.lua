@@ -77,7 +77,10 @@ end
 function columns.sql(verb, text, names)
   local sql = require "luabatch.sql"
   local ok, program, used = pcall(sql.compile, text, names)
-  if not ok then check.misuse("%s: %s", verb, tostring(program)) end
+  if not ok then
+    check.pass_on(program)
+    check.misuse("%s: %s", verb, tostring(program))
+  end
   if not program then check.misuse("%s: %s", verb, tostring(used)) end
   local list = {}
   for key, value in pairs(used) do

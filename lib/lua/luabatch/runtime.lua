@@ -389,7 +389,10 @@ local function has_header(path, format, names, options, compression)
   -- What the name does not say is compressed cannot be read back either.
   if compression ~= compressions[path:match("%.(%w+)$") or ""] then return true end
   local ok, found = pcall(core.csv_sniff, { path }, { sep = separators[format], quote = '"', header = options.header ~= false, null = {} })
-  if not ok then error(("save_%s: cannot append: %s"):format(format, type(found) == "table" and found.message or found), 0) end
+  if not ok then
+    check.pass_on(found)
+    error(("save_%s: cannot append: %s"):format(format, type(found) == "table" and found.message or found), 0)
+  end
   if #found.names ~= #names then
     error(("save_%s: cannot append rows of %d columns to %s, which has %d"):format(format, #names, path, #found.names), 0)
   end

@@ -122,6 +122,7 @@ local function check_values(verb, list, n)
   local values = n == #list and list or { compat.unpack(list, 1, n) }
   local ok, message = pcall(core.encode, values)
   if not ok then
+    check.pass_on(message)
     check.misuse("bad argument 'list' to %s (%s)", verb, tostring(message))
   end
 end

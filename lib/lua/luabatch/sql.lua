@@ -555,7 +555,7 @@ end
 function sql.compile(text, names)
   local ok, program, used = pcall(compile, text, names)
   if ok then return program, used end
-  if type(program) ~= "table" then error(program, 0) end
+  if type(program) ~= "table" or not program.position then error(program, 0) end
   return nil, explain(text, program)
 end
 

@@ -386,12 +386,12 @@ static bool may_grow(struct lb_sort_writer *writer, size_t bytes)
     return true;
 }
 
-/* Moves an array to a new capacity. */
+/* Moves an array to a new capacity; 0 frees it. */
 static lb_status resize(void **array, size_t item_bytes, size_t from, size_t to,
                         struct lb_error *err)
 {
     void *moved = lb_realloc(*array, from * item_bytes, to * item_bytes);
-    if (moved == NULL)
+    if (moved == NULL && to > 0)
         return lb_error_memory(err, "sorting", to * item_bytes);
     *array = moved;
     return LB_OK;

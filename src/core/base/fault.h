@@ -1,8 +1,9 @@
 /* Faults on demand, for tests of what follows a failure; debug and sanitised builds only.
  *
  * LUABATCH_FAULT in the environment says which calls fail; a comma separates several.
- *   alloc:17          the 17th allocation, once
- *   alloc:17+         the 17th and all after it; alloc:17-18, two of them (Lua tries again after one)
+ *   alloc:17          the 17th allocation of the core, once
+ *   lua:1700+         the 1700th of Lua, here or in a worker, and all after it
+ *   lua:1700-1701     two of them: after one Lua collects garbage and tries again
  *   open:2=EMFILE     with this error; else ENOMEM for memory, EAGAIN for threads, EIO for the rest
  *   read:3=EINTR      beneath the layer that repeats interrupted calls
  *   write:2=short     transfers half of what was asked: read, pread, write and pwrite
@@ -13,36 +14,39 @@
  *   count, count=FILE at exit, how many calls of each kind there were, and how many failed:
  *                     "alloc 1234 open 7 ... failed 1", to standard error or a file
  *
- * Calls are counted over all threads, in lb_sys (which kinds there are: fault.c), at the start of
- * threads and in Lua's allocators. A thing that fails for ever includes whatever runs to clean up. */
+ * Calls are counted over all threads: those of lb_sys (fault.c names the kinds), starts of threads,
+ * Lua's allocations (large blocks of a worker count as both kinds). What fails for ever does so
+ * while cleaning up, too. */
 #ifndef LB_BASE_FAULT_H
 #define LB_BASE_FAULT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum lb_fault_kind { /* ORDER fault kinds */
-                     LB_FAULT_ALLOC,
-                     LB_FAULT_OPEN,
-                     LB_FAULT_CLOSE,
-                     LB_FAULT_READ,
-                     LB_FAULT_PREAD,
-                     LB_FAULT_FLIP,
-                     LB_FAULT_WRITE,
-                     LB_FAULT_PWRITE,
-                     LB_FAULT_STAT,
-                     LB_FAULT_FSYNC,
-                     LB_FAULT_FTRUNCATE,
-                     LB_FAULT_RENAME,
-                     LB_FAULT_LINK,
-                     LB_FAULT_UNLINK,
-                     LB_FAULT_MKDIR,
-                     LB_FAULT_RMDIR,
-                     LB_FAULT_THREAD,
-                     LB_FAULT_FRAME_FLIP,
-                     LB_FAULT_FRAME_CUT,
-                     LB_FAULT_FRAME_FOREIGN,
-                     LB_FAULT_KINDS
+/* ORDER fault kinds */
+enum lb_fault_kind {
+    LB_FAULT_ALLOC,
+    LB_FAULT_LUA,
+    LB_FAULT_OPEN,
+    LB_FAULT_CLOSE,
+    LB_FAULT_READ,
+    LB_FAULT_PREAD,
+    LB_FAULT_FLIP,
+    LB_FAULT_WRITE,
+    LB_FAULT_PWRITE,
+    LB_FAULT_STAT,
+    LB_FAULT_FSYNC,
+    LB_FAULT_FTRUNCATE,
+    LB_FAULT_RENAME,
+    LB_FAULT_LINK,
+    LB_FAULT_UNLINK,
+    LB_FAULT_MKDIR,
+    LB_FAULT_RMDIR,
+    LB_FAULT_THREAD,
+    LB_FAULT_FRAME_FLIP,
+    LB_FAULT_FRAME_CUT,
+    LB_FAULT_FRAME_FOREIGN,
+    LB_FAULT_KINDS
 };
 
 #ifdef LB_DEBUG

@@ -44,12 +44,17 @@ static int system_open(const char *path, int flags, mode_t mode)
 
 static DIR *system_opendir(const char *path)
 {
-    return LB_FAULT(OPEN, NULL) ? NULL : opendir(path);
+    DIR *directory;
+
+    do
+        directory = LB_FAULT(OPEN, NULL) ? NULL : opendir(path);
+    while (directory == NULL && errno == EINTR);
+    return directory;
 }
 
 static int system_dup(int fd)
 {
-    return FAULTY(OPEN, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    return REPEAT(FAULTY(OPEN, fcntl(fd, F_DUPFD_CLOEXEC, 0)));
 }
 
 /* Not repeated: on Linux the descriptor is gone even when close was interrupted, or failed. */

@@ -358,6 +358,8 @@ static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb
             lb_op_close(op);
         }
     }
+    if (status == LB_OK)
+        status = call(stage->sink, stage->sink->class->publish, err);
     return status;
 }
 

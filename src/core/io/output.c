@@ -603,6 +603,15 @@ lb_status lb_output_part_in(struct lb_output *output, const char *folder, uint32
     return lb_tree_open_part(&output->tree, folder, n, &output->fd, err);
 }
 
+static lb_status sync_parent(const struct lb_output *output, struct lb_error *err)
+{
+    char *parent = parent_of(output->target);
+    lb_status status =
+        parent == NULL ? name_memory_error(err) : sync_directory(output, parent, err);
+    lb_strfree(parent);
+    return status;
+}
+
 /* Standard output: nothing to publish, but a full or vanished disk may be told only at close. */
 static lb_status commit_stream(struct lb_output *output, struct lb_error *err)
 {
@@ -664,14 +673,20 @@ static lb_status publish_directory(struct lb_output *output, struct lb_error *er
             lb_temp_forget(&output->temp);
     } else if (output->mode == LB_MODE_APPEND) {
         failure = lb_tree_move_parts(&output->tree, output->target);
-        if (failure == 0)
-            LB_TRY(sync_directory(output, output->target, err));
+        if (failure == 0 && sync_directory(output, output->target, err) != LB_OK) {
+            lb_tree_take_back(&output->tree, output->target, output->tree.n_parts);
+            return err->status;
+        }
         lb_temp_remove(&output->temp);
         if (failure == EEXIST)
             return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has added parts meanwhile",
                                 output->name);
     } else {
         failure = lb_tree_exchange(output->temp.path, output->target);
+        if (failure == 0 && sync_parent(output, err) != LB_OK) {
+            lb_tree_exchange(output->temp.path, output->target);
+            return err->status;
+        }
         if (failure == 0)
             lb_temp_remove(&output->temp); /* the old one, by now */
     }
@@ -693,14 +708,11 @@ lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
         LB_TRY(sync_directory(output, output->temp.path, err));
         LB_TRY(publish_directory(output, err));
     }
-    char *parent = parent_of(output->target);
-    lb_status status =
-        parent == NULL ? name_memory_error(err) : sync_directory(output, parent, err);
-    lb_strfree(parent);
-    if (status == LB_OK)
-        status = close_fd(output, err);
+    lb_status status = sync_parent(output, err);
     if (status != LB_OK && !output->existed)
         lb_temp_remove_path(output->target, output->kind == KIND_DIRECTORY);
+    else if (status != LB_OK && output->kind == KIND_FILE)
+        lb_error_prefix(err, "%s is replaced, but the disk may lose that: ", output->name);
     return status;
 }
 

@@ -231,6 +231,16 @@ static int move_part(struct lb_tree *tree, const char *target, const struct lb_t
     return failure;
 }
 
+void lb_tree_take_back(struct lb_tree *tree, const char *target, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        char *moved = part_path(tree, target, tree->parts[i].folder, tree->parts[i].number);
+        if (moved != NULL)
+            lb_sys.unlink(moved);
+        lb_strfree(moved);
+    }
+}
+
 int lb_tree_move_parts(struct lb_tree *tree, const char *target)
 {
     uint32_t n_moved = 0;
@@ -249,12 +259,8 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target)
         lb_strfree(from);
         lb_strfree(to);
     }
-    for (uint32_t i = 0; failure != 0 && i < n_moved; i++) {
-        char *moved = part_path(tree, target, tree->parts[i].folder, tree->parts[i].number);
-        if (moved != NULL)
-            lb_sys.unlink(moved);
-        lb_strfree(moved);
-    }
+    if (failure != 0)
+        lb_tree_take_back(tree, target, n_moved);
     return failure;
 }
 

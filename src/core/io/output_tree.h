@@ -40,6 +40,8 @@ lb_status lb_tree_finish(struct lb_tree *tree, struct lb_error *err) LB_MUST_USE
 /* These give 0 or an errno value. */
 /* Moves the parts and _SUCCESS into target; on failure, those already moved are removed there. */
 int lb_tree_move_parts(struct lb_tree *tree, const char *target);
+/* Removes the first n of the moved parts from target. */
+void lb_tree_take_back(struct lb_tree *tree, const char *target, uint32_t n);
 /* Renames; EEXIST when `to` is there. For files and directories. */
 int lb_tree_rename_new(const char *from, const char *to);
 /* Swaps two directories. */

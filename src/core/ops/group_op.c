@@ -412,9 +412,9 @@ static lb_status group_combine(struct lb_op_local *local, struct lb_error *err)
 {
     struct group_local *state = local->state;
     LB_TRY(flush(local, err));
+    LB_TRY(lb_heat_merge(&((struct lb_group_shared *)local->op->shared)->heat, &state->heat, err));
     struct lb_sort_writer *writer = state->writer;
     state->writer = NULL;
-    LB_TRY(lb_heat_merge(&((struct lb_group_shared *)local->op->shared)->heat, &state->heat, err));
     return lb_sort_writer_finish(writer, err);
 }
 

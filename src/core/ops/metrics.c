@@ -173,14 +173,15 @@ lb_status lb_facts_of_shuffle(struct lb_op *op, const struct lb_sorter *sorter,
         counts[i] = lb_sorter_partition_rows(sorter, i);
     qsort(counts, n, sizeof *counts, compare_counts);
     lb_status status = put_shuffle(&op->facts, sorter, heat, counts, n, err);
+    if (status != LB_OK)
+        op->facts.size = 0; /* no half value */
     lb_free(counts, n * sizeof *counts);
     return status;
 }
 
-lb_status lb_facts_of_pieces(struct lb_op *op, const struct lb_sort_pieces *pieces, bool closed,
-                             struct lb_error *err)
+static lb_status put_pieces(struct lb_buf *out, const struct lb_sort_pieces *pieces, bool closed,
+                            struct lb_error *err)
 {
-    struct lb_buf *out = &op->facts;
     size_t map, list, mark;
     out->size = 0;
     LB_TRY(lb_codec_begin(out, 'm', &map, err));
@@ -198,4 +199,13 @@ lb_status lb_facts_of_pieces(struct lb_op *op, const struct lb_sort_pieces *piec
     lb_codec_end(out, list, pieces->n_splits);
     lb_codec_end(out, map, 1);
     return LB_OK;
+}
+
+lb_status lb_facts_of_pieces(struct lb_op *op, const struct lb_sort_pieces *pieces, bool closed,
+                             struct lb_error *err)
+{
+    lb_status status = put_pieces(&op->facts, pieces, closed, err);
+    if (status != LB_OK)
+        op->facts.size = 0;
+    return status;
 }

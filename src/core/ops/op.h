@@ -16,6 +16,8 @@
  *   combine W  once per worker that attached, after its last morsel: hand local results over; may still push on.
  *   detach  W  frees local->state; called also after failures, but only when local->state is set.
  *   finish  S  once after all workers ended well.
+ *   publish S  sinks: once after all of the stage has finished well: what the world sees of the result, files that get
+ *              their names, say. Nothing else may make the run fail after it.
  *   close   S  frees self->shared; for a sink, when no later stage needs its result any more. Called also after
  *              failures, when open was called.
  * Any of them may be NULL (not needed). After an error no further call but detach and close is made.
@@ -94,6 +96,7 @@ struct lb_op_class {
     lb_status (*combine)(struct lb_op_local *local, struct lb_error *err);
     void (*detach)(struct lb_op_local *local);
     lb_status (*finish)(struct lb_op *self, struct lb_error *err);
+    lb_status (*publish)(struct lb_op *self, struct lb_error *err);
     void (*close)(struct lb_op *self);
 };
 

@@ -78,6 +78,8 @@ static void abandon(struct pipe_local *state)
 static void pipe_detach(struct lb_op_local *local)
 {
     struct pipe_local *state = local->state;
+    if (state == NULL)
+        return;
     abandon(state);
     lb_buf_fini(&state->input);
     lb_buf_fini(&state->output);

@@ -309,9 +309,9 @@ static lb_status sort_push(struct lb_op_local *local, const struct lb_batch *bat
 static lb_status sort_combine(struct lb_op_local *local, struct lb_error *err)
 {
     struct sort_local *state = local->state;
+    LB_TRY(lb_heat_merge(&((struct sort_shared *)local->op->shared)->heat, &state->heat, err));
     struct lb_sort_writer *writer = state->writer;
     state->writer = NULL;
-    LB_TRY(lb_heat_merge(&((struct sort_shared *)local->op->shared)->heat, &state->heat, err));
     return lb_sort_writer_finish(writer, err);
 }
 

@@ -20,6 +20,7 @@
 #include "core/io/output.h"
 #include "core/ops/attempts.h"
 #include "core/ops/ops.h"
+#include "core/ops/rejects.h"
 
 #ifdef LB_TINY
 enum { CHUNK_BYTES = 300, PART_BYTES = 1000 };
@@ -641,6 +642,14 @@ static lb_status write_finish(struct lb_op *self, struct lb_error *err)
     LB_TRY(end_part(shared, err));
     self->n_result = shared->n_rows;
     self->n_bytes = shared->n_bytes;
+    return LB_OK;
+}
+
+/* The files of what was left out are written before, so that all that then remains to do is to name them. */
+static lb_status write_publish(struct lb_op *self, struct lb_error *err)
+{
+    struct write_shared *shared = self->shared;
+    LB_TRY(lb_rejects_write(self->run, err));
     return lb_output_commit(shared->output, err);
 }
 
@@ -675,5 +684,6 @@ const struct lb_op_class lb_op_write = {
     .end = write_end,
     .detach = write_detach,
     .finish = write_finish,
+    .publish = write_publish,
     .close = write_close,
 };

@@ -324,6 +324,11 @@ lb_status lb_plan_new(const char *data, size_t size, struct lb_plan **out, struc
     plan->data = copy;
     plan->size = size;
     lb_status status = decode(plan, err);
+    if (status == LB_OK && plan->n_nodes > 0) {
+        plan->results = lb_alloc_zero(plan->n_nodes * sizeof *plan->results);
+        if (plan->results == NULL)
+            status = lb_error_memory(err, "results", plan->n_nodes * sizeof *plan->results);
+    }
     if (status != LB_OK) {
         lb_plan_delete(plan);
         return status;
@@ -375,20 +380,14 @@ lb_status lb_plan_add_handle(struct lb_plan *plan, int64_t handle, struct lb_sto
     return LB_OK;
 }
 
-static lb_status keep_result(struct lb_plan *plan, uint32_t n, const struct lb_op *sink,
-                             struct lb_error *err)
+/* Cannot fail: the sink may have published a file by now. */
+static void keep_result(struct lb_plan *plan, uint32_t n, const struct lb_op *sink)
 {
-    if (plan->results == NULL) {
-        plan->results = lb_alloc_zero(plan->n_nodes * sizeof *plan->results);
-        if (plan->results == NULL)
-            return lb_error_memory(err, "results", plan->n_nodes * sizeof *plan->results);
-    }
     struct lb_store *store = lb_store_of_sink(sink);
     plan->results[plan->n_results++] =
         (struct lb_plan_result){.node = n + 1,
                                 .store = store != NULL ? lb_store_ref(store) : NULL,
                                 .n_rows = (int64_t)sink->n_result};
-    return LB_OK;
 }
 
 /* Closes the sinks that no stage after `stage` reads. */
@@ -418,7 +417,7 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
         run->n_stages = plan->n_stages;
         status = lb_run_stage(run, &stage->run, err);
         if (status == LB_OK && plan->nodes[stage->node].is_result)
-            status = keep_result(plan, stage->node, stage->run.sink, err);
+            keep_result(plan, stage->node, stage->run.sink);
         if (status == LB_OK)
             close_read(plan, s);
     }

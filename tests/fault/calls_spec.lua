@@ -1,0 +1,10 @@
+--- A few failing calls in each job of jobs.lua; `make fault` makes many more of them fail.
+describe("a call that fails", function()
+  it("ends a job in good order, whichever call and job it is", function()
+    local pipe = assert(io.popen(("'%s' tests/fault/run.lua few=2 2>&1"):format(os.getenv("LUABATCH") or "build/debug/luabatch")))
+    local told = pipe:read("a")
+    local ok = pipe:close()
+    assert.is_true(ok, told)
+    assert.is_truthy(told:find("%d+ attempts, 0 wrong"), told)
+  end)
+end)
