@@ -172,8 +172,10 @@ docs: build
 	@mkdir -p $(BUILD)/docs/ldoc
 	$(OUT)/luabatch scripts/stubs.lua $(BUILD)/docs
 	ldoc -q -c docs/config.ld -d $(BUILD)/docs $(BUILD)/docs/ldoc
-	sed -i 's/href="\([a-z_]*\)\.md"/href="\1.md.html"/g' $(BUILD)/docs/topics/*.html
-	echo 'th, td { border: 1px solid #cccccc; padding: 2px 6px; }' >>$(BUILD)/docs/ldoc.css
+	sed -i -e 's/href="\([a-z_]*\)\.md\(["#]\)/href="\1.md.html\2/g' -e 's|<h\([234]\)>\([^<]*\)<|<h\1 id="\L\2\E">\2<|' \
+		-e ':a; s|\(<h[234] id="[^",]*\),|\1|; ta' -e ':b; s|\(<h[234] id="[^" ]*\) |\1-|; tb' $(BUILD)/docs/topics/*.html
+	echo 'th, td { border: 1px solid #cccccc; padding: 2px 6px; } #content { width: auto; max-width: 80em; overflow-x: auto; }' \
+		>>$(BUILD)/docs/ldoc.css
 
 # The program with its manual page and completions, the module for lua5.4 and the C header. DESTDIR is for packagers.
 share  := $(DESTDIR)$(PREFIX)/share

@@ -273,6 +273,7 @@ build = {
     ["luabatch.skips"] = "lib/lua/luabatch/skips.lua",
     ["luabatch.source"] = "lib/lua/luabatch/source.lua",
     ["luabatch.sql"] = "lib/lua/luabatch/sql.lua",
+    ["luabatch.sql_help"] = "lib/lua/luabatch/sql_help.lua",
     ["luabatch.sql_types"] = "lib/lua/luabatch/sql_types.lua",
     ["luabatch.stats"] = "lib/lua/luabatch/stats.lua",
     ["luabatch.suggest"] = "lib/lua/luabatch/suggest.lua",

@@ -80,7 +80,8 @@ describe("the REPL", function()
     local path = support.file("answer = 42\nreturn answer + 1\n", ".lua")
     drive {
       "expect 1> ", "send :help\\n", "expect :explain", "expect :time", "send :help group_by\\n", "expect ds:group_by(",
-      "send :help grup_by\\n", "expect did you mean 'group_by'?", "send :nothing\\n", "expect there is no command :nothing",
+      "send :help grup_by\\n", "expect did you mean 'group_by'?", "send :help substring\\n",
+      "expect substr(s, from, n)", "send :nothing\\n", "expect there is no command :nothing",
       "send :load " .. path .. "\\n", "expect 43", "send answer\\n", "expect 42", "send :stats\\n", "expect nothing has run yet",
       "send :time lb.range(10):count()\\n", "expect 10", "expect  s", "send :stats\\n", "expect count:",
       "send :schema lb.from{{a=1}}\\n", "expect integer", "send :explain 5\\n", "expect a dataset expected, got number",

@@ -338,3 +338,28 @@ describe("functions (seed " .. support.seed .. ")", function()
     end
   end)
 end)
+
+describe("the help about SQL functions", function()
+  local sql_help = require "luabatch.sql_help"
+
+  it("has every function, and examples that give what they say", function()
+    for _, name in ipairs(sql.functions()) do
+      assert.truthy(sql_help.topic(name), "no line about " .. name)
+    end
+    local n = 0
+    for name, entry in pairs(sql_help.entries()) do
+      n = n + 1
+      assert.truthy(sql.function_named(name), name)
+      assert.equal(entry.gives, core.format(constant(entry.example), "json"), entry.example)
+    end
+    assert.is_true(n > 110)
+  end)
+
+  it("is shown under any of a function's names", function()
+    local help = require "luabatch.help"
+    assert.matches("in SQL expressions: substr%(s, from, n%)\n  n bytes.*%(substring is another name of it%)", help.topic "SUBSTRING")
+    assert.matches("^ds:sum.*lb.sum.*", help.topic "sum")
+    assert.matches("lb.min.*", help.topic "lb.min")
+    assert.matches("did you mean 'upper'%?", help.topic "uper")
+  end)
+end)

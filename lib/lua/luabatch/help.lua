@@ -160,6 +160,7 @@ function help.topics()
   load_topics()
   local set = {}
   for name in pairs(topics) do set[name] = true end
+  for _, name in ipairs(require("luabatch.sql").functions()) do set[name] = true end
   return set
 end
 
@@ -189,13 +190,17 @@ function help.topic(text)
   load_topics()
   local name = text:match("([%a_][%w_]*)%s*$") or text
   local found = topics[name]
+  -- What is asked for as lb.sum is no function of SQL.
+  local of_sql = not text:find "[%.:]" and require("luabatch.sql_help").topic(name)
   if not found then
-    local names = {}
+    if of_sql then return of_sql end
+    local names = require("luabatch.sql").functions()
     for one in pairs(topics) do names[#names + 1] = one end
     return ("no help about '%s'%s"):format(text, require("luabatch.suggest").hint(name, names))
   end
   local list = {}
   for i, topic in ipairs(found) do list[i] = render(topic) end
+  list[#list + 1] = of_sql or nil
   return table.concat(list, "\n\n")
 end
 

@@ -218,7 +218,7 @@ command("help", "[topic]", "this list, or what a verb, function or command does"
       local one = commands[known]
       say(("  %-24s %s"):format((":%s %s"):format(known, one.parameters), one.summary))
     end
-    say("Topics: names of verbs and functions, such as :help group_by or :help lb.csv. Tab completes.")
+    say("Topics: names of verbs and functions, such as :help group_by, :help lb.csv or, of SQL, :help substr. Tab completes.")
     return
   end
   local one = commands[text:match("^:?(%a+)$") or ""]

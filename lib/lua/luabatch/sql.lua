@@ -47,6 +47,7 @@ end
 functions.log = { { "log10", "log_base" }, 1, 2 } -- the class by the number of arguments
 
 -- Names that others give them.
+local other_names = {}
 for name, known in ([[substring substr; ceiling ceil; pow power; len length; octet_length length; character_length char_length;
   lcase lower; ucase upper; strpos instr; prefix starts_with; suffix ends_with; startswith starts_with; endswith ends_with;
   string_split split; format_string printf; regexp_like regexp_matches; regexp_substr regexp_extract; sha sha1;
@@ -54,7 +55,7 @@ for name, known in ([[substring substr; ceiling ceil; pow power; len length; oct
   array_contains list_contains; dayofmonth day; weekofyear week; day_of_week dayofweek; day_of_year dayofyear; to_date date;
   dateadd date_add; datediff date_diff; unix_timestamp epoch; from_unixtime to_timestamp; make_timestamp to_timestamp;
   truncate trunc; is_nan isnan]]):gmatch "([%w_]+) ([%w_]+)" do
-  functions[name] = functions[known]
+  functions[name], other_names[name] = functions[known], known
 end
 
 -- What extract and date_part take, and which function gives it.
@@ -564,6 +565,14 @@ function sql.functions()
   local copy = {}
   for i, name in ipairs(function_names) do copy[i] = name end
   return copy
+end
+
+--- The function that a name stands for: "substr" of "substring"; nil when there is none.
+function sql.function_named(name)
+  if other_names[name] then return other_names[name] end
+  for _, known in ipairs(function_names) do
+    if known == name then return name end
+  end
 end
 
 return sql
