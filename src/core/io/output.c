@@ -373,7 +373,7 @@ lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delive
 static void note_delivery(struct lb_output *output)
 {
     struct lb_delivery *delivery = output->delivery;
-    if (output->hash->n_bytes >= delivery->n_bytes) {
+    if (output->hash->n_bytes > delivery->n_bytes) {
         delivery->n_bytes = output->hash->n_bytes;
         delivery->hash = lb_running_hash_value(output->hash);
     }

@@ -33,7 +33,7 @@ static lb_status open_file(struct lb_line_counter *counter, const char *path, si
     LB_TRY(lb_buf_append_byte(&counter->path, '\0', err));
     counter->fd = lb_sys.open(counter->path.data, O_RDONLY | O_CLOEXEC, 0);
     if (counter->fd < 0)
-        return lb_error_system(err, errno, "cannot open %s", counter->path.data);
+        return lb_error_io(err, errno, "cannot open %s", counter->path.data);
     counter->offset = 0;
     counter->line = 1;
     return LB_OK;
@@ -48,7 +48,7 @@ static lb_status count_between(const struct lb_line_counter *counter, uint64_t f
         size_t wanted = to - from < sizeof data ? (size_t)(to - from) : sizeof data;
         ssize_t got = lb_sys.pread(counter->fd, data, wanted, (off_t)from);
         if (got < 0)
-            return lb_error_system(err, errno, "cannot read %s", counter->path.data);
+            return lb_error_io(err, errno, "cannot read %s", counter->path.data);
         if (got == 0)
             return lb_error_set(err, LB_ERR_DATA, "%s has changed while it was read",
                                 counter->path.data);

@@ -244,7 +244,7 @@ static lb_status copy_file(struct lb_output *output, const char *path, struct lb
     while (status == LB_OK && n > 0) {
         n = lb_sys.read(fd, data, sizeof data);
         if (n < 0)
-            status = lb_error_system(err, errno, "cannot read %s", path);
+            status = lb_error_io(err, errno, "cannot read %s", path);
         else if (n > 0)
             status = lb_output_write(output, data, (size_t)n, err);
     }

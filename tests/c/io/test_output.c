@@ -285,6 +285,65 @@ static void test_special(void **state)
     assert_int_equal(access("pipe", F_OK), 0);
 }
 
+/* One attempt that writes a text to the pipe, in two pieces, and is given up unless it is the last. */
+static lb_status attempt(struct lb_delivery *delivery, const char *text, size_t cut, bool is_last)
+{
+    struct lb_output *output;
+    size_t size = strlen(text);
+    cut = cut < size ? cut : size;
+    OK(lb_output_new("pipe", LB_MODE_ERROR, NULL, &output, &err));
+    OK(lb_output_deliver(output, delivery, &err));
+    lb_status status = lb_output_write(output, text, cut, &err);
+    if (status == LB_OK)
+        status = lb_output_write(output, text + cut, size - cut, &err);
+    if (status == LB_OK && is_last)
+        status = lb_output_commit(output, &err);
+    lb_output_delete(output);
+    return status;
+}
+
+static void test_delivery(void **state)
+{
+    (void)state;
+    for (size_t cut = 0; cut < 12; cut++) {
+        struct lb_delivery delivery = {.fd = -1};
+        char got[64];
+        assert_int_equal(mkfifo("pipe", 0600), 0);
+        int fd = open("pipe", O_RDWR);
+        OK(attempt(&delivery, "one two", cut, false));
+        assert_true(delivery.fd >= 0);
+        OK(attempt(&delivery, "one", cut, false));
+        assert_int_equal(attempt(&delivery, "one", cut, true), LB_ERR_RESOURCE);
+        assert_int_equal(attempt(&delivery, "one too three", cut, true), LB_ERR_RESOURCE);
+        assert_non_null(strstr(err.message, "pipe: the repeated attempt gives other bytes than the "
+                                            "7 that are out already"));
+        OK(attempt(&delivery, "one two three", cut, true));
+        ssize_t n = read(fd, got, sizeof got);
+        assert_int_equal(n, 13);
+        assert_memory_equal(got, "one two three", 13);
+        lb_delivery_fini(&delivery);
+        close(fd);
+        unlink("pipe");
+    }
+}
+
+static void test_append(void **state)
+{
+    (void)state;
+    struct lb_output *output, *other;
+    file_put("f", "old\n", 4);
+    OK(lb_output_new("f", LB_MODE_APPEND, NULL, &output, &err));
+    assert_int_equal(lb_output_new("f", LB_MODE_APPEND, NULL, &other, &err), LB_ERR_RESOURCE);
+    assert_string_equal(err.message, "f: another run is appending to it");
+    OK(lb_output_write(output, "new\n", 4, &err));
+    assert_int_equal(shell("echo theirs >> f"), 0);
+    assert_int_equal(lb_output_commit(output, &err), LB_ERR_RESOURCE);
+    lb_output_delete(output);
+    expect_file("f", "old\ntheirs\n");
+    OK(write_file("f", LB_MODE_APPEND, "new\n"));
+    expect_file("f", "old\ntheirs\nnew\n");
+}
+
 /* Standard output replaced by fd (closed: -1) for one write. */
 static lb_status write_stdout(int fd, const char *path, const char *text)
 {
@@ -492,6 +551,8 @@ int main(void)
         cmocka_unit_test_teardown(test_file_with_hidden_name, clear),
         cmocka_unit_test_teardown(test_directory, clear),
         cmocka_unit_test_teardown(test_special, clear),
+        cmocka_unit_test_teardown(test_delivery, clear),
+        cmocka_unit_test_teardown(test_append, clear),
         cmocka_unit_test_teardown(test_stdout, clear),
         cmocka_unit_test_teardown(test_threads, clear),
         cmocka_unit_test_teardown(test_failures, clear),

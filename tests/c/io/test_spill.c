@@ -169,6 +169,56 @@ static void test_damage(void **state)
     lb_sys = real_sys;
 }
 
+/* What reads of shared_spill get: the bytes of a good frame elsewhere. */
+static int foreign_fd = -1;
+static off_t foreign_by;
+
+static ssize_t foreign_pread(int fd, void *data, size_t size, off_t offset)
+{
+    return real_sys.pread(foreign_fd >= 0 ? foreign_fd : fd, data, size, offset + foreign_by);
+}
+
+static int opened_fd;
+
+static int noting_open(const char *path, int flags, mode_t mode)
+{
+    return opened_fd = real_sys.open(path, flags, mode);
+}
+
+static void test_foreign(void **state)
+{
+    (void)state;
+    struct lb_spill *spill, *other;
+    struct lb_frame frame[2], same;
+    struct lb_buf scratch = {0};
+    char out[400], *data = random_bytes(300, true);
+    real_sys = lb_sys;
+    lb_sys.pread = foreign_pread;
+    lb_sys.open = noting_open;
+    assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+    assert_int_equal(lb_spill_new(folder, &other, &err), LB_OK);
+    int other_fd = opened_fd;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(lb_spill_append(spill, data, 300, &frame[i], &err), LB_OK);
+    assert_int_equal(lb_spill_append(other, data, 300, &same, &err), LB_OK);
+    assert_int_equal(lb_spill_read(spill, &frame[0], out, &scratch, &err), LB_OK);
+    foreign_by = (off_t)frame[1].offset;
+    assert_int_equal(lb_spill_read(spill, &frame[0], out, &scratch, &err), LB_ERR_RESOURCE);
+    assert_true(err.is_transient);
+    assert_non_null(strstr(err.message, "spill file damaged at byte 0: wrong checksum"));
+    foreign_by = 0;
+    foreign_fd = other_fd;
+    assert_int_equal(lb_spill_read(spill, &frame[0], out, &scratch, &err), LB_ERR_RESOURCE);
+    assert_int_equal(lb_spill_read(other, &same, out, &scratch, &err), LB_OK);
+    foreign_fd = -1;
+    assert_int_equal(lb_spill_read(spill, &frame[0], out, &scratch, &err), LB_OK);
+    lb_spill_delete(spill);
+    lb_spill_delete(other);
+    lb_buf_fini(&scratch);
+    free(data);
+    lb_sys = real_sys;
+}
+
 static void test_write_failure(void **state)
 {
     (void)state;
@@ -203,9 +253,8 @@ static void test_write_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_small_frames),
-        cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_damage),
+        cmocka_unit_test(test_small_frames),  cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_damage),        cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_write_failure),
     };
     random_start("test_spill");
