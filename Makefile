@@ -150,12 +150,14 @@ format:
 oracle: build
 	$(OUT)/luabatch tests/oracle/run.lua n=$(N) seed=$(SEED) first=$(FIRST) peer=$(PEER)
 
-# make fault [FULL=1] [SEED=1] [JOBS=2]: every allocation and system call fails, in jobs of every kind; FULL: hours.
+# make fault [FULL=1] [SEED=1] [JOBS=2]: every allocation and system call fails, spill files are damaged, disks full; FULL: hours.
 fault:
 	+$(MAKE) MODE=asan build
 	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; \
 	$$LUABATCH tests/fault/run.lua list | xargs -P $(or $(JOBS),2) -I{} \
 	    $$LUABATCH tests/fault/run.lua {} n=$(if $(FULL),all,40) seed=$(SEED)
+	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; LB_SEED=$(SEED) LB_EFFORT=$(if $(FULL),30,3); export LB_SEED LB_EFFORT; \
+	for spec in damage limits; do $$LUABATCH $$(command -v busted) tests/fault/$${spec}_spec.lua || exit 1; done
 
 # make bench [SCALE=0.01] [RUNS=1] [WORKLOADS="sort group"]; BENCH_DATA says where the inputs lie.
 bench: build
