@@ -157,9 +157,18 @@ static int l_message_handler(lua_State *L)
     failure->is_guards = false;
     lb_lua_error_text(L, 1, failure->message, sizeof failure->message);
     failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
-    trace(L, 1, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
-          sizeof failure->traceback);
+    if (!failure->has_trace)
+        trace(L, 1, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
+              sizeof failure->traceback);
+    failure->has_trace = false;
     return 1;
+}
+
+void lb_lua_keep_trace(struct lb_lua_worker *lua, lua_State *co)
+{
+    struct lb_lua_failure *failure = &lua->private->failure;
+    trace(co, 0, NULL, failure->traceback, sizeof failure->traceback);
+    failure->has_trace = true;
 }
 
 /* The line of user code that is active, or was when an error was raised, as "job.lua:7". */
@@ -270,6 +279,9 @@ enum lb_lua_outcome lb_lua_guard_end(struct lb_lua_guard *guard, struct lb_lua_w
     }
     if (guard->handles && status == LUA_OK)
         lua_remove(L, guard->function);
+    else if (guard->handles && !lb_lua_is_stopping(p) && lua_gethook(L) != NULL)
+        lua_sethook(L, NULL, 0,
+                    0); /* one that the user's function has left must not meet the next record */
     return LB_CALL_ENDED;
 }
 

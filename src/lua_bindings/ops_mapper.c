@@ -278,18 +278,11 @@ static void make_coroutine(struct partitions *p, lua_State *L)
     p->is_begun = true;
 }
 
-/* Raises the coroutine's error in L; its stack, which explains a message, is not seen from there.
- * */
+/* Raises the coroutine's error in L. */
 static int rethrow(struct partitions *p, lua_State *L)
 {
-    lua_State *co = p->coroutine;
-    if (lua_type(co, -1) == LUA_TSTRING) {
-        luaL_traceback(L, co, NULL, 0);
-        const char *trace = luaL_gsub(L, lua_tostring(L, -1), "\n\t", "\n    ");
-        lua_pushfstring(L, "%s\n  %s", lua_tostring(co, -1), trace);
-    } else {
-        lua_xmove(co, L, 1);
-    }
+    lb_lua_keep_trace(p->task.lua, p->coroutine);
+    lua_xmove(p->coroutine, L, 1);
     return lua_error(L);
 }
 

@@ -74,6 +74,8 @@ void lb_lua_guard_resume(struct lb_lua_worker *lua, bool was_running);
 /* From a C function called by Lua: unwinds to the nearest lb_lua_call with this error of the engine. If user code caught it with pcall, that
  * lb_lua_call fails with it all the same when it returns. */
 int lb_lua_throw(struct lb_lua_worker *lua, const struct lb_error *err);
+/* Before the error of a coroutine is raised in the state that resumed it: the traceback will be the coroutine's. */
+void lb_lua_keep_trace(struct lb_lua_worker *lua, lua_State *co);
 /* lua_resume for C functions: the same, but an interrupt reaches what runs inside. L is the state that
  * the C function was called with. */
 int lb_lua_resume(lua_State *L, lua_State *co, int n_args, int *n_results);

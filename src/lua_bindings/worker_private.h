@@ -20,6 +20,7 @@ struct lb_lua_frame {
  * Lua so that telling of an error needs no memory. */
 struct lb_lua_failure {
     bool is_set;
+    bool has_trace; /* traceback is that of a coroutine whose error is raised once more */
     bool is_guards; /* of a guard's handler, which found a message and a place, but no traceback */
     bool is_memory; /* a "not enough memory" that came through a coroutine */
     char place[LB_PLACE_BYTES]; /* "job.lua:7", "": not known */

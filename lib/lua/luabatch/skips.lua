@@ -19,13 +19,13 @@ local function part(skip)
   local where, first
   local message = skip.message:match("^[^\n]*")
   if is_source(skip) then
-    where = skip.place ~= "" and skip.place or skip.verb
+    where = skip.place == "-" and "standard input" or skip.place ~= "" and skip.place or skip.verb
     message = skip.verb .. ": " .. message
     first = skip.line and ("line %d"):format(skip.line)
   else
     where = skip.place ~= "" and ("%s at %s"):format(skip.verb, skip.place) or skip.verb
     if skip.place ~= "" and message:sub(1, #skip.place + 2) == skip.place .. ": " then message = message:sub(#skip.place + 3) end
-    first = skip.line and ("%s:%d"):format(skip.file, skip.line)
+    first = skip.line and ("%s:%d"):format(skip.file == "-" and "standard input" or skip.file, skip.line)
   end
   message = core.printable(message, MESSAGE_CELLS)
   return ("%d in %s (%s%s)"):format(skip.n, (core.printable(where)), message,

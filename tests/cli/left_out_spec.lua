@@ -1,0 +1,236 @@
+-- Records that a run leaves out, and calls that failed: what the program tells of them, for any number of threads.
+local support = require "tests.cli.support"
+
+local ipairs, math, os, tonumber = ipairs, math, os, tonumber
+local run, file, path, read = support.run, support.file, support.path, support.read
+local seed = tonumber(os.getenv("LB_SEED")) or os.time()
+
+-- A file of two columns of numbers, some lines of which are bad, and some of which `TOOLS.fussy` refuses.
+local function make(n, every)
+  local lines, bad, refused = { "a,b\n" }, 0, 0
+  for i = 1, n do
+    local line = ("%d,%d\n"):format(i, i * 2)
+    if math.random(every) == 1 then
+      line = ({ "x\n", "1,2,3\n", ("%d,y\n"):format(i) })[math.random(3)]
+      bad = bad + 1
+    elseif i % 1000 == 7 then
+      refused = refused + 1
+    end
+    lines[#lines + 1] = line
+  end
+  return file(table.concat(lines), ".csv"), bad, refused
+end
+
+local function chunk(input, on_bad, on_error, last)
+  return ([[lb.csv(%q, { types = { a = "integer", b = "integer" }, on_bad = %s })
+    :filter(function(r) if r.a %% 1000 == 7 then error("seven: " .. r.a, 0) end return true end, { on_error = %s })%s]])
+    :format(input, on_bad, on_error, last or ":count()")
+end
+
+describe("what a run leaves out (seed " .. seed .. ")", function()
+  math.randomseed(seed)
+  after_each(support.clean)
+
+  it("is told in one line, the same for any number of threads", function()
+    local input, bad, refused = make(150000, 900)
+    local first
+    for _, threads in ipairs { "1", "2", "3", "8" } do
+      local to = path ".json"
+      local both = ("{ to = %q }"):format(to)
+      local status, out, err = run("--threads", threads, "-e", chunk(input, both, both))
+      assert.same({ 0, tostring(150000 - bad - refused) .. "\n" }, { status, out })
+      assert.equal(1, select(2, err:gsub("\n", "\n")))
+      assert.equal(bad + refused, tonumber(err:match("^luabatch: (%d+) records skipped: ")))
+      assert.truthy(err:find(("%d in filter at (command line):2 (seven: "):format(refused), 1, true), err)
+      local told = err .. read(to):gsub("[^\n]*/lua_[^\n]*\n", "%0")
+      first = first or told
+      assert.equal(first, told)
+      assert.equal(bad + refused, select(2, read(to):gsub("\n", "\n")))
+    end
+    local status, _, err = run("--errors", "json", "-e", chunk(input, '"skip"', '"skip"'))
+    assert.equal(0, status)
+    assert.matches('^{"action":"count","skipped":' .. bad + refused .. ',"skips":%[{"byte":', err)
+    assert.equal("", (select(3, run("--quiet", "-e", chunk(input, '"skip"', '"skip"')))))
+    err = select(3, run("--quiet", "--stats=json", "-e", chunk(input, '"skip"', '"skip"')))
+    assert.truthy(err:find(('"skipped":%d,"skips":[{'):format(bad + refused), 1, true), err)
+  end)
+
+  it("is bounded exactly by --max-errors", function()
+    local input, bad, refused = make(60000, 700)
+    local n, first = bad + refused, {}
+    for _, threads in ipairs { "1", "3" } do
+      for _, most in ipairs { n, n - 1, n // 2, 0 } do
+        local output = path ".csv"
+        local status, _, err = run("--threads", threads, "--max-errors", tostring(most), "-e",
+          chunk(input, '"skip"', '"skip"', (":save_csv(%q)"):format(output)))
+        local is_there = os.rename(output, output) ~= nil
+        if most == n then
+          assert.same({ 0, true }, { status, is_there }, err)
+        else
+          assert.same({ 1, false }, { status, is_there }, err)
+          assert.matches("^luabatch: %d+ records? [ia][sr]e? ?left out, and %-%-max%-errors allows " .. most .. "\n", err)
+          first[most] = first[most] or err
+          assert.equal(first[most], err)
+        end
+      end
+    end
+    -- Bad data alone ends as bad data does.
+    assert.equal(4, (run("--max-errors", "1", "-e", ("lb.csv(%q, { on_bad = 'skip' }):count()"):format(file("a,b\n1\n2\n", ".csv")))))
+    assert.equal(2, (run("--max-errors", "many", "-e", "1")))
+  end)
+
+  it("does not count behind a limit", function()
+    local input = make(100000, 500)
+    local first
+    for _, threads in ipairs { "1", "2", "3", "8" } do
+      local to = path ".json"
+      local status, out, err = run("--threads", threads, "-e",
+        chunk(input, ("{ to = %q }"):format(to), '"skip"', ":map(function(r) return r.a end):take(20000)[20000]"))
+      assert.equal(0, status)
+      local told = out .. err .. read(to)
+      first = first or told
+      assert.equal(first, told)
+    end
+  end)
+
+  it("ends with the first error in the order of the input", function()
+    local input = make(400000, 100000)
+    for _, case in ipairs {
+      chunk(input, '"skip"', '"fail"'), chunk(input, '"fail"', '"skip"'),
+      chunk(input, '"skip"', '"fail"', ":map(function(r) return r.b, r.a end):reduce_by_key(math.max):count()"),
+      chunk(input, '"skip"', '"fail"', (":order_by 'b':save_csv(%q)"):format(path ".csv")),
+    } do
+      local first
+      for _, threads in ipairs { "1", "2", "3", "8" } do
+        local status, _, err = run("--threads", threads, "--quiet", "-e", case)
+        assert.is_true(status == 1 or status == 4)
+        first = first or err
+        assert.equal(first, err)
+      end
+    end
+  end)
+
+  it("does not wait long for records before one that failed", function()
+    local lines = {}
+    for i = 1, 300000 do lines[i] = ("%d\n"):format(i) end
+    local input = file(table.concat(lines))
+    local start = os.time()
+    local status, _, err = run("--threads", "2", "-e", ([[lb.text(%q):map(function(s)
+      if s == "1" then while true do pcall(error) end end
+      error("late")
+    end):count()]]):format(input))
+    assert.equal(1, status)
+    assert.matches("late", err)
+    assert.is_true(os.time() - start < 30)
+  end)
+
+  it("is the same for every reader of records", function()
+    local csv, json = "a,b\n1,2\n3\n", '{"a":1,"b":2}\n{"a":\n'
+    for _, compress in ipairs { "cat", "gzip -c", "zstd -qc", "lz4 -qc", "bzip2 -c" } do
+      local ending = ({ cat = "", gzip = ".gz", zstd = ".zst", lz4 = ".lz4", bzip2 = ".bz2" })[compress:match("%a+%d?%d?")]
+      for _, case in ipairs { { "csv", csv, "fields" }, { "tsv", csv:gsub(",", "\t"), "fields" }, { "json", json, "syntax" } } do
+        local plain, input, to = file(case[2]), path("." .. case[1] .. ending), path ".jsonl"
+        if os.execute(("%s %s > %s 2> /dev/null"):format(compress, plain, input)) then
+          local status, out, err = run("-e", ("lb.%s(%q, { on_bad = { to = %q } }):count()"):format(case[1], input, to))
+          assert.same({ 0, "1\n" }, { status, out }, err)
+          local line = case[1] == "json" and 2 or 3
+          assert.matches(("^luabatch: 1 record skipped: 1 in .* %%(%s: .*; it is at line %d%%)\n$"):format(case[1], line), err)
+          assert.matches(('^{"byte":%%d+,"file":"[^"]*","kind":"%s","line":%d,"message":"[^\n]*","raw":"[^\n]*"}\n$')
+            :format(case[3], line), read(to))
+        end
+      end
+    end
+    local to = path ".jsonl"
+    local status, out, told = support.shell(("printf 'a,b\\n1,2\\n3\\n' | luabatch -e 'lb.csv(\"-\", { on_bad = { to = %q } }):count()'"):format(to))
+    assert.same({ 0, "1\n" }, { status, out })
+    assert.matches("1 in standard input %(csv: 1 field, not 2; it is at line 3%)", told)
+    assert.truthy(read(to):find('"file":"-","kind":"fields","line":3', 1, true))
+    -- A file must not take the place of what is read.
+    local input = file("x\n")
+    local _, _, err = run("-e", ("lb.text(%q):map(error, { on_error = { to = %q } }):count()"):format(input, input))
+    assert.matches("on_error = { to = .* } would replace it, which is read", err)
+    assert.equal("x\n", read(input))
+  end)
+end)
+
+describe("--replay", function()
+  after_each(support.clean)
+
+  -- Runs a chunk that fails, and its call again.
+  local function again(text, option, value)
+    local directory = path "/"
+    assert(os.execute("mkdir " .. directory))
+    local status, _, err = run("--replay-dir", directory, option or "--threads", value or "2", "-e", text)
+    assert.equal(1, status, err)
+    local bundle = err:match("\n  replay with: luabatch %-%-replay ([^\n]*)\n$")
+    assert.truthy(bundle, err)
+    local replayed, out, problem = run("--replay", bundle)
+    return err, replayed, out, problem, bundle
+  end
+  -- Message, step and traceback, without the place of the record.
+  local function essence(err)
+    return (err:gsub("\n  record [^\n]*", ""):gsub("\n  it was [^\n]*", ""):gsub("\n  replay with[^\n]*", ""))
+  end
+
+  it("fails as the call did, for every verb", function()
+    local input = file("a,b\n1,x\n2,y\n3,z\n", ".csv")
+    local rows = ("lb.csv(%q)"):format(input)
+    local fail = "(function() local limit = { n = 2 } return function(v) if v == limit.n then local t = nil return t.x end return v end end)()"
+    for _, text in ipairs {
+      rows .. ":map(function(r) return f(r.a) end):collect()",
+      rows .. ":filter(function(r) return f(r.a) and r.nothing end):collect()",
+      rows .. ":with_columns({ c = function(r) return f(r.a) end }):collect()",
+      rows .. ":map(function(r) return r.b, r.a end):map_values(f):collect()",
+      rows .. ":map(function(r) return r.b, r.a end):reduce_groups(function(k, vs, emit) for v in vs do emit(k, f(v)) end end):collect()",
+      rows .. ":map(function(r) return 'k', r.a end):reduce_by_key(function(a, b) return f(a) + f(b) end):collect()",
+      rows .. ":map(function(r) return r.a end):map_partitions(function(it, emit) for v in it do emit(f(v)) end end):collect()",
+      rows .. ":map(function(r) return r.a end):fold(0, function(a, b) return a + f(b) end)",
+      rows .. ":agg({ m = lb.aggregate({ init = function() return 0 end, step = function(s, r) return s + f(r.a) end, "
+        .. "merge = function(a, b) return a + b end }) }):collect()",
+      ("lb.job({ mapper_init = function(task) task.n = 1 end, mapper = function(_, l, emit, task) emit(f(#l + task.n - 2), 1) end })"
+        .. ":dataset(%q):collect()"):format(input),
+      "lb.range(3):sort_by(function(v) f(v) end):collect()",
+    } do
+      local err, status, out, problem = again(("f = %s  return %s"):format(fail, text))
+      assert.same({ 1, "" }, { status, out }, problem)
+      assert.equal(essence(err), essence(problem))
+    end
+  end)
+
+  it("gives what the call gives, and names the place where it failed first", function()
+    local flag, input = path(), file("a\nb\n")
+    local text = ([[lb.text(%q):map(function(l)
+      if l == "b" and not io.open(%q) then error("no file") end
+      return l, #l
+    end):collect()]]):format(input, flag)
+    local _, status, _, problem, bundle = again(text)
+    assert.equal(1, status)
+    assert.truthy(problem:find(("\n  it was record %s:2 (byte 2): b\n"):format(input), 1, true), problem)
+    assert(os.execute("touch " .. flag))
+    local ok, out, err = run("--replay", bundle)
+    assert.same({ 0, '{"b",1}\n', "luabatch: the call succeeds\n" }, { ok, out, err })
+    -- With the limit of time that it had; the JSON form names the file.
+    assert.equal(1, (select(2, again("lb.range(2):map(function() while true do pcall(error) end end):count()", "--record-timeout", "0.2"))))
+    local directory = path "/"
+    assert(os.execute("mkdir " .. directory))
+    err = select(3, run("--replay-dir", directory, "--errors", "json", "-e", "lb.range(2):map(function() error('x') end):count()"))
+    assert.matches('"replay":"' .. directory:gsub("%p", "%%%0") .. '/?map%-1.replay"', err)
+  end)
+
+  it("needs a directory, and a file of its own kind", function()
+    local status, _, err = run("--replay-dir", "/nonexistent", "-e", "1")
+    assert.equal(2, status)
+    assert.matches("^luabatch: %-%-replay%-dir: cannot write /nonexistent", err)
+    for _, bad in ipairs { file("luabatch replay 1\nxx"), file("hello"), "/nonexistent" } do
+      status, _, err = run("--replay", bad)
+      assert.equal(2, status)
+      assert.matches("^luabatch: .*" .. bad:gsub("%p", "%%%0"), err)
+    end
+    -- What is skipped, and errors of other kinds, leave nothing there.
+    local directory = path "/"
+    assert(os.execute("mkdir " .. directory))
+    run("--replay-dir", directory, "-e", "lb.range(2):map(function() error('x') end, { on_error = 'skip' }):count()")
+    run("--replay-dir", directory, "-e", "lb.csv('/nonexistent'):count()")
+    assert.is_nil((os.execute("ls " .. directory .. " | grep -q .")))
+  end)
+end)
