@@ -141,7 +141,8 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
       end
     end
     local to = path ".jsonl"
-    local status, out, told = support.shell(("printf 'a,b\\n1,2\\n3\\n' | luabatch -e 'lb.csv(\"-\", { on_bad = { to = %q } }):count()'"):format(to))
+    local status, out, told = support.shell(
+      ("printf 'a,b\\n1,2\\n3\\n' | luabatch -e 'lb.csv(\"-\", { on_bad = { to = %q } }):count()'"):format(to))
     assert.same({ 0, "1\n" }, { status, out })
     assert.matches("1 in standard input %(csv: 1 field, not 2; it is at line 3%)", told)
     assert.truthy(read(to):find('"file":"-","kind":"fields","line":3', 1, true))
@@ -175,7 +176,8 @@ describe("--replay", function()
   it("fails as the call did, for every verb", function()
     local input = file("a,b\n1,x\n2,y\n3,z\n", ".csv")
     local rows = ("lb.csv(%q)"):format(input)
-    local fail = "(function() local limit = { n = 2 } return function(v) if v == limit.n then local t = nil return t.x end return v end end)()"
+    local fail = "(function() local limit = { n = 2 } return function(v) "
+      .. "if v == limit.n then local t = nil return t.x end return v end end)()"
     for _, text in ipairs {
       rows .. ":map(function(r) return f(r.a) end):collect()",
       rows .. ":filter(function(r) return f(r.a) and r.nothing end):collect()",

@@ -38,7 +38,8 @@ local kinds = {
   end, "^hooked" },
   { "a changed library", function()
     collectgarbage("stop")
-    string.rep, getmetatable("").__index = nil, nil
+    string.rep = nil -- luacheck: ignore
+    getmetatable("").__index = nil
     error("changed", 0)
   end, "^changed" },
 }
@@ -69,7 +70,9 @@ local callbacks = {
   { "sort_by", "record 3", function(bad, o) return ds():sort_by(function(v) return -bad(v) end, o):collect() end, { 5, 4, 2, 1 } },
   { "top", "record 3", function(bad, o) return ds():top(5, function(v) return bad(v) end, o) end, { 5, 4, 2, 1 } },
   { "take_ordered", "record 3", function(bad, o) return ds():take_ordered(5, function(v) return bad(v) end, o) end, { 1, 2, 4, 5 } },
-  { "partition_by", "record 3", function(bad, o) return ds():partition_by(1, function(v) return bad(v) end, o):collect() end, { 1, 2, 4, 5 } },
+  { "partition_by", "record 3", function(bad, o)
+    return ds():partition_by(1, function(v) return bad(v) end, o):collect()
+  end, { 1, 2, 4, 5 } },
   { "foreach", "record 3", function(bad, o) return ds():foreach(function(v) bad(v) end, o) end, {} },
   { "map_values", 'record "a", 3', function(bad, o)
     return pairs_of():map_values(function(v) return bad(v) end, o):values():collect()
@@ -216,7 +219,9 @@ describe("user code (seed " .. support.seed .. ")", function()
         function() local t = {} for i = 1, 1e9 do t[i] = { i } end return #t end,
         function() return pcall(string.rep, "x", 1024 ^ 3) end,
       } do
-        local ok, problem = pcall(function() return ds():map(function(v) return v == BAD and f() or v end, { on_error = "skip" }):count() end)
+        local ok, problem = pcall(function()
+          return ds():map(function(v) return v == BAD and f() or v end, { on_error = "skip" }):count()
+        end)
         -- A script may catch that itself; nothing else may skip it.
         if not ok then
           assert.equal(5, problem.status, problem.message)
