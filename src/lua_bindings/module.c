@@ -401,6 +401,37 @@ static int l_core_check_output(lua_State *L)
     return 0;
 }
 
+static lb_status write_file(const char *path, const char *data, size_t size, struct lb_error *err)
+{
+    struct lb_output *output;
+    size_t path_size = strlen(path);
+    if (path_size == 0 || path[path_size - 1] == '/')
+        return lb_error_set(err, LB_ERR_USAGE, "cannot write '%s': it is no file's name", path);
+    LB_TRY(lb_output_new(path, LB_MODE_OVERWRITE, "", &output, err));
+    lb_status status = data != NULL ? lb_output_write(output, data, size, err) : LB_OK;
+    if (status == LB_OK && data != NULL)
+        status = lb_output_commit(output, err);
+    lb_output_delete(output);
+    return status;
+}
+
+/* core.write_file(path, text): the file appears whole or not at all. Without text: only whether it could be made. true, or nil and a
+ * message */
+static int l_core_write_file(lua_State *L)
+{
+    size_t size = 0;
+    struct lb_error err;
+    const char *path = luaL_checkstring(L, 1);
+    const char *data = luaL_optlstring(L, 2, NULL, &size);
+    if (write_file(path, data, size, &err) == LB_OK) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err.message);
+    return 2;
+}
+
 /* Takes the list; pushes what l_core_expand_paths returns. Called protected. */
 static int l_push_files(lua_State *L)
 {
@@ -499,6 +530,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"output_exists", l_core_output_exists},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},
+                                     {"write_file", l_core_write_file},
                                      {"hash", l_core_hash},
                                      {"file_hash", lb_lua_file_hash},
                                      {"journal", lb_lua_journal},

@@ -375,8 +375,8 @@ return require "luabatch".job {
     end
   end)
 
-  it("130 and 143: interrupted, also in an endless loop", function()
-    for signal, want in pairs { INT = 130, TERM = 143 } do
+  it("130, 143 and 129: interrupted, also in an endless loop", function()
+    for signal, want in pairs { INT = 130, TERM = 143, HUP = 129 } do
       local status = shell(([[
         %s -e 'lb.range(10):map(function() while true do end end):count()' &
         sleep 0.5

@@ -236,7 +236,7 @@ describe("--trace", function()
     local status, out, err, _
     status, out, err = run("--trace", "/nonexistent/t.json", "-e", "print 'ran'")
     assert.same({ 2, "" }, { status, out })
-    assert.truthy(err:find("--trace: cannot write /nonexistent/t.json", 1, true), err)
+    assert.truthy(err:find("--trace: cannot write '/nonexistent/t.json'", 1, true), err)
     status, _, err = shell("LUABATCH_REPORT=/nonexistent/r.html luabatch -e 'print(1)'")
     assert.equal(2, status)
     assert.truthy(err:find("--report: cannot write", 1, true), err)

@@ -411,6 +411,21 @@ local function saved_files(path)
   return files
 end
 
+-- Counts what the checkpoints below a save counted. False: not all of that is known.
+local function count_all_again(root)
+  local list = {}
+  for _, node in ipairs(nodes_below(root)) do
+    if node.op == "checkpoint" then list[#list + 1] = node end
+  end
+  for _, node in ipairs(list) do
+    if not node.cache.store and not line_of(node) then return false end
+  end
+  for _, node in ipairs(list) do
+    if not node.cache.store then count_again(node, line_of(node)) end
+  end
+  return true
+end
+
 -- The last line of an earlier run that tells of this save.
 local function line_of_save(plan)
   local found
@@ -453,15 +468,20 @@ end
 function checkpoint.save(action, node, path, what, mode, run)
   if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then return (run(mode)) end
   local plan = fingerprint(node, { path, what })
-  checkpoint.settle(node)
+  local line
   if runtime.setting "resume" then
-    local line
     line, mode = find_save(action, path, mode, plan)
-    if line then
+    -- The data of its checkpoints may be gone, or not needed any more.
+    if line and count_all_again(node) then
       note("%s: %s is written already, %d record%s", action, path, line.records, line.records == 1 and "" or "s")
       go_on(action, node, line)
       return line.records
     end
+  end
+  checkpoint.settle(node)
+  if line then
+    go_on(action, node, line)
+    return line.records
   end
   local before = core.counters()
   local there, old = pcall(saved_files, path)

@@ -2,7 +2,7 @@
 --
 -- main.c calls `main` with the arguments and gets the exit status. Results go to standard output, everything else to
 -- standard error. Statuses are those of errors (0 success, 1 the job raised, 2 usage, 3 does not
--- compile, 4 data, 5 resources, 130/143 interrupted, 141 reader gone).
+-- compile, 4 data, 5 resources, 129/130/143 interrupted, 141 reader gone).
 -- @module luabatch.cli
 local compat = require "luabatch.compat"
 local core = require "luabatch.core"
@@ -36,7 +36,7 @@ Runs a job file. A dataset or a job that it returns is run and its records are p
 
 Most options have a variable such as LUABATCH_THREADS; options win. A chunk that begins with `:` goes on from `input`.
 Exit status: 0 success, 1 error in the job, 2 usage or missing input, 3 the script does not compile, 4 bad input
-data, 5 out of memory, disk or descriptors, 130 or 143 interrupted, 141 the reader of the output is gone.
+data, 5 out of memory, disk or descriptors, 129, 130 or 143 interrupted, 141 the reader of the output is gone.
 ]]
 
 -- An error that ends the program with a status; what core raises looks the same.
@@ -159,7 +159,7 @@ local function artifacts(options)
     local path = options[name]
     if path then
       local ok, message = require("luabatch.whole").check(path)
-      if not ok then error(failure(USAGE, "--%s: cannot write %s", name, message), 0) end
+      if not ok then error(failure(USAGE, "--%s: %s", name, message), 0) end
       writers[#writers + 1] = { write = require("luabatch." .. name).writer(path) }
     end
   end
@@ -195,7 +195,7 @@ local function configure(options, program)
     for _, writer in ipairs(writers) do
       local ok, problem = writer.write(action, info, node, message)
       if not ok and not writer.failed then
-        io.stderr:write(("luabatch: cannot write %s\n"):format(problem))
+        io.stderr:write(("luabatch: %s\n"):format(problem))
         writer.failed, options.has_failed = true, true
       end
     end

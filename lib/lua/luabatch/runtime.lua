@@ -285,7 +285,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     shared:close()
     if options.info.call then add_replay(results, options.info) end
     local status = type(results) == "table" and results.status
-    if settings.stays_interrupted and (status == 130 or status == 143) then runtime.interrupted = results end
+    if settings.stays_interrupted and (status == 130 or status == 143 or status == 129) then runtime.interrupted = results end
     if settings.on_fail then
       options.info.seconds = core.clock() - options.info.start
       settings.on_fail(action, options.info, node, type(results) == "table" and results.message or tostring(results))

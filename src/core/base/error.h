@@ -23,6 +23,7 @@ typedef enum lb_status {
     LB_ERR_RESOURCE = 5,     /* out of memory, disk or descriptors */
     LB_ERR_INTERNAL = 70,    /* a bug of ours, reported rather than crashed on */
     LB_ERR_CANCELLED = 130,  /* SIGINT, or another worker failed first */
+    LB_ERR_HANGUP = 129,     /* SIGHUP */
     LB_ERR_TERMINATED = 143, /* SIGTERM */
     LB_ERR_PIPE = 141        /* the reader of our output is gone */
 } lb_status;

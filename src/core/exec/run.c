@@ -113,7 +113,11 @@ static void on_signal(uv_signal_t *handle, int number)
     if (++run->private->n_signals > 1 && number == SIGINT)
         _exit(LB_ERR_CANCELLED); /* spill files are unlinked already */
     struct lb_error err;
-    lb_error_set(&err, number == SIGINT ? LB_ERR_CANCELLED : LB_ERR_TERMINATED, "interrupted");
+    lb_error_set(&err,
+                 number == SIGINT   ? LB_ERR_CANCELLED
+                 : number == SIGHUP ? LB_ERR_HANGUP
+                                    : LB_ERR_TERMINATED,
+                 "interrupted");
     stop_run(run, &err, true);
 }
 

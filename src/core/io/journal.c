@@ -262,8 +262,8 @@ void lb_journal_keep(struct lb_journal *journal, const char *const *names, size_
 
 void lb_journal_remove(struct lb_journal *journal, bool with_parent)
 {
-    lb_sys.unlink(journal->path);
     lb_journal_keep(journal, NULL, 0);
+    lb_sys.unlink(journal->path);
     lb_sys.rmdir(journal->folder);
     char *slash = strrchr(journal->folder, '/');
     if (!with_parent || slash == NULL || slash == journal->folder)

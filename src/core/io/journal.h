@@ -32,7 +32,7 @@ lb_status lb_journal_append(struct lb_journal *journal, const char *line, size_t
 void lb_journal_keep(struct lb_journal *journal, const char *const *names, size_t n_names);
 /* Forgets all lines: the file is empty afterwards. */
 lb_status lb_journal_clear(struct lb_journal *journal, struct lb_error *err) LB_MUST_USE;
-/* Removes the folder, the journal first, and with_parent: the folder that it lies in if that is empty then. */
+/* Removes the folder, the journal last, for what it tells of saves holds to the end, and with_parent: the folder that it lies in if that is empty then. */
 void lb_journal_remove(struct lb_journal *journal, bool with_parent);
 void lb_journal_close(struct lb_journal *journal);
 

@@ -2,8 +2,11 @@
  *
  * STATES an output is a stream (standard output, or a special file that is written straight to), a
  *        file or a directory. A file's temporary has no name at all where the file system allows it
- *        (O_TMPFILE), so that not even SIGKILL leaves one; else it has a hidden name. Directories
- *        always have a hidden name.
+ *        (O_TMPFILE), so that not even SIGKILL leaves one; else it has a hidden name. So have the parts of a directory: the
+ *        hidden directory is made at commit and filled with their names, or earlier when more are open than may be. What a
+ *        process leaves that is killed in between, the next one that writes there removes (output_temp.h).
+ * APPEND to a directory: the new one has the old parts, too, as second names of the same files, and takes the old one's place in one
+ *        step. Two that append wait for each other by a lock on the directory. Where there are no second names, parts move one by one.
  * IDEA   What commit does, in this order: the data is synced, the name appears in one system call,
  *        the directory that holds the name is synced. A new name never replaces anything that came
  *        there meanwhile, unless in mode overwrite; there the new takes the old one's place in one
@@ -280,10 +283,28 @@ static lb_status open_directory(struct lb_output *output, const char *extension,
                                 struct lb_error *err)
 {
     const char *old = output->existed && output->mode == LB_MODE_APPEND ? output->target : NULL;
-    LB_TRY(lb_temp_new_directory(&output->temp, output->target, err));
-    if (output->existed && chmod(output->temp.path, output->access) != 0)
-        return lb_error_system(err, errno, "cannot write '%s'", output->name);
-    return lb_tree_init(&output->tree, output->temp.path, old, extension, err);
+    char *parent = parent_of(output->target);
+    if (parent == NULL)
+        return name_memory_error(err);
+    /* Where nothing can be made, that shows now. */
+    lb_status status = LB_OK;
+    if (access(parent, W_OK) != 0)
+        status = lb_error_system(err, errno, "cannot write '%s'", output->target);
+    if (status == LB_OK)
+        status = lb_tree_init(&output->tree, parent, old, extension, err);
+    lb_strfree(parent);
+    return status;
+}
+
+/* The hidden directory, in which parts have their names. */
+static lb_status name_parts(struct lb_output *output, struct lb_error *err)
+{
+    if (output->temp.path == NULL) {
+        LB_TRY(lb_temp_new_directory(&output->temp, output->target, err));
+        if (output->existed && chmod(output->temp.path, output->access) != 0)
+            return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    }
+    return lb_tree_name_parts(&output->tree, output->temp.path, err);
 }
 
 /* An output whose target has been looked at; NULL where that failed. */
@@ -331,6 +352,8 @@ lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *
     struct lb_output *self;
     LB_TRY(new_unopened(path, mode, &self, err));
     lb_status status = LB_OK;
+    if (self->kind != KIND_STREAM)
+        lb_temp_sweep(self->target);
     switch (self->kind) {
     case KIND_STREAM:
         status = open_stream(self, err);
@@ -599,8 +622,17 @@ lb_status lb_output_part_in(struct lb_output *output, const char *folder, uint32
     LB_TRY(end_part(output, err));
     atomic_store(&output->end_bytes, 0);
     atomic_store(&output->n_dirty_bytes, 0);
-    output->owns_fd = true;
-    return lb_tree_open_part(&output->tree, folder, n, &output->fd, err);
+    bool is_held = false, needs_path = true;
+    for (int i = 0; i < 2 && needs_path; i++) {
+        if (i > 0)
+            LB_TRY(name_parts(output, err));
+        LB_TRY(
+            lb_tree_open_part(&output->tree, folder, n, &output->fd, &is_held, &needs_path, err));
+    }
+    if (needs_path)
+        return lb_error_system(err, EMFILE, "cannot write '%s'", output->name);
+    output->owns_fd = !is_held;
+    return LB_OK;
 }
 
 static lb_status sync_parent(const struct lb_output *output, struct lb_error *err)
@@ -662,6 +694,43 @@ static lb_status publish_file(struct lb_output *output, struct lb_error *err)
     return failure != 0 ? write_error(output, failure, err) : LB_OK;
 }
 
+/* Locks the directory that has the target's name now. -1 and errno. */
+static int lock_target(const struct lb_output *output)
+{
+    for (;;) {
+        struct stat opened, named;
+        int fd = lb_sys.open(output->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        if (fd < 0)
+            return -1;
+        while (lb_sys.flock(fd, LOCK_EX) != 0 && errno == EINTR)
+            ;
+        if (lb_sys.fstat(fd, &opened) != 0 || lb_sys.stat(output->target, &named) != 0 ||
+            (opened.st_ino == named.st_ino && opened.st_dev == named.st_dev))
+            return fd;
+        lb_sys.close(fd); /* another one has appended meanwhile */
+    }
+}
+
+/* 0 or an errno value; *is_exchanged: the old directory is where the hidden one was. */
+static int append_directory(struct lb_output *output, bool *is_exchanged)
+{
+    int lock = lock_target(output);
+    if (lock < 0)
+        return errno;
+    int failure = lb_tree_link_all(output->target, output->temp.path, false);
+    if (failure == 0)
+        failure = lb_tree_exchange(output->temp.path, output->target);
+    *is_exchanged = failure == 0;
+    if (failure == 0) {
+        /* What came since it was looked at. */
+        (void)lb_tree_link_all(output->temp.path, output->target, true);
+    } else if (failure != EEXIST && failure != ENOSPC && failure != EIO && failure != ENOMEM) {
+        failure = lb_tree_move_parts(&output->tree, output->target);
+    }
+    lb_sys.close(lock);
+    return failure;
+}
+
 static lb_status publish_directory(struct lb_output *output, struct lb_error *err)
 {
     int failure;
@@ -672,9 +741,14 @@ static lb_status publish_directory(struct lb_output *output, struct lb_error *er
         if (failure == 0)
             lb_temp_forget(&output->temp);
     } else if (output->mode == LB_MODE_APPEND) {
-        failure = lb_tree_move_parts(&output->tree, output->target);
-        if (failure == 0 && sync_directory(output, output->target, err) != LB_OK) {
-            lb_tree_take_back(&output->tree, output->target, output->tree.n_parts);
+        bool is_exchanged = false;
+        failure = append_directory(output, &is_exchanged);
+        if (failure == 0 && (sync_directory(output, output->target, err) != LB_OK ||
+                             (is_exchanged && sync_parent(output, err) != LB_OK))) {
+            if (is_exchanged)
+                lb_tree_exchange(output->temp.path, output->target);
+            else
+                lb_tree_take_back(&output->tree, output->target, output->tree.n_parts);
             return err->status;
         }
         lb_temp_remove(&output->temp);
@@ -702,6 +776,7 @@ lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
         LB_TRY(publish_file(output, err));
     } else {
         LB_TRY(end_part(output, err));
+        LB_TRY(name_parts(output, err));
         LB_TRY(lb_tree_finish(&output->tree, err));
         if (lb_tree_has_folders(&output->tree))
             LB_TRY(sync_tree(output, err));

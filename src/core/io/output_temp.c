@@ -4,13 +4,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +23,7 @@
 
 enum {
     NAME_ATTEMPTS = 100,
+    SUFFIX_BYTES = 6,
     NAME_KEPT_BYTES = 200 /* of the target's name: a name has at most 255 bytes */
 };
 
@@ -86,6 +91,62 @@ static void remember(struct lb_temp *temp, bool is_directory)
     pthread_mutex_unlock(&lock);
 }
 
+/* ---- janitors ---- */
+
+/* In the child, which shares nothing with its parent but the pipe and the lock: reads names until the parent is gone. */
+static void keep_house(int fd)
+{
+    static char path[PATH_MAX];
+    size_t size = 0;
+    ssize_t n;
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_IGN);
+    setsid();
+    while ((n = read(fd, path + size, sizeof path - size)) > 0)
+        size += (size_t)n;
+    if (n == 0 && size > 1 && path[size - 1] == '\0')
+        remove_at(AT_FDCWD, path);
+    _exit(0);
+}
+
+/* Best effort: without a janitor what a kill leaves waits for the next save. */
+static void start_janitor(struct lb_temp *temp)
+{
+    int ends[2];
+#ifdef __SANITIZE_THREAD__
+    return;
+#endif
+    if (strlen(temp->path) >= PATH_MAX || pipe2(ends, O_CLOEXEC) != 0)
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        /* What the parent has open must not stay open because of the child, but for the lock. */
+        if (dup2(ends[0], 0) == 0 && dup2(temp->lock_fd, 1) == 1)
+            if (close_range(2, ~0U, 0) == 0)
+                keep_house(0);
+        _exit(0);
+    }
+    close(ends[0]);
+    if (pid < 0) {
+        close(ends[1]);
+        return;
+    }
+    size_t size = strlen(temp->path) + 1;
+    (void)!write(ends[1], temp->path, size); /* a pipe takes that at once */
+    temp->janitor = pid;
+    temp->janitor_fd = ends[1];
+}
+
+static void end_janitor(struct lb_temp *temp)
+{
+    if (temp->janitor == 0)
+        return;
+    close(temp->janitor_fd);
+    while (waitpid(temp->janitor, NULL, 0) < 0 && errno == EINTR)
+        ;
+    temp->janitor = 0;
+}
+
 void lb_temp_forget(struct lb_temp *temp)
 {
     if (temp->path == NULL)
@@ -98,8 +159,10 @@ void lb_temp_forget(struct lb_temp *temp)
         }
     }
     pthread_mutex_unlock(&lock);
+    end_janitor(temp);
     lb_strfree(temp->path);
     temp->path = NULL;
+    lb_sys.close(temp->lock_fd); /* what it was may be the target now */
 }
 
 void lb_temp_remove(struct lb_temp *temp)
@@ -118,12 +181,12 @@ static char *hidden_name(const char *target, unsigned attempt)
     const char *name = slash != NULL ? slash + 1 : target;
     int directory_bytes = (int)(name - target);
     size_t size = strlen(target) + 32;
-    char suffix[7] = {0};
+    char suffix[SUFFIX_BYTES + 1] = {0};
     uint64_t random;
 
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
         random = lb_hash_pair((uint64_t)clock(), (uint64_t)getpid() << 32 | attempt);
-    for (int i = 0; i < 6; i++, random /= 36)
+    for (int i = 0; i < SUFFIX_BYTES; i++, random /= 36)
         suffix[i] = letters[random % 36];
     char *path = lb_alloc(size);
     if (path == NULL)
@@ -134,6 +197,26 @@ static char *hidden_name(const char *target, unsigned attempt)
     lb_free(path, size);
     return result;
 }
+
+/* Locks what was just made. EEXIST when a sweep was faster, which takes it for a dead process's: another name is tried. */
+static int lock_new(const char *path, bool is_directory, int *lock_fd)
+{
+    struct stat opened, named;
+    int fd = lb_sys.open(path, O_RDONLY | O_NOFOLLOW | (is_directory ? O_DIRECTORY : 0), 0);
+    if (fd < 0)
+        return errno == ENOENT ? EEXIST : errno;
+    /* A file system that knows no locks has no sweeps either. */
+    bool is_taken = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (is_taken || lb_sys.fstat(fd, &opened) != 0 || lb_sys.lstat(path, &named) != 0 ||
+        opened.st_ino != named.st_ino || opened.st_dev != named.st_dev) {
+        lb_sys.close(fd);
+        return EEXIST;
+    }
+    *lock_fd = fd;
+    return 0;
+}
+
+static int make_file(const char *path, int *fd);
 
 /* What the three makers share: names are tried until one is free. make() gives 0 or an errno. */
 static lb_status make_named(struct lb_temp *temp, const char *target, bool is_directory,
@@ -146,8 +229,14 @@ static lb_status make_named(struct lb_temp *temp, const char *target, bool is_di
             return lb_error_memory(err, "the name of a temporary", strlen(target) + 32);
         failure = make(temp->path, fd);
         if (failure == 0) {
-            remember(temp, is_directory);
-            return LB_OK;
+            failure = lock_new(temp->path, is_directory, &temp->lock_fd);
+            if (failure == 0) {
+                remember(temp, is_directory);
+                return LB_OK;
+            }
+            lb_temp_remove_path(temp->path, is_directory);
+            if (!is_directory && make == make_file)
+                lb_sys.close(*fd);
         }
         lb_strfree(temp->path);
         temp->path = NULL;
@@ -184,7 +273,52 @@ lb_status lb_temp_link(struct lb_temp *temp, const char *target, int fd, struct 
 
 lb_status lb_temp_new_directory(struct lb_temp *temp, const char *target, struct lb_error *err)
 {
-    return make_named(temp, target, true, make_directory, NULL, err);
+    LB_TRY(make_named(temp, target, true, make_directory, NULL, err));
+    start_janitor(temp);
+    return LB_OK;
+}
+
+/* Whether an entry is a temporary for a target of this name (its first NAME_KEPT_BYTES). */
+static bool is_temporary_of(const char *entry, const char *name)
+{
+    size_t size = strlen(name);
+    if (size > NAME_KEPT_BYTES)
+        size = NAME_KEPT_BYTES;
+    static const char mark[] = ".luabatch-";
+    return entry[0] == '.' && strncmp(entry + 1, name, size) == 0 &&
+           strncmp(entry + 1 + size, mark, sizeof mark - 1) == 0 &&
+           strlen(entry) == 1 + size + (sizeof mark - 1) + SUFFIX_BYTES;
+}
+
+void lb_temp_sweep(const char *target)
+{
+    const char *slash = strrchr(target, '/');
+    const char *name = slash != NULL ? slash + 1 : target;
+    size_t directory_bytes = (size_t)(name - target);
+    char *directory = lb_alloc(directory_bytes + 2);
+    if (directory == NULL)
+        return;
+    memcpy(directory, directory_bytes > 0 ? target : ".",
+           directory_bytes > 0 ? directory_bytes : 1);
+    directory[directory_bytes > 0 ? directory_bytes : 1] = '\0';
+    DIR *entries = lb_sys.opendir(directory);
+    lb_free(directory, directory_bytes + 2);
+    if (entries == NULL)
+        return;
+    const struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL) {
+        if (!is_temporary_of(entry->d_name, name))
+            continue;
+        /* Not through lb_sys: that this fails hurts nobody. */
+        int fd =
+            openat(dirfd(entries), entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            remove_at(dirfd(entries), entry->d_name);
+        close(fd);
+    }
+    closedir(entries);
 }
 
 /* linkat() with AT_EMPTY_PATH needs a capability; the name under /proc does not. */

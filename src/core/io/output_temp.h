@@ -1,6 +1,9 @@
 /* Hidden temporaries beside a target, remembered so that a normal exit of the process removes those
- * that nobody removed or published. Inside the room only. Thread-safe; one struct belongs to one
- * thread at a time. */
+ * that nobody removed or published. Directories have a janitor, a process that does nothing but wait for
+ * its parent's end, and removes them when the parent could not (SIGKILL). What is left all the same, because all processes of a group
+ * were killed at once, the next one that writes to the same
+ * target removes: a living owner holds a lock (flock) on its temporary. Inside the room only. Thread-safe; one struct belongs
+ * to one thread at a time. */
 #ifndef LB_IO_OUTPUT_TEMP_H
 #define LB_IO_OUTPUT_TEMP_H
 
@@ -10,9 +13,13 @@
 #include "core/base/error.h"
 
 struct lb_temp {
-    char *path;           /* NULL: there is none */
-    bool is_directory;    /* removed with all it holds */
-    pid_t owner;          /* a forked child must not remove its parent's */
+    char *path;        /* NULL: there is none */
+    bool is_directory; /* removed with all it holds */
+    pid_t owner;       /* a forked child must not remove its parent's */
+    int lock_fd;       /* holds the lock while path is set */
+    pid_t
+        janitor; /* of a directory: the process that removes it when its owner is killed; 0: none */
+    int janitor_fd;       /* the janitor works when this is closed */
     struct lb_temp *next; /* list of all, guarded by a lock in output_temp.c */
 };
 
@@ -32,6 +39,9 @@ void lb_temp_forget(struct lb_temp *temp);
 void lb_temp_remove(struct lb_temp *temp);
 /* Removes a file, or a directory with all it holds. */
 void lb_temp_remove_path(const char *path, bool is_directory);
+
+/* Removes the temporaries of dead processes for this target. */
+void lb_temp_sweep(const char *target);
 
 /* A nameless file in the directory (O_TMPFILE), or -1 where that cannot be had. */
 int lb_temp_open_nameless(const char *directory);

@@ -10,12 +10,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/sys.h"
+#include "core/io/output_temp.h"
 
 static const char success_name[] = "_SUCCESS";
+
+enum {
+    MAX_DESCRIPTORS = 65536, /* more than that are not asked for */
+    FEW_HELD = 4             /* as many are held without a look at the limit */
+};
 
 /* "part-00012..." gives 12 and true. */
 static bool parse_part(const char *name, uint32_t *number)
@@ -50,24 +57,28 @@ static lb_status find_first_part(struct lb_tree *tree, const char *old, struct l
     return LB_OK;
 }
 
-lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
+lb_status lb_tree_init(struct lb_tree *tree, const char *parent, const char *old,
                        const char *extension, struct lb_error *err)
 {
-    *tree = (struct lb_tree){.path = lb_strdup(path), .extension = lb_strdup(extension)};
+    *tree = (struct lb_tree){.parent = lb_strdup(parent), .extension = lb_strdup(extension)};
     if (old != NULL)
         tree->old = lb_strdup(old);
-    if (tree->path == NULL || tree->extension == NULL || (old != NULL && tree->old == NULL))
-        return lb_error_memory(err, "an output directory", strlen(path) + strlen(extension));
+    if (tree->parent == NULL || tree->extension == NULL || (old != NULL && tree->old == NULL))
+        return lb_error_memory(err, "an output directory", strlen(parent) + strlen(extension));
     return old != NULL ? find_first_part(tree, old, err) : LB_OK;
 }
 
 void lb_tree_fini(struct lb_tree *tree)
 {
+    lb_strfree(tree->parent);
     lb_strfree(tree->path);
     lb_strfree(tree->extension);
     lb_strfree(tree->old);
-    for (uint32_t i = 0; i < tree->n_parts; i++)
+    for (uint32_t i = 0; i < tree->n_parts; i++) {
         lb_strfree(tree->parts[i].folder);
+        if (tree->parts[i].fd >= 0)
+            lb_sys.close(tree->parts[i].fd);
+    }
     lb_free(tree->parts, tree->capacity * sizeof *tree->parts);
     *tree = (struct lb_tree){0};
 }
@@ -124,12 +135,20 @@ static int make_folder(const char *root, const char *folder)
     return failure;
 }
 
-/* The folder's first part: it is made, and its parts are numbered on. */
-static lb_status begin_folder(struct lb_tree *tree, const char *folder, struct lb_error *err)
+static lb_status make_tree_folder(const struct lb_tree *tree, const char *folder,
+                                  struct lb_error *err)
 {
     int failure = make_folder(tree->path, folder);
     if (failure != 0)
         return lb_error_system(err, failure, "cannot create the folder '%s'", folder);
+    return LB_OK;
+}
+
+/* The folder's first part: it is made, and its parts are numbered on. */
+static lb_status begin_folder(struct lb_tree *tree, const char *folder, struct lb_error *err)
+{
+    if (tree->path != NULL)
+        LB_TRY(make_tree_folder(tree, folder, err));
     if (tree->old == NULL)
         return LB_OK;
     char *old = join(tree->old, folder);
@@ -144,32 +163,109 @@ bool lb_tree_has_folders(const struct lb_tree *tree)
     return tree->n_parts > 0 && *tree->parts[0].folder != '\0';
 }
 
-lb_status lb_tree_open_part(struct lb_tree *tree, const char *folder, uint32_t n, int *fd,
-                            struct lb_error *err)
+/* A quarter of the descriptors that this process may have, of which it raises the limit as far as it may. */
+static uint32_t max_held(void)
 {
-    if (n == 0 && *folder != '\0')
-        LB_TRY(begin_folder(tree, folder, err));
-    uint32_t number = tree->first_part + n;
-    if (tree->n_parts == tree->capacity) {
-        uint32_t capacity = tree->capacity > 0 ? 2 * tree->capacity : 16;
-        struct lb_tree_part *parts =
-            lb_realloc(tree->parts, tree->capacity * sizeof *parts, capacity * sizeof *parts);
-        if (parts == NULL)
-            return lb_error_memory(err, "the list of output parts", capacity * sizeof *parts);
-        tree->parts = parts;
-        tree->capacity = capacity;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    rlim_t wanted = limit.rlim_max < MAX_DESCRIPTORS ? limit.rlim_max : MAX_DESCRIPTORS;
+    if (limit.rlim_cur < wanted) {
+        struct rlimit raised = {.rlim_cur = wanted, .rlim_max = limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+            limit.rlim_cur = wanted;
     }
-    struct lb_tree_part part = {.folder = lb_strdup(folder), .number = number};
-    if (part.folder == NULL)
-        return lb_error_memory(err, "the name of a folder", strlen(folder));
-    char *path = part_path(tree, tree->path, folder, number);
-    lb_status status = create(path, fd, err);
-    lb_strfree(path);
-    if (status == LB_OK)
-        tree->parts[tree->n_parts++] = part;
-    else
+    return (uint32_t)((limit.rlim_cur < MAX_DESCRIPTORS ? limit.rlim_cur : MAX_DESCRIPTORS) / 4);
+}
+
+static lb_status reserve_part(struct lb_tree *tree, struct lb_error *err)
+{
+    if (tree->n_parts < tree->capacity)
+        return LB_OK;
+    uint32_t capacity = tree->capacity > 0 ? 2 * tree->capacity : 16;
+    struct lb_tree_part *parts =
+        lb_realloc(tree->parts, tree->capacity * sizeof *parts, capacity * sizeof *parts);
+    if (parts == NULL)
+        return lb_error_memory(err, "the list of output parts", capacity * sizeof *parts);
+    tree->parts = parts;
+    tree->capacity = capacity;
+    return LB_OK;
+}
+
+lb_status lb_tree_open_part(struct lb_tree *tree, const char *folder, uint32_t n, int *fd,
+                            bool *is_held, bool *needs_path, struct lb_error *err)
+{
+    LB_TRY(reserve_part(tree, err));
+    *fd = -1;
+    *needs_path = false;
+    if (!tree->has_names) {
+        bool is_full = tree->n_held >= FEW_HELD && tree->n_held >= max_held();
+        if (!is_full)
+            *fd = lb_temp_open_nameless(tree->parent);
+        bool is_out = is_full || (*fd < 0 && (errno == EMFILE || errno == ENFILE));
+        if (is_out && tree->n_held > 0) {
+            *needs_path = true;
+            return LB_OK;
+        }
+        tree->has_names = *fd < 0;
+    }
+    if (*fd < 0 && tree->path == NULL) {
+        *needs_path = true;
+        return LB_OK;
+    }
+    *is_held = *fd >= 0;
+    lb_status status = LB_OK;
+    if (n == 0 && *folder != '\0')
+        status = begin_folder(tree, folder, err);
+    struct lb_tree_part part = {
+        .folder = lb_strdup(folder), .number = tree->first_part + n, .fd = *fd};
+    if (status == LB_OK && part.folder == NULL)
+        status = lb_error_memory(err, "the name of a folder", strlen(folder));
+    if (status == LB_OK && !*is_held) {
+        char *path = part_path(tree, tree->path, folder, part.number);
+        status = create(path, fd, err);
+        lb_strfree(path);
+    }
+    if (status != LB_OK) {
+        if (*is_held)
+            lb_sys.close(*fd);
+        *fd = -1;
         lb_strfree(part.folder);
+        return status;
+    }
+    tree->n_held += *is_held;
+    tree->parts[tree->n_parts++] = part;
+    return LB_OK;
+}
+
+static lb_status name_part(struct lb_tree *tree, struct lb_tree_part *part, struct lb_error *err)
+{
+    LB_TRY(make_tree_folder(tree, part->folder, err));
+    char *path = part_path(tree, tree->path, part->folder, part->number);
+    if (path == NULL)
+        return lb_error_memory(err, "the name of an output part", PATH_MAX);
+    int failure = lb_temp_publish(part->fd, path);
+    int fd = part->fd;
+    part->fd = -1;
+    tree->n_held--;
+    if (lb_sys.close(fd) != 0 && failure == 0)
+        failure = errno;
+    lb_status status =
+        failure == 0 ? LB_OK : lb_error_system(err, failure, "cannot create '%s'", path);
+    lb_strfree(path);
     return status;
+}
+
+lb_status lb_tree_name_parts(struct lb_tree *tree, const char *path, struct lb_error *err)
+{
+    if (tree->path == NULL)
+        tree->path = lb_strdup(path);
+    if (tree->path == NULL)
+        return lb_error_memory(err, "an output directory", strlen(path));
+    for (uint32_t i = 0; tree->n_held > 0 && i < tree->n_parts; i++)
+        if (tree->parts[i].fd >= 0)
+            LB_TRY(name_part(tree, &tree->parts[i], err));
+    return LB_OK;
 }
 
 lb_status lb_tree_finish(struct lb_tree *tree, struct lb_error *err)
@@ -217,6 +313,56 @@ int lb_tree_exchange(const char *a, const char *b)
     }
     lb_free(aside, size);
     return failure;
+}
+
+static int sync_folder(const char *path)
+{
+    int fd = lb_sys.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    int failure = lb_sys.fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP ? errno : 0;
+    lb_sys.close(fd);
+    return failure;
+}
+
+static int link_folder(const char *from, const char *to, mode_t mode, bool is_late)
+{
+    bool is_new = lb_sys.mkdir(to, 0777) == 0;
+    if (!is_new && errno != EEXIST)
+        return errno;
+    if (is_new && chmod(to, mode & 07777) != 0)
+        return errno;
+    return lb_tree_link_all(from, to, is_late);
+}
+
+int lb_tree_link_all(const char *from, const char *to, bool is_late)
+{
+    DIR *directory = lb_sys.opendir(from);
+    if (directory == NULL)
+        return errno;
+    int failure = 0;
+    const struct dirent *entry;
+    while (failure == 0 && (entry = readdir(directory)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        struct stat info;
+        char *old = join(from, entry->d_name), *new = join(to, entry->d_name);
+        if (old == NULL || new == NULL)
+            failure = ENOMEM;
+        else if (lb_sys.lstat(old, &info) != 0)
+            failure = errno;
+        else if (S_ISDIR(info.st_mode))
+            failure = link_folder(old, new, info.st_mode, is_late);
+        else if (S_ISREG(info.st_mode) ? lb_sys.link(old, new) != 0
+                                       : linkat(AT_FDCWD, old, AT_FDCWD, new, 0) != 0)
+            failure = errno;
+        if (failure == EEXIST && (is_late || strcmp(entry->d_name, success_name) == 0))
+            failure = 0;
+        lb_strfree(old);
+        lb_strfree(new);
+    }
+    closedir(directory);
+    return failure != 0 || is_late ? failure : sync_folder(to);
 }
 
 static int move_part(struct lb_tree *tree, const char *target, const struct lb_tree_part *part)

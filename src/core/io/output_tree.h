@@ -11,10 +11,16 @@
 struct lb_tree_part {
     char *folder; /* inside the directory: "year=2024/month=1"; "" for the directory itself */
     uint32_t number;
+    int fd; /* it has no name yet; else -1 */
 };
 
+/* Parts have no names while they are written, where the file system allows that (O_TMPFILE): so a killed process leaves none. The
+ * directory is built at the end, or when more are open than may be. */
 struct lb_tree {
-    char *path;      /* the directory that is being built */
+    char *parent;    /* the directory in which nameless parts are made */
+    char *path;      /* the directory that is being built; NULL: not yet */
+    bool has_names;  /* nameless files cannot be had here */
+    uint32_t n_held; /* parts without a name */
     char *extension; /* of part names */
     char *old;       /* the directory appended to, or NULL */
     uint32_t
@@ -24,14 +30,18 @@ struct lb_tree {
     uint32_t capacity;
 };
 
-/* old: the directory whose parts are to be numbered on, or NULL. fini is allowed after a failure,
+/* parent: where the target lies. old: the directory whose parts are to be numbered on, or NULL. fini is allowed after a failure,
  * too. */
-lb_status lb_tree_init(struct lb_tree *tree, const char *path, const char *old,
+lb_status lb_tree_init(struct lb_tree *tree, const char *parent, const char *old,
                        const char *extension, struct lb_error *err) LB_MUST_USE;
 void lb_tree_fini(struct lb_tree *tree);
-/* Makes and opens part n of a folder, which is made, with those above it, when it is not there. */
+/* The directory is there from now on; parts get their names in it. */
+lb_status lb_tree_name_parts(struct lb_tree *tree, const char *path,
+                             struct lb_error *err) LB_MUST_USE;
+/* Begins part n of a folder, which is made, with those above it, when it is not there. *fd is the tree's while *is_held, else the
+ * caller's. *needs_path: nothing was done; name_parts must come first. */
 lb_status lb_tree_open_part(struct lb_tree *tree, const char *folder, uint32_t n, int *fd,
-                            struct lb_error *err) LB_MUST_USE;
+                            bool *is_held, bool *needs_path, struct lb_error *err) LB_MUST_USE;
 /* Whether parts lie in folders. */
 bool lb_tree_has_folders(const struct lb_tree *tree);
 /* Writes _SUCCESS. */
@@ -44,6 +54,9 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target);
 void lb_tree_take_back(struct lb_tree *tree, const char *target, uint32_t n);
 /* Renames; EEXIST when `to` is there. For files and directories. */
 int lb_tree_rename_new(const char *from, const char *to);
+/* Gives all that is in `from` a second name in `to`, folders with what they hold, and syncs these. With is_late: what `to` has already stays;
+ * else that is EEXIST, but for _SUCCESS. */
+int lb_tree_link_all(const char *from, const char *to, bool is_late);
 /* Swaps two directories. */
 int lb_tree_exchange(const char *a, const char *b);
 
