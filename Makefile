@@ -64,7 +64,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcar
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle fault bench fuzz fuzz-targets rock docs install deb dist clean
+.PHONY: build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle fault soak bench fuzz fuzz-targets rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -124,6 +124,10 @@ $(OUT)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OUT)/libluabatch.a
 	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) $(LDFLAGS) -MMD -MP -MF $@.d -MT $@ -o $@ \
 	    $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer $<,$(filter %.c,$^)) $(OUT)/libluabatch.a \
 	    -Wl,--export-dynamic -Wl,--whole-archive $(LUA_A) -Wl,--no-whole-archive $(LIBS)
+# make soak [KILLS=600] [SEED=1]: kills jobs at random moments; see tests/fault/kill.py.
+soak: build
+	python3 tests/fault/kill.py $(OUT)/luabatch --kills $(or $(KILLS),600) $(if $(SEED),--seed $(SEED))
+
 # make fuzz [TARGET=csv] [SECONDS=1200] [JOBS=2]: looks for new failures; see tests/fuzz/run.
 fuzz:
 	scripts/deps fuzz

@@ -178,7 +178,7 @@ if os.getenv "STOP" then os.exit(9) end
     for file in list:gmatch("[^\n]+") do files[#files + 1] = file end
     assert.is_true(#files >= 5)
     local n_resumed = 0
-    for round = 1, math.max(10, math.floor(30 * effort)) do
+    for round = 1, math.max(6, math.floor(16 * effort)) do
       sh "rm -rf .luabatch-checkpoints rows.json sums.csv pairs bad.jsonl && cp -a intact .luabatch-checkpoints"
       -- The journal in every second round: else each file in its turn.
       local path = round % 2 == 0 and journal() or folder .. "/.luabatch-checkpoints/" .. files[round // 2 % #files + 1]

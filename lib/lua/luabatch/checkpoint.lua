@@ -437,9 +437,9 @@ end
 
 -- A save of the killed run has its line, or stood just before: then an output is there without one.
 -- @return the line when the save is finished; the mode in which to save otherwise
-local function find_save(action, path, mode, plan)
+local function find_save(action, path, mode, plan, inputs)
   local line = line_of_save(plan)
-  if not line then return nil, mode end
+  if not line or not same_files(line.inputs, inputs) then return nil, mode end
   local ok, files = pcall(saved_files, path)
   files = ok and files or {}
   if line.kind == "save" then
@@ -468,9 +468,9 @@ end
 function checkpoint.save(action, node, path, what, mode, run)
   if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then return (run(mode)) end
   local plan = fingerprint(node, { path, what })
-  local line
+  local inputs, line = files_of(node), nil
   if runtime.setting "resume" then
-    line, mode = find_save(action, path, mode, plan)
+    line, mode = find_save(action, path, mode, plan, inputs)
     -- The data of its checkpoints may be gone, or not needed any more.
     if line and count_all_again(node) then
       note("%s: %s is written already, %d record%s", action, path, line.records, line.records == 1 and "" or "s")
@@ -485,12 +485,12 @@ function checkpoint.save(action, node, path, what, mode, run)
   end
   local before = core.counters()
   local there, old = pcall(saved_files, path)
-  open().file:append { kind = "begin", plan = plan, files = there and old or {} }
+  open().file:append { kind = "begin", plan = plan, inputs = inputs, files = there and old or {} }
   local n, info = run(mode)
   local ok, files = pcall(saved_files, path)
   if ok and files then
     open().file:append {
-      kind = "save", plan = plan, path = path, files = files, records = n, counters = counted_since(before),
+      kind = "save", plan = plan, inputs = inputs, path = path, files = files, records = n, counters = counted_since(before),
       info = { skipped = info.skipped, skips = info.skips },
     }
   end

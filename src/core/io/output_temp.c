@@ -93,37 +93,50 @@ static void remember(struct lb_temp *temp, bool is_directory)
 
 /* ---- janitors ---- */
 
-/* In the child, which shares nothing with its parent but the pipe and the lock: reads names until the parent is gone. */
+/* Removes what no living process has locked. */
+static void remove_unlocked(int dir_fd, const char *name)
+{
+    /* Not through lb_sys: that this fails hurts nobody. */
+    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        remove_at(dir_fd, name);
+    close(fd);
+}
+
+#ifndef __SANITIZE_THREAD__
+/* In the child, which shares nothing with its parent but the pipe: reads names until the parent is gone. */
 static void keep_house(int fd)
 {
-    static char path[PATH_MAX];
+    static char paths[2 * PATH_MAX];
     size_t size = 0;
     ssize_t n;
     for (int number = 1; number < NSIG; number++)
         signal(number, SIG_IGN);
     setsid();
-    while ((n = read(fd, path + size, sizeof path - size)) > 0)
+    while ((n = read(fd, paths + size, sizeof paths - 1 - size)) > 0)
         size += (size_t)n;
-    if (n == 0 && size > 1 && path[size - 1] == '\0')
-        remove_at(AT_FDCWD, path);
+    for (const char *path = paths; n == 0 && path < paths + size; path += strlen(path) + 1)
+        remove_unlocked(AT_FDCWD, path);
     _exit(0);
 }
+#endif
 
-/* Best effort: without a janitor what a kill leaves waits for the next save. */
+/* Best effort: without a janitor what a kill leaves waits for the next save. The thread sanitizer forbids it. */
 static void start_janitor(struct lb_temp *temp)
 {
+    temp->janitor = 0;
+    temp->janitor_fd = -1;
+#ifndef __SANITIZE_THREAD__
     int ends[2];
-#ifdef __SANITIZE_THREAD__
-    return;
-#endif
-    if (strlen(temp->path) >= PATH_MAX || pipe2(ends, O_CLOEXEC) != 0)
+    if (pipe2(ends, O_CLOEXEC) != 0)
         return;
     pid_t pid = fork();
     if (pid == 0) {
-        /* What the parent has open must not stay open because of the child, but for the lock. */
-        if (dup2(ends[0], 0) == 0 && dup2(temp->lock_fd, 1) == 1)
-            if (close_range(2, ~0U, 0) == 0)
-                keep_house(0);
+        /* What the parent has open must not stay open because of the child. */
+        if (dup2(ends[0], 0) == 0 && close_range(1, ~0U, 0) == 0)
+            keep_house(0);
         _exit(0);
     }
     close(ends[0]);
@@ -131,10 +144,9 @@ static void start_janitor(struct lb_temp *temp)
         close(ends[1]);
         return;
     }
-    size_t size = strlen(temp->path) + 1;
-    (void)!write(ends[1], temp->path, size); /* a pipe takes that at once */
     temp->janitor = pid;
     temp->janitor_fd = ends[1];
+#endif
 }
 
 static void end_janitor(struct lb_temp *temp)
@@ -255,9 +267,12 @@ static int make_link(const char *path, int *fd)
     return lb_temp_publish(*fd, path);
 }
 
-static int make_directory(const char *path, int *fd)
+/* The janitor hears of the name before there is a directory. */
+static int make_directory(const char *path, int *janitor_fd)
 {
-    (void)fd;
+    size_t size = strlen(path) + 1;
+    if (*janitor_fd >= 0 && size <= PATH_MAX)
+        (void)!write(*janitor_fd, path, size); /* a pipe takes that at once */
     return lb_sys.mkdir(path, 0777) == 0 ? 0 : errno;
 }
 
@@ -273,9 +288,11 @@ lb_status lb_temp_link(struct lb_temp *temp, const char *target, int fd, struct 
 
 lb_status lb_temp_new_directory(struct lb_temp *temp, const char *target, struct lb_error *err)
 {
-    LB_TRY(make_named(temp, target, true, make_directory, NULL, err));
     start_janitor(temp);
-    return LB_OK;
+    lb_status status = make_named(temp, target, true, make_directory, &temp->janitor_fd, err);
+    if (status != LB_OK)
+        end_janitor(temp);
+    return status;
 }
 
 /* Whether an entry is a temporary for a target of this name (its first NAME_KEPT_BYTES). */
@@ -307,16 +324,8 @@ void lb_temp_sweep(const char *target)
         return;
     const struct dirent *entry;
     while ((entry = readdir(entries)) != NULL) {
-        if (!is_temporary_of(entry->d_name, name))
-            continue;
-        /* Not through lb_sys: that this fails hurts nobody. */
-        int fd =
-            openat(dirfd(entries), entry->d_name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (fd < 0)
-            continue;
-        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-            remove_at(dirfd(entries), entry->d_name);
-        close(fd);
+        if (is_temporary_of(entry->d_name, name))
+            remove_unlocked(dirfd(entries), entry->d_name);
     }
     closedir(entries);
 }
