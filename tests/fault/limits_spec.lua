@@ -105,7 +105,7 @@ describe("limits", function()
       [[lb.text "input.txt":pipe "cat":count()]],
     }
     local good = 0
-    for _, n in ipairs { 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 32, 64 } do
+    for _, n in ipairs { 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 32, 64, 256 } do
       for _, job in ipairs(jobs) do
         local status, _, message = shell("ulimit -n %d; luabatch --threads 3 --memory 1M -e %s", n, support.quote(job))
         local told = ("ulimit -n %d, %s: "):format(n, job)
@@ -115,7 +115,7 @@ describe("limits", function()
           assert.same(told .. "5", told .. status .. (status ~= 5 and message or ""))
           assert.matches("Too many open files", message)
         end
-        assert.is_true(status == 0 or n < 64, told .. message)
+        assert.is_true(status == 0 or n < 256, told .. message)
       end
     end
     assert.is_true(good > #jobs)
