@@ -193,6 +193,7 @@ static void read_options(lua_State *L, struct lb_run_options *options)
     options->n_threads = (uint32_t)option_integer(L, "threads", lb_machine_n_cpus(), 1024);
     lua_Integer memory = (lua_Integer)(lb_machine_memory_bytes() / 10 * 6);
     options->memory_bytes = (size_t)option_integer(L, "memory", memory, LUA_MAXINTEGER);
+    options->spill_bytes = (size_t)option_integer(L, "max_spill", 0, LUA_MAXINTEGER);
     options->handle_signals = is_option(L, "signals");
     if (lua_getfield(L, 2, "attempts") != LUA_TNIL)
         options->attempts = lb_lua_to_attempts(L, -1);

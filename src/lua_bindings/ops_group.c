@@ -364,7 +364,7 @@ static lb_status open_sorter(struct combiner *c, struct lb_error *err)
         .writer_bytes = 2 * c->limit_bytes, /* more than is ever held: only a full budget spills */
         .merge_bytes = c->limit_bytes,
         .n_workers = 1,
-        .tmp_dir = run->options.tmp_dir,
+        .spill = run->spill,
         .budget = run->budget,
         .stop = &run->stop,
     };

@@ -97,6 +97,24 @@ describe("limits", function()
     end
   end)
 
+  it("of what spill files may take (--max-spill)", function()
+    local jobs = {
+      [[lb.text "input.txt":sort_by():count()]],
+      [[lb.text "input.txt":map(function(l) return l, 1 end):group_by_key():count()]],
+      [[lb.csv "input.csv":group_by "a":agg{ n = lb.count() }:count()]],
+      [[lb.csv "input.csv":join(lb.csv "input.csv", { on = "a" }):count()]],
+      [[lb.csv "input.csv":cache():count()]],
+    }
+    for _, job in ipairs(jobs) do
+      local words = ("luabatch --quiet --threads 2 --memory 100K --tmp tmp --max-spill %%s -e %s"):format(support.quote(job))
+      local enough, lines = shell(words:format "1G")
+      assert.same({ 0, 0 }, { enough, lines == "" and 1 or 0 }, job)
+      local status, output, message = shell(words:format "5K")
+      assert.same({ 5, "" }, { status, output }, job)
+      assert.matches("spill files in 'tmp' would take more than the 5120 bytes that %-%-max%-spill allows", message)
+    end
+  end)
+
   it("of descriptors", function()
     local jobs = {
       [[lb.text "input.txt":sort_by():save_text("few", { mode = "overwrite" })]],

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size > 4000)
         return 0;
     fuzz_files_begin(step == 0 ? SIZE_MAX : step);
-    MUST(lb_spill_new("memory", &spill, &fuzz_error));
+    MUST(lb_spill_new(&(struct lb_spill_place){"memory", NULL}, &spill, &fuzz_error));
     while (input.size > 0 && n < MOST_FRAMES) {
         pieces[n].bytes = (struct lb_buf){0};
         take_piece(&input, &pieces[n].bytes);

@@ -171,6 +171,7 @@ local function configure(options, program)
   local runtime = require "luabatch.runtime"
   local settings = runtime.settings
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
+  settings["max-spill"] = options["max-spill"]
   settings.signals, settings.check = true, options.check
   settings.replay_dir = options["replay-dir"]
   if settings.replay_dir then

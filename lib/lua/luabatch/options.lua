@@ -29,6 +29,10 @@ options.list = {
     help = "where to put what does not fit in memory",
   },
   {
+    name = "max-spill", value = "always", shown = "SIZE", default = "all that is free",
+    help = "disk that this may take at a time, such as 20G; more is an error",
+  },
+  {
     name = "output", value = "always", shown = "PATH", default = "standard output", is_path = true,
     help = "write the records there; ending in /: a directory",
   },

@@ -38,7 +38,7 @@ function runtime.parse_setting(name, text)
     return nil, "a number of threads from 1 to 1024"
   elseif name == "resume" then
     return text ~= "0" and text ~= "false"
-  elseif name == "memory" then
+  elseif name == "memory" or name == "max-spill" then
     local bytes = runtime.parse_size(text)
     if bytes and bytes < 1024 ^ 2 and tonumber(text) then
       return nil, "a size such as 512M or 2G", ("; did you mean '%sM'?"):format(text)
@@ -125,7 +125,7 @@ local function retype(description, scans, options)
       local ok, problem = pcall(core.execute, {
         nodes = { copy, { op = "count", inputs = { 1 }, result = true } },
       }, {
-        threads = options.threads, memory = options.memory, tmp = options.tmp, signals = options.signals,
+        threads = options.threads, memory = options.memory, tmp = options.tmp, max_spill = options.max_spill, signals = options.signals,
         progress = options.progress,
       })
       if not ok and type(problem) == "table" and problem.status == RESTART and problem.restart then
@@ -245,7 +245,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
-    max_errors = settings.max_errors, record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true,
+    max_spill = setting("max-spill"), max_errors = settings.max_errors, record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true,
   }
   if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw

@@ -233,7 +233,7 @@ lb_status lb_sorter_take(struct lb_sorter *sorter, struct lb_sort_run *runs,
                          struct lb_sort_sample *sample, struct lb_error *err) LB_MUST_USE;
 
 struct lb_sorter {
-    struct lb_sorter_config config; /* with tmp_dir its own copy */
+    struct lb_sorter_config config; /* with its own copy of the place's name */
     size_t frame_bytes;             /* raw size of a usual frame */
     uint32_t fan_in;                /* spilled runs that one cursor may read */
     uint32_t prepare_fan_in;        /* the same for prepare, which has all of merge_bytes */

@@ -34,7 +34,7 @@ lb_status lb_sort_file_new(const struct lb_sorter_config *config, struct lb_sort
     struct lb_sort_file *made = lb_alloc_zero(sizeof *made);
     if (made == NULL)
         return lb_error_memory(err, "a spill file", sizeof *made);
-    lb_status status = lb_spill_new(config->tmp_dir, &made->spill, err);
+    lb_status status = lb_spill_new(&config->spill, &made->spill, err);
     if (status != LB_OK) {
         lb_free(made, sizeof *made);
         return status;

@@ -39,11 +39,11 @@ lb_status lb_sorter_new(const struct lb_sorter_config *config, struct lb_sorter 
     sorter->config = *config;
     size_t counts_bytes = config->n_partitions * sizeof *sorter->partition_rows;
     sorter->partition_rows = lb_alloc_zero(counts_bytes);
-    if (config->tmp_dir != NULL)
-        sorter->config.tmp_dir = lb_strdup(config->tmp_dir);
+    if (config->spill.dir != NULL)
+        sorter->config.spill.dir = lb_strdup(config->spill.dir);
     if (sorter->partition_rows == NULL ||
-        (config->tmp_dir != NULL && sorter->config.tmp_dir == NULL)) {
-        lb_strfree((char *)sorter->config.tmp_dir);
+        (config->spill.dir != NULL && sorter->config.spill.dir == NULL)) {
+        lb_strfree((char *)sorter->config.spill.dir);
         lb_free(sorter->partition_rows, sorter->partition_rows != NULL ? counts_bytes : 0);
         lb_free(sorter, sizeof *sorter);
         return lb_error_memory(err, "a sorter", counts_bytes);
@@ -77,7 +77,7 @@ void lb_sorter_delete(struct lb_sorter *sorter)
     lb_free(sorter->bounds, sorter->n_bounds * sizeof *sorter->bounds);
     lb_sort_sample_fini(&sorter->sample);
     pthread_mutex_destroy(&sorter->lock);
-    lb_strfree((char *)sorter->config.tmp_dir);
+    lb_strfree((char *)sorter->config.spill.dir);
     lb_free(sorter->partition_rows, sorter->config.n_partitions * sizeof *sorter->partition_rows);
     lb_free(sorter, sizeof *sorter);
 }

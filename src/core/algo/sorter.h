@@ -20,6 +20,7 @@
 #include "core/base/budget.h"
 #include "core/base/buf.h"
 #include "core/base/error.h"
+#include "core/io/spill.h"
 
 #include <stdatomic.h>
 #include <stdint.h>
@@ -34,7 +35,7 @@ struct lb_sorter_config {
     size_t writer_bytes; /* memory of one writer */
     size_t merge_bytes;  /* memory of all frames of all merges that run at once */
     uint32_t n_workers;  /* merges that run at once */
-    const char *tmp_dir; /* for spill files */
+    struct lb_spill_place spill;
     struct lb_budget *budget;
     const _Atomic int *stop; /* non-zero: give up soon with LB_ERR_CANCELLED; may be NULL */
 };

@@ -19,6 +19,7 @@
 enum { PROGRESS_MS = 250, GRACE_MS = 1000, WATCH_MS = 20, LOOP_DESCRIPTORS = 8 };
 
 static struct lb_budget process_budget;
+static struct lb_budget process_spill_space; /* the same for the bytes of spill files */
 
 static const int handled_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
@@ -171,6 +172,9 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     run->options = *options;
     run->budget = &process_budget;
     atomic_store(&run->budget->limit_bytes, options->memory_bytes);
+    atomic_store(&process_spill_space.limit_bytes,
+                 options->spill_bytes > 0 ? options->spill_bytes : SIZE_MAX);
+    run->spill = (struct lb_spill_place){options->tmp_dir, &process_spill_space};
     /* What kept stores hold from earlier runs counts; their peak does not. */
     atomic_store(&run->budget->peak_bytes, atomic_load(&run->budget->used_bytes));
     run->private = p;

@@ -41,8 +41,9 @@ _Static_assert(sizeof(struct frame_head) == HEAD_BYTES, "the head has no holes")
 
 struct lb_spill {
     int fd;
-    char *tmp_dir;   /* for messages */
-    uint64_t number; /* random: no two files have the same */
+    char *tmp_dir;           /* for messages */
+    struct lb_budget *space; /* where its bytes are reserved; may be NULL */
+    uint64_t number;         /* random: no two files have the same */
     _Atomic uint64_t
         end_bytes;       /* where the next frame goes; written by the appending thread only */
     struct lb_buf frame; /* head and stored bytes of the frame being written */
@@ -87,7 +88,8 @@ static int open_nameless(const char *tmp_dir)
     return fd;
 }
 
-lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill, struct lb_error *err)
+lb_status lb_spill_new(const struct lb_spill_place *place, struct lb_spill **spill,
+                       struct lb_error *err)
 {
     lb_status status;
     struct lb_spill *self = lb_alloc_zero(sizeof *self);
@@ -95,15 +97,16 @@ lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill, struct lb_e
         return lb_error_memory(err, "a spill file", sizeof *self);
     self->fd = -1;
     self->number = random_number(self, (uint64_t)clock());
-    self->tmp_dir = lb_strdup(tmp_dir);
+    self->space = place->space;
+    self->tmp_dir = lb_strdup(place->dir);
     self->lz4_state = lb_alloc((size_t)LZ4_sizeofState());
     if (self->tmp_dir == NULL || self->lz4_state == NULL) {
         status = lb_error_memory(err, "a spill file", (size_t)LZ4_sizeofState());
         goto fail;
     }
-    self->fd = open_nameless(tmp_dir);
+    self->fd = open_nameless(place->dir);
     if (self->fd < 0) {
-        status = lb_error_io(err, errno, "cannot make a spill file in '%s'", tmp_dir);
+        status = lb_error_io(err, errno, "cannot make a spill file in '%s'", place->dir);
         goto fail;
     }
     *spill = self;
@@ -120,6 +123,8 @@ void lb_spill_delete(struct lb_spill *spill)
         return;
     if (spill->fd >= 0)
         lb_sys.close(spill->fd);
+    if (spill->space != NULL)
+        lb_budget_release(spill->space, (size_t)lb_spill_bytes(spill));
     lb_buf_fini(&spill->frame);
     lb_free(spill->lz4_state, (size_t)LZ4_sizeofState());
     lb_strfree(spill->tmp_dir);
@@ -206,8 +211,18 @@ static lb_status append(struct lb_spill *spill, const void *data, size_t size,
     };
     memcpy(spill->frame.data, &head, HEAD_BYTES);
     spill->frame.size = HEAD_BYTES + stored;
+    if (spill->space != NULL && !lb_budget_reserve(spill->space, spill->frame.size))
+        return lb_error_set(
+            err, LB_ERR_RESOURCE,
+            "spill files in '%s' would take more than the %zu bytes that --max-spill allows",
+            spill->tmp_dir, atomic_load(&spill->space->limit_bytes));
     damage_before(spill, offset);
-    LB_TRY(write_frame(spill, offset, err));
+    lb_status status = write_frame(spill, offset, err);
+    if (status != LB_OK) {
+        if (spill->space != NULL)
+            lb_budget_release(spill->space, spill->frame.size);
+        return status;
+    }
     damage_after(spill, offset);
     atomic_store_explicit(&spill->end_bytes, offset + spill->frame.size, memory_order_relaxed);
     *frame = (struct lb_frame){offset, head.raw_size, head.stored_size};

@@ -11,9 +11,16 @@
 
 #include <stdint.h>
 
+#include "core/base/budget.h"
 #include "core/base/buf.h"
 
 struct lb_spill;
+
+/* Where spill files go, and what they may take of the disk all together. */
+struct lb_spill_place {
+    const char *dir;
+    struct lb_budget *space; /* bytes on disk; NULL: all that there is */
+};
 
 /* Where a frame is; enough to read it back. */
 struct lb_frame {
@@ -22,10 +29,12 @@ struct lb_frame {
     uint32_t stored_size; /* head not counted */
 };
 
-/* tmp_dir: opened with O_TMPFILE there, or mkostemp and unlinked at once. */
-lb_status lb_spill_new(const char *tmp_dir, struct lb_spill **spill,
+/* Opened with O_TMPFILE in the place's directory, or under a name and unlinked at once. The space must outlive the file; the
+ * directory's name is copied. */
+lb_status lb_spill_new(const struct lb_spill_place *place, struct lb_spill **spill,
                        struct lb_error *err) LB_MUST_USE;
 void lb_spill_delete(struct lb_spill *spill);
+/* LB_ERR_RESOURCE when the space of the place would not do. */
 lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
                           struct lb_frame *frame, struct lb_error *err) LB_MUST_USE;
 /* out has frame->raw_size bytes; scratch is reused between calls. */

@@ -8,6 +8,7 @@
 
 #include "core/base/budget.h"
 #include "core/base/error.h"
+#include "core/io/spill.h"
 
 struct lb_attempts;
 struct lb_worker;
@@ -57,6 +58,7 @@ struct lb_run_options {
     uint32_t n_threads;
     size_t memory_bytes;
     const char *tmp_dir;
+    size_t spill_bytes;         /* that spill files may take of the disk; 0: all that there is */
     bool handle_signals;        /* SIGINT, SIGTERM stop the run */
     bool is_traced;             /* lb_run_trace is wanted */
     bool meters_gc;             /* the host's collector tells the meter when it works */
@@ -70,8 +72,9 @@ struct lb_run_options {
 
 struct lb_run {
     struct lb_run_options options;
-    struct lb_budget *budget; /* shared by the runs of one process */
-    _Atomic int stop;         /* non-zero: everybody gives up; the first error is in error */
+    struct lb_budget *budget;    /* shared by the runs of one process */
+    struct lb_spill_place spill; /* its space, too */
+    _Atomic int stop;            /* non-zero: everybody gives up; the first error is in error */
     /* Of a stage whose sink may have enough: a morsel with an error, which counts only if the sink needs it. Those behind it give
      * up; UINT64_MAX: none. */
     _Atomic uint64_t failed_morsel;

@@ -178,7 +178,7 @@ static lb_status group_open(struct lb_op *self, struct lb_error *err)
         .writer_bytes = worker_bytes / 3,
         .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
         .n_workers = self->run->options.n_threads,
-        .tmp_dir = self->run->options.tmp_dir,
+        .spill = self->run->spill,
         .budget = self->run->budget,
         .stop = &self->run->stop,
     };

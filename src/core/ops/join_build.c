@@ -140,7 +140,7 @@ static lb_status build_open(struct lb_op *self, struct lb_error *err)
     build->overflowed = build->spills;
     /* The store's chunks go to disk at once: what is kept in memory has been tried already. */
     lb_budget_init(&build->no_memory, 0);
-    return lb_store_new(&build->no_memory, self->run->options.tmp_dir, &build->result.store, err);
+    return lb_store_new(&build->no_memory, &self->run->spill, &build->result.store, err);
 }
 
 static lb_status build_attach(struct lb_op_local *local, struct lb_error *err)

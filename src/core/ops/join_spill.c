@@ -149,7 +149,7 @@ static lb_status open_spill(struct lb_op_local *local, struct match_local *own,
 {
     struct lb_join_build *build = ((struct match_shared *)local->op->shared)->build;
     struct lb_spill *spill = NULL;
-    LB_TRY(lb_spill_new(local->op->run->options.tmp_dir, &spill, err));
+    LB_TRY(lb_spill_new(&local->op->run->spill, &spill, err));
     pthread_mutex_lock(&build->lock);
     size_t size = build->n_spills * sizeof spill;
     void *list = lb_realloc(build->spills_list, size, size + sizeof spill);
@@ -447,7 +447,7 @@ static lb_status order_open(struct lb_op *self, struct lb_error *err)
         .writer_bytes = lb_run_worker_bytes(self->run),
         .merge_bytes = lb_run_worker_bytes(self->run) / 2 * self->run->options.n_threads,
         .n_workers = self->run->options.n_threads,
-        .tmp_dir = self->run->options.tmp_dir,
+        .spill = self->run->spill,
         .budget = self->run->budget,
         .stop = &self->run->stop,
     };

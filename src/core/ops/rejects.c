@@ -116,7 +116,7 @@ lb_status lb_rejects_add(struct lb_rejects *rejects, struct lb_worker *worker,
         return LB_OK;
     pthread_mutex_lock(&rejects->lock);
     if (rejects->spill == NULL)
-        status = lb_spill_new(run->options.tmp_dir, &rejects->spill, err);
+        status = lb_spill_new(&run->spill, &rejects->spill, err);
     if (status == LB_OK)
         status = lb_spill_append(rejects->spill, buffer->data, buffer->size, &frame, err);
     pthread_mutex_unlock(&rejects->lock);

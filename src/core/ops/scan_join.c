@@ -169,7 +169,7 @@ static lb_status spill_held(struct lb_op_local *local, struct join_local *own, s
 {
     struct frames *frames = &own->frames;
     if (own->spill == NULL)
-        LB_TRY(lb_spill_new(local->op->run->options.tmp_dir, &own->spill, err));
+        LB_TRY(lb_spill_new(&local->op->run->spill, &own->spill, err));
     if (frames->n == frames->capacity) {
         size_t capacity = frames->capacity * 2 + 16;
         void *items = lb_realloc(frames->items, frames->capacity * sizeof *frames->items,

@@ -109,7 +109,7 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
         .writer_bytes = lb_run_worker_bytes(self->run),
         .merge_bytes = lb_run_worker_bytes(self->run) / 2 * self->run->options.n_threads,
         .n_workers = self->run->options.n_threads,
-        .tmp_dir = self->run->options.tmp_dir,
+        .spill = self->run->spill,
         .budget = self->run->budget,
         .stop = &self->run->stop,
     };

@@ -39,7 +39,7 @@ struct chunks {
 struct lb_store {
     _Atomic uint32_t n_refs;
     struct lb_budget *budget;
-    char *tmp_dir;
+    struct lb_spill_place place; /* with its own copy of the name */
     pthread_mutex_t lock;
     struct chunks chunks;
     struct lb_spill **spills;
@@ -63,11 +63,11 @@ struct lb_store_writer {
     struct chunks chunks; /* of the current morsel */
 };
 
-lb_status lb_store_new(struct lb_budget *budget, const char *tmp_dir, struct lb_store **out,
-                       struct lb_error *err)
+lb_status lb_store_new(struct lb_budget *budget, const struct lb_spill_place *place,
+                       struct lb_store **out, struct lb_error *err)
 {
     struct lb_store *store = lb_alloc_zero(sizeof *store);
-    char *dir = lb_strdup(tmp_dir);
+    char *dir = lb_strdup(place->dir);
     if (store == NULL || dir == NULL) {
         lb_free(store, sizeof *store);
         lb_strfree(dir);
@@ -75,7 +75,7 @@ lb_status lb_store_new(struct lb_budget *budget, const char *tmp_dir, struct lb_
     }
     store->n_refs = 1;
     store->budget = budget;
-    store->tmp_dir = dir;
+    store->place = (struct lb_spill_place){dir, place->space};
     pthread_mutex_init(&store->lock, NULL);
     *out = store;
     return LB_OK;
@@ -128,7 +128,7 @@ void lb_store_unref(struct lb_store *store)
     lb_free(store->spills, store->n_spills * sizeof *store->spills);
     lb_free(store->ended, store->ended_capacity * sizeof *store->ended);
     pthread_mutex_destroy(&store->lock);
-    lb_strfree(store->tmp_dir);
+    lb_strfree((char *)store->place.dir);
     lb_free(store, sizeof *store);
 }
 
@@ -156,7 +156,7 @@ static lb_status open_spill(struct lb_store_writer *writer, struct lb_error *err
 {
     struct lb_store *store = writer->store;
     struct lb_spill *spill = NULL;
-    LB_TRY(lb_spill_new(store->tmp_dir, &spill, err));
+    LB_TRY(lb_spill_new(&store->place, &spill, err));
     pthread_mutex_lock(&store->lock);
     size_t size = store->n_spills * sizeof *store->spills;
     void *spills = lb_realloc(store->spills, size, size + sizeof *store->spills);

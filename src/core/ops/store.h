@@ -10,12 +10,13 @@
 #include "core/base/budget.h"
 #include "core/base/buf.h"
 #include "core/column/batch.h"
+#include "core/io/spill.h"
 
 struct lb_store;
 struct lb_store_writer;
 
-lb_status lb_store_new(struct lb_budget *budget, const char *tmp_dir, struct lb_store **store,
-                       struct lb_error *err) LB_MUST_USE;
+lb_status lb_store_new(struct lb_budget *budget, const struct lb_spill_place *place,
+                       struct lb_store **store, struct lb_error *err) LB_MUST_USE;
 struct lb_store *lb_store_ref(struct lb_store *store);
 void lb_store_unref(struct lb_store *store); /* NULL allowed */
 

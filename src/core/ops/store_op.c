@@ -36,7 +36,7 @@ static lb_status store_open(struct lb_op *self, struct lb_error *err)
     self->may_enough = limit >= 0;
     if (shared->limit == 0)
         self->enough = true;
-    return lb_store_new(self->run->budget, self->run->options.tmp_dir, &shared->result.store, err);
+    return lb_store_new(self->run->budget, &self->run->spill, &shared->result.store, err);
 }
 
 static lb_status store_attach(struct lb_op_local *local, struct lb_error *err)

@@ -108,7 +108,7 @@ static lb_status top_open(struct lb_op *self, struct lb_error *err)
     shared->n = n < 0 ? 0 : (uint64_t)n;
     if (shared->n == 0)
         self->enough = true;
-    return lb_store_new(self->run->budget, self->run->options.tmp_dir, &shared->result.store, err);
+    return lb_store_new(self->run->budget, &self->run->spill, &shared->result.store, err);
 }
 
 static lb_status top_attach(struct lb_op_local *local, struct lb_error *err)

@@ -134,7 +134,7 @@ static lb_status window_open(struct lb_op *self, struct lb_error *err)
         .writer_bytes = bytes,
         .merge_bytes = bytes / 2 * self->run->options.n_threads,
         .n_workers = self->run->options.n_threads,
-        .tmp_dir = self->run->options.tmp_dir,
+        .spill = self->run->spill,
         .budget = self->run->budget,
         .stop = &self->run->stop,
     };

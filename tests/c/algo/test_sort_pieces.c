@@ -55,7 +55,7 @@ static struct lb_sorter *sorter_of(const struct row *rows, size_t n, size_t byte
                                       .writer_bytes = bytes,
                                       .merge_bytes = bytes,
                                       .n_workers = 1,
-                                      .tmp_dir = "/tmp",
+                                      .spill = {.dir = "/tmp"},
                                       .budget = &budget};
     budget.limit_bytes = (size_t)1 << 30;
     assert_int_equal(lb_sorter_new(&config, &sorter, &err), LB_OK);

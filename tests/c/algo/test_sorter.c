@@ -278,7 +278,7 @@ static void check_shape(enum shape shape, size_t n_rows, uint32_t n_partitions, 
                                           .writer_bytes = memories[i],
                                           .merge_bytes = memories[4 - i],
                                           .n_workers = 2,
-                                          .tmp_dir = "/tmp"};
+                                          .spill = {.dir = "/tmp"}};
         uint64_t counts[MAX_RANGES];
         uint32_t n = sort_once(rows, n_rows, sorted, &config, 1 + (uint32_t)(next_random() % 4),
                                next_random() % 3 == 0 && n_rows % 7 != 0, counts);
@@ -340,7 +340,7 @@ static void test_groups_stay_whole(void **state)
                                           .writer_bytes = 50000,
                                           .merge_bytes = 100000,
                                           .n_workers = 1,
-                                          .tmp_dir = "/tmp",
+                                          .spill = {.dir = "/tmp"},
                                           .budget = &budget};
         struct lb_sorter *sorter;
         struct lb_sort_writer *writer;
@@ -398,7 +398,7 @@ static void test_large_row(void **state)
                                           .writer_bytes = memory,
                                           .merge_bytes = memory,
                                           .n_workers = 2,
-                                          .tmp_dir = "/tmp"};
+                                          .spill = {.dir = "/tmp"}};
         sort_once(rows, N, sorted, &config, 2, false, counts);
     }
     for (size_t i = 0; i < N; i++)
@@ -415,7 +415,7 @@ static void test_refusals(void **state)
                                       .writer_bytes = 100000,
                                       .merge_bytes = 1000,
                                       .n_workers = 1,
-                                      .tmp_dir = "/tmp",
+                                      .spill = {.dir = "/tmp"},
                                       .budget = &budget};
     struct lb_sorter *sorter;
     struct lb_sort_writer *writer;
@@ -454,7 +454,7 @@ static void test_stop(void **state)
                                       .writer_bytes = 1000000,
                                       .merge_bytes = 1000000,
                                       .n_workers = 1,
-                                      .tmp_dir = "/tmp",
+                                      .spill = {.dir = "/tmp"},
                                       .budget = &budget,
                                       .stop = &stop};
     struct lb_sorter *sorter;

@@ -55,7 +55,7 @@ static void test_small_frames(void **state)
     struct lb_spill *spill;
     struct lb_buf scratch = {0};
     char data[64], out[64];
-    assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+    assert_int_equal(lb_spill_new(&(struct lb_spill_place){folder, NULL}, &spill, &err), LB_OK);
     for (size_t size = 0; size <= sizeof data; size++) {
         for (size_t n_equal = 0; n_equal <= size; n_equal++) {
             struct lb_frame frame;
@@ -74,7 +74,8 @@ static void test_round_trip(void **state)
 {
     (void)state;
     uint64_t total = 0;
-    assert_int_equal(lb_spill_new(folder, &shared_spill, &err), LB_OK);
+    assert_int_equal(lb_spill_new(&(struct lb_spill_place){folder, NULL}, &shared_spill, &err),
+                     LB_OK);
     for (size_t i = 0; i < N_FRAMES; i++) {
         size_t size = i == 0 ? 0 : i == 1 ? 1 : i == 2 ? 1 << 20 : random_below(20000);
         contents[i] = random_bytes(size, i & 1);
@@ -147,7 +148,7 @@ static void test_damage(void **state)
     lb_sys.pread = flipping_pread;
     for (int compressible = 0; compressible < 2; compressible++) {
         char *data = random_bytes(300, compressible);
-        assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+        assert_int_equal(lb_spill_new(&(struct lb_spill_place){folder, NULL}, &spill, &err), LB_OK);
         for (int i = 0; i < 2; i++)
             assert_int_equal(lb_spill_append(spill, data, 300, &frame[i], &err), LB_OK);
         size_t end = (size_t)lb_spill_bytes(spill);
@@ -195,8 +196,8 @@ static void test_foreign(void **state)
     real_sys = lb_sys;
     lb_sys.pread = foreign_pread;
     lb_sys.open = noting_open;
-    assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
-    assert_int_equal(lb_spill_new(folder, &other, &err), LB_OK);
+    assert_int_equal(lb_spill_new(&(struct lb_spill_place){folder, NULL}, &spill, &err), LB_OK);
+    assert_int_equal(lb_spill_new(&(struct lb_spill_place){folder, NULL}, &other, &err), LB_OK);
     int other_fd = opened_fd;
     for (int i = 0; i < 2; i++)
         assert_int_equal(lb_spill_append(spill, data, 300, &frame[i], &err), LB_OK);
@@ -231,7 +232,7 @@ static void test_write_failure(void **state)
     real_sys = lb_sys;
     lb_sys.pwrite = failing_pwrite;
     lb_sys.open = no_nameless_open; /* the other way to be nameless */
-    assert_int_equal(lb_spill_new(folder, &spill, &err), LB_OK);
+    assert_int_equal(lb_spill_new(&(struct lb_spill_place){folder, NULL}, &spill, &err), LB_OK);
     assert_int_equal(shell("test -z \"$(ls -A)\""), 0);
     assert_int_equal(lb_spill_append(spill, data, 100, &first, &err), LB_OK);
     fail_calls = 4;
@@ -247,7 +248,46 @@ static void test_write_failure(void **state)
     lb_buf_fini(&scratch);
     free(data);
     lb_sys = real_sys;
-    assert_int_equal(lb_spill_new("/no/such/folder", &spill, &err), LB_ERR_USAGE);
+    assert_int_equal(lb_spill_new(&(struct lb_spill_place){"/no/such/folder", NULL}, &spill, &err),
+                     LB_ERR_USAGE);
+}
+
+/* Files share the space of their place; what did not fit, and what a deleted file had, is free again. */
+static void test_space(void **state)
+{
+    (void)state;
+    struct lb_spill *one, *other;
+    struct lb_frame frame;
+    struct lb_buf scratch = {0};
+    char out[100];
+    char *data = random_bytes(100, false);
+    struct lb_budget space;
+    lb_budget_init(&space, 2 * 124);
+    struct lb_spill_place place = {folder, &space};
+    assert_int_equal(lb_spill_new(&place, &one, &err), LB_OK);
+    assert_int_equal(lb_spill_new(&place, &other, &err), LB_OK);
+    assert_int_equal(lb_spill_append(one, data, 100, &frame, &err), LB_OK);
+    assert_int_equal(lb_spill_append(other, data, 100, &frame, &err), LB_OK);
+    assert_int_equal(space.used_bytes, 2 * 124);
+    assert_int_equal(lb_spill_append(other, data, 1, &frame, &err), LB_ERR_RESOURCE);
+    assert_non_null(strstr(err.message, "more than the 248 bytes"));
+    lb_spill_delete(one);
+    assert_int_equal(space.used_bytes, 124);
+    fail_calls = 1;
+    fail_errno = ENOSPC;
+    real_sys = lb_sys;
+    lb_sys.pwrite = failing_pwrite;
+    assert_int_equal(lb_spill_append(other, data, 100, &frame, &err), LB_ERR_RESOURCE);
+    lb_sys = real_sys;
+    fail_calls = 0;
+    assert_int_equal(space.used_bytes, 124);
+    assert_int_equal(lb_spill_append(other, data, 100, &frame, &err), LB_OK);
+    assert_int_equal(lb_spill_read(other, &frame, out, &scratch, &err), LB_OK);
+    assert_memory_equal(out, data, 100);
+    lb_spill_delete(other);
+    assert_int_equal(space.used_bytes, 0);
+    lb_buf_fini(&scratch);
+    free(data);
 }
 
 int main(void)
@@ -255,7 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_small_frames),  cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_damage),        cmocka_unit_test(test_foreign),
-        cmocka_unit_test(test_write_failure),
+        cmocka_unit_test(test_write_failure), cmocka_unit_test(test_space),
     };
     random_start("test_spill");
     folder_make();

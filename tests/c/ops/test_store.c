@@ -76,7 +76,7 @@ static void round_trip(size_t budget_bytes, uint64_t limit, bool spills)
         order[j] = swap;
     }
     lb_budget_init(&budget, budget_bytes);
-    OK(lb_store_new(&budget, "/tmp", &store, &error));
+    OK(lb_store_new(&budget, &(struct lb_spill_place){"/tmp", NULL}, &store, &error));
     for (int i = 0; i < N_WRITERS; i++)
         OK(lb_store_writer_new(store, &writers[i], &error));
     for (int i = 0; i < N_MORSELS; i++)
@@ -122,7 +122,7 @@ static void settled_rows_wait_for_earlier_morsels(void **state)
     struct lb_store *store = NULL;
     struct lb_store_writer *writer = NULL;
     lb_budget_init(&budget, 1 << 20);
-    OK(lb_store_new(&budget, "/tmp", &store, &error));
+    OK(lb_store_new(&budget, &(struct lb_spill_place){"/tmp", NULL}, &store, &error));
     OK(lb_store_writer_new(store, &writer, &error));
     write_morsel(writer, 2, 20, 10);
     assert_int_equal(lb_store_settled_rows(store), 0);
