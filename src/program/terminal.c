@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #define EDITOR_TYPE "luabatch.editor"
@@ -103,6 +104,37 @@ static struct editor *check_editor(lua_State *L)
     return editor;
 }
 
+/* ---- signals while a line is edited ---- */
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+enum { N_ENDING = sizeof ending_signals / sizeof *ending_signals };
+
+static struct termios modes_before; /* of the terminal, when has_modes */
+static bool has_modes;
+
+/* The editor has the terminal in a mode of its own: it is given back before the signal ends the program. */
+static void on_ending(int number)
+{
+    if (has_modes)
+        tcsetattr(STDIN_FILENO, TCSANOW, &modes_before);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static const char *read_line(EditLine *line, int *n)
+{
+    struct sigaction on = {.sa_handler = on_ending}, old[N_ENDING];
+    sigemptyset(&on.sa_mask);
+    has_modes = tcgetattr(STDIN_FILENO, &modes_before) == 0;
+    for (int i = 0; i < N_ENDING; i++)
+        sigaction(ending_signals[i], &on, &old[i]);
+    const char *text = el_gets(line, n);
+    for (int i = 0; i < N_ENDING; i++)
+        sigaction(ending_signals[i], &old[i], NULL);
+    return text;
+}
+
 /* editor:read(prompt) -> line without its end; false after Ctrl-C; nil at the end of input */
 static int l_editor_read(lua_State *L)
 {
@@ -114,7 +146,7 @@ static int l_editor_read(lua_State *L)
     editor->is_given_up = false;
     fflush(stdout);
     int n = 0;
-    const char *text = el_gets(editor->line, &n);
+    const char *text = read_line(editor->line, &n);
     editor->L = NULL;
     if (editor->is_given_up) {
         lua_pushboolean(L, 0);

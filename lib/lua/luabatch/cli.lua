@@ -500,7 +500,8 @@ function cli.main(argv, program)
   end
   if options.interactive then
     require("luabatch.check").script = nil
-    require("luabatch.repl").run(require("luabatch.runtime").settings)
+    local status = require("luabatch.repl").run(require("luabatch.runtime").settings)
+    if status then return status end
   end
   checkpoint = package.loaded["luabatch.checkpoint"]
   if checkpoint then checkpoint.finish() end

@@ -145,7 +145,11 @@ end
 local function run(f, ...)
   local results = compat.pack(terminal().call(f, handler, ...))
   if not results[1] then
-    tell_error(results[2])
+    local err = results[2]
+    tell_error(err)
+    local status = type(err) == "table" and rawget(err, "status")
+    -- SIGTERM and SIGHUP end the session, not just the run.
+    if status == 143 or status == 129 then session.is_over, session.status = true, status end
     return nil
   end
   return compat.pack(compat.unpack(results, 2, results.n))
@@ -390,6 +394,7 @@ function repl.run(settings)
     io.stdout:flush()
   end
   editor:close()
+  return session.status
 end
 
 return repl

@@ -117,8 +117,14 @@ static void keep_house(int fd)
     setsid();
     while ((n = read(fd, paths + size, sizeof paths - 1 - size)) > 0)
         size += (size_t)n;
+    /* A process that dies closes one file after the other: its locks may go a little after the pipe. */
+    const struct timespec pause = {.tv_nsec = 5000000};
     for (const char *path = paths; n == 0 && path < paths + size; path += strlen(path) + 1)
-        remove_unlocked(AT_FDCWD, path);
+        for (int i = 0; i < 100 && access(path, F_OK) == 0; i++) {
+            if (i > 0)
+                nanosleep(&pause, NULL);
+            remove_unlocked(AT_FDCWD, path);
+        }
     _exit(0);
 }
 #endif
@@ -171,10 +177,10 @@ void lb_temp_forget(struct lb_temp *temp)
         }
     }
     pthread_mutex_unlock(&lock);
-    end_janitor(temp);
     lb_strfree(temp->path);
     temp->path = NULL;
     lb_sys.close(temp->lock_fd); /* what it was may be the target now */
+    end_janitor(temp);
 }
 
 void lb_temp_remove(struct lb_temp *temp)
