@@ -46,7 +46,7 @@ CORE_C   := $(sort $(wildcard src/core/*/*.c))
 CORE_CC  := $(sort $(wildcard src/core/*/*.cc))
 BIND_C   := $(sort $(wildcard src/lua_bindings/*.c))
 OBJ      := $(patsubst src/%,$(CORE)/obj/%.o,$(CORE_C) $(CORE_CC)) $(patsubst src/%,$(OUT)/obj/%.o,$(BIND_C))
-MAIN_OBJ := $(OUT)/obj/main.c.o $(OUT)/obj/program/terminal.c.o $(OUT)/obj/program/collector.c.o $(OUT)/obj/embedded.c.o
+MAIN_OBJ := $(OUT)/obj/main.c.o $(OUT)/obj/program/deadline.c.o $(OUT)/obj/program/terminal.c.o $(OUT)/obj/program/collector.c.o $(OUT)/obj/embedded.c.o
 # How Lua's collector is timed: program/collector.c.
 WRAP     := $(if $(LUAJIT),,-Wl,--wrap=luaC_step,--wrap=luaC_fullgc)
 LUA_LIB  := $(sort $(wildcard lib/lua/*/*.lua))

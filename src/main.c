@@ -11,8 +11,10 @@
 #include "embedded.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/execute.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/strings.h"
 #include "luabatch.h"
+#include "program/deadline.h"
 #include "program/terminal.h"
 
 enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
@@ -50,6 +52,8 @@ static int l_main_load(lua_State *L)
         lua_pushfstring(L, "=[luabatch]/%s.lua", module != NULL ? module + 1 : "init");
         if (luaL_loadbufferx(L, file->text, file->size, lua_tostring(L, -1), "t") != LUA_OK)
             return lua_error(L);
+        if (lb_lua_push_library_globals(L))
+            lua_setupvalue(L, -2, 1);
         lua_pushvalue(L, 1);
         lua_call(L, 1, 1);
         return 1;
@@ -71,6 +75,14 @@ static int l_main_sources(lua_State *L)
 static int l_main_busy(lua_State *L)
 {
     is_busy = lua_toboolean(L, 1);
+    return 0;
+}
+
+/* program.deadline(seconds, message) */
+static int l_main_deadline(lua_State *L)
+{
+    if (lb_deadline_start(luaL_checknumber(L, 1), luaL_checkstring(L, 2), &is_busy) != 0)
+        return luaL_error(L, "cannot watch the time");
     return 0;
 }
 
@@ -109,11 +121,13 @@ static int l_main_run(lua_State *L)
         lua_pushstring(L, argv[i]);
         lua_rawseti(L, -2, i);
     }
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushstring(L, argc > 0 ? argv[0] : "luabatch");
     lua_setfield(L, -2, "name");
     lua_pushcfunction(L, l_main_busy);
     lua_setfield(L, -2, "busy");
+    lua_pushcfunction(L, l_main_deadline);
+    lua_setfield(L, -2, "deadline");
     lua_call(L, 2, 1);
     return 1;
 }

@@ -13,6 +13,7 @@
 #include "core/base/buf.h"
 #include "lua_bindings/bytecode.h"
 #include "lua_bindings/compat.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/ship.h"
 
 /* What a spelling needs of its captured variables. */
@@ -154,6 +155,7 @@ static const char *meaning_of_c(lua_State *L, int index)
 /* Replaces the value on top by its field; nil when it is no table. Never calls metamethods. */
 static void raw_field(lua_State *L, const char *name)
 {
+    lb_lua_unview(L);
     if (lua_type(L, -1) == LUA_TTABLE) {
         lua_pushstring(L, name);
         lua_rawget(L, -2);

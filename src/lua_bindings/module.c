@@ -29,6 +29,7 @@
 #include "lua_bindings/ops.h"
 #include "lua_bindings/printable.h"
 #include "lua_bindings/row.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/ship.h"
 #include "lua_bindings/sniff.h"
 #include "lua_bindings/values.h"
@@ -519,6 +520,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"counter", l_core_counter},
                                      {"counters", l_core_counters},
                                      {"options", l_core_options},
+                                     {"safe", lb_lua_core_safe},
                                      {"is_sink", l_core_is_sink},
                                      {"format", l_core_format},
                                      {"printable", lb_lua_printable},

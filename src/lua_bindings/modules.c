@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lua_bindings/compat.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/ship_private.h"
 
 /* Tables with more entries are data, not a module's interface. */
@@ -154,6 +155,16 @@ static void enter(lua_State *L, int modules, int name, int key1, int key2)
     lua_pop(L, 1);
 }
 
+/* What safe mode shows in place of a module or one of its functions: the value on top, the modules below it. */
+static void enter_view(lua_State *L, const char *name, const char *key)
+{
+    int value = lua_gettop(L);
+    lua_pushstring(L, name);
+    lua_pushstring(L, key != NULL ? key : "");
+    lua_pushvalue(L, value);
+    enter(L, value - 1, value + 1, key != NULL ? value + 2 : 0, 0);
+}
+
 static bool is_key(lua_State *L, int index)
 {
     return lua_type(L, index) == LUA_TSTRING || lua_isinteger(L, index);
@@ -193,6 +204,7 @@ void lb_lua_push_module_index(lua_State *L)
     luaL_checkstack(L, 12, NULL);
     lua_newtable(L);
     int modules = lua_gettop(L);
+    lb_lua_enter_views(L, enter_view);
     lua_getfield(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
     int loaded = lua_gettop(L);
     /* Shorter ways first: the modules, their fields, the fields of those. */

@@ -18,6 +18,7 @@
 #include "lua_bindings/bytecode.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/ship_private.h"
 
 enum { MAX_DEPTH = 180, MAX_UPVALUES = 255, STACK_SLOTS = 12, WHERE_BYTES = 100 };
@@ -228,7 +229,7 @@ static int ship_code(struct shipper *s, int index, bool *uses_environment)
     struct visit visit = {.s = s, .function = index, .environment = -1};
     int n = 0;
     while (n < MAX_UPVALUES && lua_getupvalue(L, index, n + 1) != NULL) {
-        visit.is_globals[n++] = lua_rawequal(L, -1, s->globals);
+        visit.is_globals[n++] = lb_lua_is_globals(L, -1);
         lua_pop(L, 1);
     }
 #if LB_LUAJIT
@@ -389,7 +390,7 @@ static void ship_object(struct shipper *s, int index, const struct frame *frame)
 {
     lua_State *L = s->L;
     luaL_checkstack(L, STACK_SLOTS, NULL);
-    if (lua_rawequal(L, index, s->globals)) {
+    if (lb_lua_is_globals(L, index)) {
         put_byte(s, 'E');
         return;
     }
@@ -602,6 +603,13 @@ static int l_ship(lua_State *L)
     return 0;
 }
 
+/* Unpacking trusts what was noted. */
+static lb_status note(const struct lb_buf *out, size_t from, struct lb_error *err)
+{
+    struct lb_buf shipment = {.data = out->data + from, .size = out->size - from};
+    return lb_lua_shipment_note(&shipment, err);
+}
+
 lb_status lb_lua_ship(lua_State *L, int index, const char *what, struct lb_buf *out,
                       struct lb_error *err)
 {
@@ -614,7 +622,7 @@ lb_status lb_lua_ship(lua_State *L, int index, const char *what, struct lb_buf *
     lua_pushlightuserdata(L, &s);
     lua_pushvalue(L, index);
     if (lua_pcall(L, 2, 0, 0) == LUA_OK)
-        return LB_OK;
+        return note(out, before, err);
     if (s.status == LB_OK)
         s.status =
             lb_error_set(err, LB_ERR_RESOURCE, "%s: not enough memory to pack the function", what);

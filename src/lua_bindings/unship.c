@@ -9,6 +9,7 @@
 #include "lua_bindings/bytecode.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/counter.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/ship.h"
 #include "lua_bindings/ship_private.h"
 
@@ -103,6 +104,19 @@ static lb_status load_error(struct unshipper *u, int lua_status, lb_status statu
     return u->err->status;
 }
 
+static int l_identity(lua_State *L)
+{
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* Pushes what safe mode shows of a module, if that is meant: not for its fields, which are the functions themselves. */
+static bool push_view(lua_State *L, int n_keys)
+{
+    const char *name = lua_tostring(L, -1);
+    return (n_keys == 0 || strcmp(name, LUA_GNAME) == 0) && lb_lua_push_view(L, name);
+}
+
 static lb_status unship_module(struct unshipper *u)
 {
     lua_State *L = u->L;
@@ -110,8 +124,18 @@ static lb_status unship_module(struct unshipper *u)
     LB_TRY(take_string(u, &name));
     char n_keys = 0;
     LB_TRY(take_byte(u, &n_keys));
-    lua_getglobal(L, "require");
+    if (lb_lua_push_library_globals(L)) {
+        lua_getfield(L, -1, "require");
+        lua_replace(L, -2);
+    } else {
+        lua_getglobal(L, "require");
+    }
     lua_pushlstring(L, name.data, name.size);
+    if (push_view(L, n_keys)) {
+        lua_pushcfunction(L, l_identity);
+        lua_replace(L, -4);
+        lua_replace(L, -2);
+    }
     int lua_status = lua_pcall(L, 1, 1, 0);
     if (lua_status != LUA_OK)
         return load_error(u, lua_status, LB_ERR_USER, "module ", name);
@@ -149,7 +173,7 @@ static lb_status unship_table(struct unshipper *u)
     lua_pop(L, 1);
     LB_TRY(unship_value(u));
     if (lua_istable(L, -1))
-        lua_setmetatable(L, -2);
+        lb_lua_set_metatable(L);
     else
         lua_pop(L, 1);
     return LB_OK;
@@ -295,6 +319,8 @@ lb_status lb_lua_unship(lua_State *L, const char *data, size_t size, struct lb_e
 {
     struct unshipper u = {.L = L, .at = data, .end = data + size, .err = err};
     luaL_checkstack(L, STACK_SLOTS, NULL);
+    if (!lb_lua_shipment_is_known(data, size))
+        return lb_error_set(err, LB_ERR_USER, "safe mode takes no functions from outside");
     int top = lua_gettop(L);
     push_environment(L);
     u.environment = top + 1;

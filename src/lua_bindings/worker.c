@@ -15,11 +15,13 @@
 #include "lua_bindings/worker.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/replay.h"
+#include "lua_bindings/safe.h"
 #include "lua_bindings/salt.h"
 
 #include <string.h>
 
 #include "core/base/buf.h"
+#include "core/base/jail.h"
 #include "core/base/meter.h"
 #include "core/base/sys.h"
 #include "lua_bindings/ship_private.h"
@@ -213,6 +215,8 @@ static int l_open_state(lua_State *L)
         lua_pushlstring(L, host->options.data, host->options.size);
         lua_setfield(L, LUA_REGISTRYINDEX, LB_LUA_OPTIONS_FIELD);
     }
+    if (lb_jail_is_closed())
+        lb_lua_make_safe(L);
     lua_settop(L, 0);
     lb_lua_set_pause(L, SMALL_HEAP_PAUSE, STEP_MULTIPLIER);
     return 0;

@@ -10,10 +10,14 @@ local command_line = require "luabatch.options"
 
 local cli = {}
 
+-- Those of the script; in safe mode the library's are others.
+local globals = _G
+
 local USAGE = 2
 local COMPILE = 3
 local RESOURCE = 5
 local PIPE = 141
+local TERMINATED = 143
 
 local usage = [[
 usage: luabatch [option...] job.lua [arg...]
@@ -95,6 +99,7 @@ end
 local function report(options, status, message)
   if status == PIPE then return end
   if status == USAGE then message = message .. file_hint(message) end
+  if options.safe then message = require("luabatch.safe").explain(message) end
   if options.errors == "json" then
     io.stderr:write(core.format(error_fields(status, message), "json"), "\n")
   else
@@ -275,7 +280,7 @@ local function run_job(options, program, job, args)
       for known in pairs(job.options) do names[#names + 1] = "--" .. known end
       return nil, ("unknown option --%s%s"):format(name, require("luabatch.suggest").hint("--" .. name, names))
     end
-    return command_line.read_long(options, arg, next_arg)
+    return command_line.read_long(options, arg, next_arg, true)
   end)
   if not values then error(failure(USAGE, "%s", inputs), 0) end
   if options.help then
@@ -349,7 +354,7 @@ end
 
 -- Loads the script or the chunk. Gives a function, or nil and a failure.
 local function load_script(options, path)
-  if not options.chunk and options.input_format then return function() return _G.input end end
+  if not options.chunk and options.input_format then return function() return globals.input end end
   if options.chunk then
     if options.chunk:find("^%s*:") then options.chunk = "input" .. options.chunk end
     -- Without the nil a call would be a tail call, and errors in it would have no position.
@@ -369,7 +374,7 @@ local function load_script(options, path)
     if not file then return nil, failure(USAGE, "cannot open %s", message) end
     file:close()
   end
-  local chunk, message = loadfile(path ~= "-" and path or nil)
+  local chunk, message = loadfile(path ~= "-" and path or nil, options.safe and "t" or nil)
   if not chunk then return nil, load_failure(message, message:find("^cannot ") and USAGE) end
   return chunk
 end
@@ -470,27 +475,32 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
+    if options["max-time"] or options.safe then require("luabatch.safe").limit_time(options, program) end
+    if options.safe then globals = require("luabatch.safe").begin(options, args, path ~= "-" and path or nil) end
     if options.replay then return run_replay(options) end
-    if options.chunk or options.input_format or options.interactive then _G.lb = require "luabatch" end -- luacheck: globals lb
+    if options.chunk or options.input_format or options.interactive then globals.lb = globals.require "luabatch" end
     for _, name in ipairs(options.modules) do
       -- Called from C, for a message of `require` itself would stand at this line.
       local loaded, module = xpcall(require, handler, name)
       if not loaded then error(module, 0) end
-      _G[name] = module
+      globals[name] = module
     end
     local is_input = options.input_format or options.chunk and options.chunk:find("^%s*:")
-    if is_input then _G.input = input_dataset(options, args) end -- luacheck: globals input
+    if is_input then globals.input = input_dataset(options, args) end
     if not options.chunk and not options.input_format and not path then return end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
     finish(options, program, compat.pack(chunk(compat.unpack(args))), args)
   end, handler)
+  -- When memory runs out no handler is called.
+  if not ok and type(err) == "string" then err = failure(RESOURCE, "%s", "out of memory (see --memory)") end
   local interrupted = require("luabatch.runtime").interrupted
   if interrupted and not options.interactive then ok, err = false, interrupted end
   local checkpoint = package.loaded["luabatch.checkpoint"]
   if not ok then
     if is_memory(err) then err = memory_failure() end
     if err == require("luabatch.runtime").checked then return 0 end
+    if err.status == TERMINATED and package.loaded["luabatch.safe"] and require("luabatch.safe").is_late() then return 1 end
     report(options, err.status, tostring(err.message or err))
     if checkpoint and checkpoint.kept() and err.status ~= PIPE then
       require("luabatch.runtime").settings.note(("finished checkpoints are kept in %s: --resume goes on from them"):format(

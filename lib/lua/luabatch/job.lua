@@ -6,9 +6,9 @@ local dataset = require "luabatch.dataset"
 
 local module = {}
 
+-- Methods; the metatable is apart from them, where no job can reach it.
 local Job = {}
-Job.__index = Job
-Job.__name = "job"
+local meta = { __index = Job, __name = "job" }
 
 -- What a step may say; the fields of `shared` may also be said once for all steps.
 local step_fields = {
@@ -101,12 +101,12 @@ function module.job(t)
   else
     steps[1] = read_step("job", t, t)
   end
-  return setmetatable({ _steps = steps, options = read_options(t.options) }, Job)
+  return setmetatable({ _steps = steps, options = read_options(t.options) }, meta)
 end
 
 --- Whether a value is a job.
 function module.is(value)
-  return getmetatable(value) == Job
+  return getmetatable(value) == meta
 end
 
 --- The job's output as a dataset.

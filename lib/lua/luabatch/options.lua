@@ -70,6 +70,19 @@ options.list = {
     name = "record-timeout", value = "always", shown = "SECONDS", default = "none",
     help = "what a function may take for one record",
   },
+  {
+    name = "max-time", value = "always", shown = "SECONDS", default = "none; 3600 with --safe",
+    help = "what the whole job may take",
+  },
+  { name = "safe", before_script = true, help = "for a job you did not write: no files but those named here, no commands, no io" },
+  {
+    name = "allow-read", value = "always", shown = "PATH", default = "the arguments behind the script", is_path = true, many = true,
+    before_script = true, help = "with --safe: a file or folder that the job may read",
+  },
+  {
+    name = "allow-write", value = "always", shown = "DIR", default = "--output", is_path = true, many = true,
+    before_script = true, help = "with --safe: a folder that the job may write to",
+  },
   { name = "resume", help = "go on from the finished checkpoints of this job, which was killed or failed" },
   {
     name = "checkpoint-dir", value = "always", shown = "DIR", default = ".luabatch-checkpoints", is_path = true,
@@ -129,7 +142,12 @@ local function set(values, option, text, source)
   local value, expected, more = require("luabatch.runtime").parse_setting(option.name, text)
   if value == nil then return nil, ("%s: %s expected, got '%s'%s"):format(source, expected, text, more or "") end
   if value == "" then return nil, ("%s wants a value"):format(source) end
-  values[option.name] = value
+  if option.many then
+    values[option.name] = values.from[option.name] == source and values[option.name] or {}
+    table.insert(values[option.name], value)
+  else
+    values[option.name] = value
+  end
   values.from[option.name] = source
   return true
 end
@@ -138,8 +156,9 @@ end
 -- @param values table that gets it; `values.from` says where each came from
 -- @param arg the argument
 -- @param next_arg the one behind it
+-- @param is_behind whether it stands behind the script
 -- @return number of arguments used, or nil and a message
-function options.read_long(values, arg, next_arg)
+function options.read_long(values, arg, next_arg, is_behind)
   local name, text = arg:match("^%-%-([^=]+)=(.*)$")
   name = name or arg:match("^%-%-(.+)$")
   local option = by_name[name]
@@ -147,6 +166,7 @@ function options.read_long(values, arg, next_arg)
     local flag = name and "--" .. name or arg
     return nil, ("unknown option %s%s"):format(flag, hint(flag, options.flags()))
   end
+  if is_behind and option.before_script then return nil, ("option --%s stands before the script"):format(name) end
   if not option.value then
     if text then return nil, ("option --%s takes no value"):format(name) end
     if option.input then values.input_format = option.input end
@@ -269,7 +289,7 @@ function options.settings(values)
     if options.variable(option) then
       local value = values[option.name]
       list[#list + 1] = {
-        option.name, value ~= nil and tostring(value) or defaults[option.name] or option.default or "off",
+        option.name, type(value) == "table" and table.concat(value, ", ") or value ~= nil and tostring(value) or defaults[option.name] or option.default or "off",
         values.from[option.name] or "default",
       }
     end

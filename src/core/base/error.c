@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/jail.h"
+
 static lb_status set_message(struct lb_error *err, lb_status status, const char *format,
                              va_list arguments)
 {
@@ -64,7 +66,11 @@ static lb_status set_system(struct lb_error *err, int errno_value, const char *f
     size = strlen(err->message);
     if (size > sizeof err->message - 256)
         size = sizeof err->message - 256;
-    snprintf(err->message + size, sizeof err->message - size, ": %s", reason);
+    snprintf(err->message + size, sizeof err->message - size, ": %s%s", reason,
+             errno_value == EACCES && lb_jail_is_closed()
+                 ? " (safe mode: only plain files that the command line names, see --allow-read "
+                   "and --allow-write)"
+                 : "");
     return status;
 }
 

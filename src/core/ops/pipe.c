@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/base/jail.h"
 #include "core/base/sys.h"
 #include "core/column/builder.h"
 #include "core/io/format.h"
@@ -92,6 +93,9 @@ static lb_status spawn(struct lb_op_local *local, struct lb_error *err)
     int to[2] = {-1, -1}, from[2] = {-1, -1};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    if (lb_jail_is_closed())
+        return lb_error_set(err, LB_ERR_USAGE, "%s: no commands are run in safe mode (--safe)",
+                            local->op->label);
     char *arguments[] = {"sh", "-c", local->op->shared, NULL};
     if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) {
         int failed = errno;

@@ -1,0 +1,395 @@
+/* See jail.h.
+ *
+ * RACES  A file is opened by O_PATH first, which neither reads nor waits; then the name that the kernel has for it
+ *        (/proc/self/fd) is judged, and that very file is opened. What is made is made in a directory opened the same way.
+ * THREADS The list is complete before the wall is closed, and only read then. */
+#include "core/base/jail.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/base/confine.h"
+#include "core/base/sys.h"
+
+enum { PROC_BYTES = 40 };
+
+struct entry {
+    enum lb_jail_right right;
+    char path[PATH_MAX]; /* real: absolute, without links */
+};
+
+static struct entry *entries;
+static size_t n_entries;
+static bool is_closed;
+static struct lb_sys open_sys; /* the table as it was */
+
+/* ---- paths ---- */
+
+/* Splits into the directory's part and the name; false when there is no name to make. */
+static bool split(const char *path, char directory[PATH_MAX], char name[NAME_MAX + 1])
+{
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    size_t at = size;
+    while (at > 0 && path[at - 1] != '/')
+        at--;
+    size_t length = size - at;
+    if (length == 0 || length > NAME_MAX || at >= PATH_MAX)
+        return false;
+    memcpy(name, path + at, length);
+    name[length] = '\0';
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return false;
+    memcpy(directory, path, at);
+    directory[at] = '\0';
+    if (at == 0)
+        strcpy(directory, ".");
+    return true;
+}
+
+static bool join(char out[PATH_MAX], const char *directory, const char *name)
+{
+    const char *slash = strcmp(directory, "/") == 0 ? "" : "/";
+    return snprintf(out, PATH_MAX, "%s%s%s", directory, slash, name) < PATH_MAX;
+}
+
+/* The real path of a name in its directory, whether it exists or not; a link is not followed. */
+static bool real_entry(const char *path, char out[PATH_MAX])
+{
+    char directory[PATH_MAX], name[NAME_MAX + 1], real[PATH_MAX];
+    return split(path, directory, name) && realpath(directory, real) != NULL &&
+           join(out, real, name);
+}
+
+/* Where a path leads; for one that leads nowhere, how far its directories exist, and the next name. */
+static bool real_path(const char *path, char out[PATH_MAX])
+{
+    char rest[PATH_MAX], directory[PATH_MAX], name[NAME_MAX + 1];
+    if (realpath(path, out) != NULL)
+        return true;
+    if (snprintf(rest, sizeof rest, "%s", path) >= (int)sizeof rest)
+        return false;
+    for (;;) {
+        if (real_entry(rest, out))
+            return true;
+        if (!split(rest, directory, name) || strcmp(rest, directory) == 0)
+            return false;
+        strcpy(rest, directory);
+    }
+}
+
+static bool is_below(const char *path, const char *root)
+{
+    size_t size = strlen(root);
+    if (strcmp(root, "/") == 0)
+        return true;
+    return strncmp(path, root, size) == 0 && (path[size] == '/' || path[size] == '\0');
+}
+
+/* The directory of an entry, and its name. */
+static const char *name_of(const char *path, size_t *directory_size)
+{
+    const char *slash = strrchr(path, '/');
+    *directory_size = (size_t)(slash - path);
+    return slash + 1;
+}
+
+/* Whether path is a hidden temporary beside root, or in one: "dir/.name.luabatch-x1y2z3". */
+static bool is_beside(const char *path, const char *root)
+{
+    static const char mark[] = ".luabatch-";
+    size_t size;
+    const char *name = name_of(root, &size);
+    size_t length = strlen(name);
+    if (strncmp(path, root, size + 1) != 0 || path[size + 1] != '.')
+        return false;
+    path += size + 2;
+    if (length > 200) /* NAME_KEPT_BYTES in output_temp.c */
+        length = 200;
+    return strncmp(path, name, length) == 0 && strncmp(path + length, mark, sizeof mark - 1) == 0;
+}
+
+static bool is_parent(const char *path, const char *root)
+{
+    size_t size;
+    name_of(root, &size);
+    return (size == 0 && strcmp(path, "/") == 0) ||
+           (strlen(path) == size && strncmp(path, root, size) == 0);
+}
+
+static bool may_read(const char *real)
+{
+    for (size_t i = 0; i < n_entries; i++) {
+        const struct entry *entry = &entries[i];
+        if ((entry->right == LB_JAIL_READ && is_below(real, entry->path)) ||
+            (entry->right == LB_JAIL_WRITE &&
+             (is_below(real, entry->path) || is_beside(real, entry->path))))
+            return true;
+    }
+    return false;
+}
+
+static bool may_write(const char *real)
+{
+    for (size_t i = 0; i < n_entries; i++) {
+        const struct entry *entry = &entries[i];
+        if (entry->right == LB_JAIL_WRITE &&
+            (is_below(real, entry->path) || is_beside(real, entry->path)))
+            return true;
+    }
+    return false;
+}
+
+static bool may_list(const char *real)
+{
+    for (size_t i = 0; i < n_entries; i++)
+        if (entries[i].right == LB_JAIL_LIST && strcmp(real, entries[i].path) == 0)
+            return true;
+    return may_read(real);
+}
+
+/* Nameless files, and syncing. */
+static bool may_use_directory(const char *real)
+{
+    for (size_t i = 0; i < n_entries; i++) {
+        const struct entry *entry = &entries[i];
+        if ((entry->right == LB_JAIL_TMP && strcmp(real, entry->path) == 0) ||
+            (entry->right == LB_JAIL_WRITE && is_parent(real, entry->path)))
+            return true;
+    }
+    return may_write(real);
+}
+
+/* A spill file's name, which it has for a moment where there are no nameless files. */
+static bool is_spill(const char *real)
+{
+    size_t size;
+    const char *name = name_of(real, &size);
+    for (size_t i = 0; i < n_entries; i++)
+        if (entries[i].right == LB_JAIL_TMP && strlen(entries[i].path) == size &&
+            strncmp(entries[i].path, real, size) == 0 && strncmp(name, ".luabatch-", 10) == 0)
+            return true;
+    return false;
+}
+
+static int refuse(void)
+{
+    errno = EACCES;
+    return -1;
+}
+
+/* ---- the checking calls ---- */
+
+/* Opens what a path leads to without touching it, and tells its real name. -1 with errno. */
+static int look(const char *path, int flags, char real[PATH_MAX], char proc[PROC_BYTES])
+{
+    int fd = open_sys.open(path, O_PATH | O_CLOEXEC | (flags & (O_NOFOLLOW | O_DIRECTORY)), 0);
+    if (fd < 0) {
+        /* Whether something is there is told of what may be read only. */
+        int errno_value = errno;
+        if (!real_path(path, real) || !may_read(real))
+            errno_value = EACCES;
+        errno = errno_value;
+        return -1;
+    }
+    snprintf(proc, PROC_BYTES, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(proc, real, PATH_MAX - 1);
+    if (size <= 0 || real[0] != '/') {
+        open_sys.close(fd);
+        return refuse();
+    }
+    real[size] = '\0';
+    return fd;
+}
+
+static int open_existing(const char *path, int flags, mode_t mode)
+{
+    char real[PATH_MAX], proc[PROC_BYTES];
+    struct stat info;
+    int seen = look(path, flags, real, proc);
+    if (seen < 0)
+        return -1;
+    bool is_good = open_sys.fstat(seen, &info) == 0;
+    if (!is_good || (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)))
+        is_good = false;
+    else if ((flags & O_TMPFILE) == O_TMPFILE)
+        is_good = may_use_directory(real);
+    else if ((flags & O_ACCMODE) != O_RDONLY)
+        is_good = may_write(real);
+    else if (S_ISDIR(info.st_mode))
+        is_good = may_use_directory(real) || may_list(real);
+    else
+        is_good = may_read(real);
+    int fd = is_good ? open_sys.open(proc, flags & ~O_NOFOLLOW, mode) : refuse();
+    int errno_value = errno;
+    open_sys.close(seen);
+    errno = errno_value;
+    return fd;
+}
+
+static int open_new(const char *path, int flags, mode_t mode)
+{
+    char directory[PATH_MAX], name[NAME_MAX + 1], real[PATH_MAX], whole[PATH_MAX];
+    char proc[PROC_BYTES];
+    if (!split(path, directory, name))
+        return refuse();
+    int seen = look(directory, O_DIRECTORY, real, proc);
+    if (seen < 0)
+        return -1;
+    bool is_good =
+        join(whole, real, name) && (may_write(whole) || ((flags & O_EXCL) != 0 && is_spill(whole)));
+    int fd = -1;
+    if (is_good) {
+        char inside[PROC_BYTES + NAME_MAX + 2];
+        snprintf(inside, sizeof inside, "%s/%s", proc, name);
+        fd = open_sys.open(inside, flags | O_NOFOLLOW, mode);
+    } else {
+        refuse();
+    }
+    int errno_value = errno;
+    open_sys.close(seen);
+    errno = errno_value;
+    return fd;
+}
+
+static int jail_open(const char *path, int flags, mode_t mode)
+{
+    if (strcmp(path, "/dev/null") == 0)
+        return open_sys.open(path, flags, mode);
+    bool makes = (flags & O_CREAT) != 0;
+    return makes ? open_new(path, flags, mode) : open_existing(path, flags, mode);
+}
+
+static DIR *jail_opendir(const char *path)
+{
+    char real[PATH_MAX];
+    if (!real_path(path, real) || !may_list(real)) {
+        refuse();
+        return NULL;
+    }
+    return open_sys.opendir(real);
+}
+
+static bool may_stat(const char *real)
+{
+    return may_list(real) || may_use_directory(real);
+}
+
+static int jail_stat(const char *path, struct stat *info)
+{
+    char real[PATH_MAX];
+    if (!real_path(path, real) || !may_stat(real))
+        return refuse();
+    return open_sys.stat(path, info);
+}
+
+static int jail_lstat(const char *path, struct stat *info)
+{
+    char real[PATH_MAX], target[PATH_MAX];
+    bool is_good =
+        (real_entry(path, real) && may_stat(real)) || (real_path(path, target) && may_stat(target));
+    return is_good ? open_sys.lstat(path, info) : refuse();
+}
+
+/* Names, of which a link is one itself. */
+static bool may_change(const char *path)
+{
+    char real[PATH_MAX];
+    return real_entry(path, real) && (may_write(real) || is_spill(real));
+}
+
+static int jail_rename(const char *from, const char *to)
+{
+    return may_change(from) && may_change(to) ? open_sys.rename(from, to) : refuse();
+}
+
+static int jail_rename_with(const char *from, const char *to, unsigned flags)
+{
+    return may_change(from) && may_change(to) ? open_sys.rename_with(from, to, flags) : refuse();
+}
+
+/* Only for a nameless file of ours: a link to any other would let what is outside seem inside. */
+static int jail_link(const char *from, const char *to)
+{
+    bool is_ours = strncmp(from, "/proc/self/fd/", 14) == 0;
+    return is_ours && may_change(to) ? open_sys.link(from, to) : refuse();
+}
+
+static int jail_unlink(const char *path)
+{
+    return may_change(path) ? open_sys.unlink(path) : refuse();
+}
+
+static int jail_mkdir(const char *path, mode_t mode)
+{
+    return may_change(path) ? open_sys.mkdir(path, mode) : refuse();
+}
+
+static int jail_rmdir(const char *path)
+{
+    return may_change(path) ? open_sys.rmdir(path) : refuse();
+}
+
+/* ---- the list ---- */
+
+lb_status lb_jail_allow(enum lb_jail_right right, const char *path, struct lb_error *err)
+{
+    char real[PATH_MAX];
+    if (is_closed)
+        return lb_error_set(err, LB_ERR_INTERNAL, "safe mode has begun");
+    for (int i = 0; i < 2; i++) {
+        /* Of an output that is a link both the link and what it leads to are replaced. */
+        bool is_known = i == 0 ? realpath(path, real) != NULL || real_entry(path, real)
+                               : right == LB_JAIL_WRITE && real_entry(path, real);
+        if (!is_known)
+            continue;
+        struct entry *grown =
+            lb_realloc(entries, n_entries * sizeof *entries, (n_entries + 1) * sizeof *entries);
+        if (grown == NULL)
+            return lb_error_memory(err, "the files of safe mode", sizeof *grown);
+        entries = grown;
+        entries[n_entries].right = right;
+        strcpy(entries[n_entries++].path, real);
+    }
+    return LB_OK;
+}
+
+void lb_jail_visit(void (*visit)(void *state, enum lb_jail_right right, const char *path),
+                   void *state)
+{
+    for (size_t i = 0; i < n_entries; i++)
+        visit(state, entries[i].right, entries[i].path);
+}
+
+lb_status lb_jail_close(struct lb_error *err)
+{
+    if (is_closed)
+        return LB_OK;
+    if (access("/proc/self/fd", X_OK) != 0)
+        return lb_error_system(err, errno, "safe mode needs /proc");
+    LB_TRY(lb_confine(err));
+    open_sys = lb_sys;
+    lb_sys.open = jail_open;
+    lb_sys.opendir = jail_opendir;
+    lb_sys.stat = jail_stat;
+    lb_sys.lstat = jail_lstat;
+    lb_sys.rename = jail_rename;
+    lb_sys.rename_with = jail_rename_with;
+    lb_sys.link = jail_link;
+    lb_sys.unlink = jail_unlink;
+    lb_sys.mkdir = jail_mkdir;
+    lb_sys.rmdir = jail_rmdir;
+    is_closed = true;
+    return LB_OK;
+}
+
+bool lb_jail_is_closed(void)
+{
+    return is_closed;
+}

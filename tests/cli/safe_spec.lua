@@ -1,0 +1,348 @@
+--- Safe mode: known ways out of Lua sandboxes, each against the built program, in the main chunk and in a worker's function.
+--
+-- An attack is the body of a function that returns a true value when it got through. @SECRET@ is a file that no argument names, @CANARY@ a
+-- path where nothing may appear, @DIR@ their folder, @IN@ the one file that may be read. Beside what the attack says of itself it is
+-- looked at what has happened: the canary is not there, the secret not in the output, the program did not crash, and ended in time.
+local support = require "tests.cli.support"
+
+local ipairs, io, tonumber = ipairs, io, tonumber
+
+if support.on_luajit then
+  describe("safe mode with LuaJIT", function()
+    it("is refused", function()
+      local status, out, err = support.run("--safe", "-e", "print('ran')")
+      assert.equal(2, status)
+      assert.equal("", out)
+      assert.truthy(err:find("safe mode needs Lua 5.4", 1, true), err)
+    end)
+  end)
+  return
+end
+
+local SECRET = "the-secret-content"
+-- --memory 64M, and what design.md allows beside it. The sanitisers' own memory counts too.
+local _, version = support.run("--version")
+local MOST_KIB = (version:find(", asan,", 1, true) or version:find(", tsan,", 1, true)) and math.huge or (64 * 1.1 + 64) * 1024
+
+-- Bytes of a function that must not be run: its header is right, its code reads where it should not.
+local FORGED = [[string.char(27) .. "LuaT\0\x19\x93\r\n\x1a\n\4\8\8xV\0\0\0\0\0\0\0\0\0\0\0(w@" .. ("\x81"):rep(40)]]
+
+-- Where code that was refused still leaves a trace: name, body of the attack, options.
+local attacks = {
+  -- libraries
+  { "io by name", [[return io.open("@CANARY@", "w"):write("x")]] },
+  { "os.execute", [[return os.execute("touch @CANARY@")]] },
+  { "os.remove", [[return os.remove("@SECRET@")]] },
+  { "os.rename", [[return os.rename("@SECRET@", "@CANARY@")]] },
+  { "os.tmpname", [[return os.tmpname()]] },
+  { "os.getenv", [[return os.getenv("PATH")]] },
+  { "os.exit", [[os.exit(0) return true]] },
+  { "os.setlocale", [[return os.setlocale("C")]] },
+  { "io through require", [[return require("io")]] },
+  { "debug through require", [[return require("debug")]] },
+  { "package through require", [[return require("package")]] },
+  { "the engine's core through require", [[return require("luabatch.core")]] },
+  { "a module of the library through require", [[return require("luabatch.runtime")]] },
+  { "a module beside the job through require", [[return require("evil")]] },
+  { "lpeg through require", [[return require("lpeg")]] },
+  { "package.loaded through _G", [[return _G.package.loaded.io]] },
+  { "globals through _ENV", [[return _ENV.io or _ENV.debug or _ENV.package]] },
+  { "globals of load", [[return load("return io or os.execute or debug or package")()]] },
+  { "globals of load with a nil environment", [[local e = load("return _ENV", "x", "t", nil)() return e ~= nil]] },
+  { "dofile", [[return dofile("@SECRET@")]] },
+  { "loadfile", [[return loadfile("@SECRET@")]] },
+  { "loadstring", [[return loadstring("return 1")]] },
+  { "getfenv", [[return getfenv(0)]] },
+  { "setfenv", [[return setfenv(1, {})]] },
+  { "newproxy", [[return newproxy(true)]] },
+  { "module", [[return module("x")]] },
+  { "ffi", [[return require("ffi")]] },
+  { "warn", [[warn("@on") return true]] },
+  { "arg[-1] and above", [[return arg.n or debug]], main = true },
+  -- bytecode
+  { "bytecode through load", [[return load(]] .. FORGED .. [[)]] },
+  { "bytecode through load, mode b", [[return load(]] .. FORGED .. [[, "x", "b")]] },
+  { "bytecode through load, mode bt", [[return load(]] .. FORGED .. [[, "x", "bt")]] },
+  { "bytecode through a reader", [[local t = ]] .. FORGED .. [[
+    return load(function() local r = t t = nil return r end)]] },
+  { "string.dump", [[return string.dump(function() end)]] },
+  { "string.dump as a method", [[return ("").dump(function() end)]] },
+  { "string.dump by its index", [[return string["du" .. "mp"] or rawget(string, "dump")]] },
+  { "functions in a file for --replay", [[return arg.replay]], main = true },
+  -- metatables and shared tables
+  { "the metatable of strings", [[getmetatable("").__index = function() return 1 end return true]] },
+  { "the metatable of strings is seen", [[return getmetatable("")]] },
+  { "__index of strings replaced", [[getmetatable("x").__index.upper = nil return true]] },
+  { "string.upper replaced", [[string.upper = nil return true]] },
+  { "string.upper replaced by rawset", [[rawset(string, "upper", print) return true]] },
+  { "string.upper replaced by table.insert", [[table.insert(string, "x") return true]] },
+  { "string.upper replaced by table.move", [[table.move({ 1 }, 1, 1, 1, string) return true]] },
+  { "a metatable for string", [[return setmetatable(string, {})]] },
+  { "a metatable for math", [[return setmetatable(math, nil)]] },
+  { "the metatable of a library", [[return getmetatable(table)]] },
+  { "next over a library", [[return next(string)]] },
+  { "pairs over a library gives a copy", [[for k in pairs(string) do end
+    local f, t = pairs(string) t.upper = print return string.upper == print]] },
+  { "the library's table changed", [[require("luabatch").text = print return true]] },
+  { "the metatable of the library", [[return getmetatable(require("luabatch"))]] },
+  { "the metatable of a dataset", [[return getmetatable(lb.range(1))]], main = true },
+  { "the class of a dataset by __index", [[local c = lb.range(1).__index return c]], main = true },
+  { "the class of a job by __index", [[return lb.job { mapper = print }.__index]], main = true },
+  { "a dataset made by hand", [[return setmetatable({ _node = {} }, getmetatable(lb.range(1)) or nil):count()]], main = true },
+  { "__metatable of one's own hides nothing", [[
+    local t = setmetatable({}, { __metatable = "mine" })
+    return getmetatable(t) ~= "mine" or pcall(setmetatable, t, {})]] },
+  { "a finalizer", [[setmetatable({}, { __gc = function() print("ESCAPED") end }) return true]] },
+  { "a finalizer given later", [[local m = {} local t = setmetatable({}, m)
+    m.__gc = function() print("ESCAPED") end setmetatable(t, m) return true]] },
+  { "a finalizer that travels", [[
+    local m = {} local t = setmetatable({}, m) m.__gc = function() print("ESCAPED") end
+    return lb.range(1):map(function(i) return t.x or i end):collect()[1] ]], main = true },
+  { "debug.getmetatable", [[return debug.getmetatable("")]] },
+  { "debug.getupvalue of print", [[return debug.getupvalue(require, 1)]] },
+  { "the registry", [[return debug.getregistry()]] },
+  -- the collector and time
+  { "collectgarbage", [[return collectgarbage()]] },
+  { "collectgarbage stop", [[return collectgarbage("stop")]] },
+  { "collectgarbage generational", [[return collectgarbage("generational")]] },
+  { "debug.sethook", [[debug.sethook() return true]] },
+  -- files, by the library's verbs
+  { "lb.text of another file", [[return lb.text("@SECRET@"):collect()[1] ]], main = true },
+  { "lb.files", [[return lb.files("@SECRET@"):collect()[1] ]], main = true },
+  { "lb.csv", [[return lb.csv("@SECRET@"):collect()[1] ]], main = true },
+  { "lb.json", [[return lb.json("@SECRET@"):collect()[1] ]], main = true },
+  { "lb.read", [[return lb.read("@SECRET@"):collect()[1] ]], main = true },
+  { "lb.text by ..", [[return lb.text("@DIR@/in/../secret"):collect()[1] ]], main = true },
+  { "lb.text through /proc/self/root", [[return lb.text("/proc/self/root@SECRET@"):collect()[1] ]], main = true },
+  { "lb.text through /proc/self/cwd", [[return lb.text("/proc/self/cwd/../../../..@SECRET@"):collect()[1] ]], main = true },
+  { "lb.text through /dev/fd", [[return lb.text("/dev/fd/2"):collect()]], main = true },
+  { "a link in a folder that may be read", [[return lb.text("@DIR@/in/link"):collect()[1] ]], main = true },
+  { "a folder with a link in it", [[
+    for _, l in ipairs(lb.text("@DIR@/in"):collect()) do if l:find("secret") then return l end end]], main = true },
+  { "a glob outside", [[return lb.text("@DIR@/s*"):collect()[1] ]], main = true },
+  { "a glob tells no names", [[
+    local ok, e = pcall(function() return lb.text("@DIR@/s*"):collect() end)
+    return ok or tostring(e):find("secret", 1, true)]], main = true },
+  { "whether a file exists, by its error", [[
+    local _, a = pcall(function() return lb.text("@DIR@/secret"):collect() end)
+    local _, b = pcall(function() return lb.text("@DIR@/secreu"):collect() end)
+    return tostring(a):gsub("secret", "x") ~= tostring(b):gsub("secreu", "x")]], main = true },
+  { "whether a file exists, by mode ignore", [[
+    local _, a = pcall(function() return lb.range(1):save_text("@DIR@/secret", { mode = "ignore" }) end)
+    local _, b = pcall(function() return lb.range(1):save_text("@DIR@/secreu", { mode = "ignore" }) end)
+    return tostring(a):gsub("secret", "x") ~= tostring(b):gsub("secreu", "x")]], main = true },
+  { "an environment variable by /proc", [[return lb.text("/proc/self/environ"):collect()[1] ]], main = true },
+  { "memory by /proc", [[return lb.text("/proc/self/maps"):collect()[1] ]], main = true },
+  { "a device", [[return lb.text("/dev/zero"):first()]], main = true },
+  { "a FIFO among the inputs", [[return lb.text("@DIR@/in/fifo"):first()]], main = true },
+  { "save_text", [[return lb.range(1):save_text("@CANARY@")]], main = true },
+  { "save_text beside an input", [[return lb.range(1):save_text("@DIR@/in/new")]], main = true },
+  { "save_csv", [[return lb.from{{a=1}}:save_csv("@CANARY@")]], main = true },
+  { "save into a directory", [[return lb.range(1):save("@CANARY@/")]], main = true },
+  { "an input overwritten", [[return lb.range(1):save_text("@IN@", { mode = "overwrite" })]], main = true },
+  { "an input appended to", [[return lb.range(1):save_text("@IN@", { mode = "append" })]], main = true },
+  { "a descriptor written to", [[return lb.range(1):save_text("/dev/fd/3")]], main = true },
+  { "bad records put elsewhere", [[
+    return lb.range(1):map(function() error("x") end, { on_error = { to = "@CANARY@" } }):collect()]], main = true },
+  { "a checkpoint", [[return lb.range(1):map(function(i) return i end):checkpoint("@CANARY@"):count()
+    and io]], main = true },
+  { "a plot into a file", [[return lb.range(9):plot { path = "@CANARY@" }]], main = true },
+  { "a command", [[return lb.range(1):pipe("touch @CANARY@"):collect()[1] ]], main = true },
+  { "a command put into a node", [[
+    local d = lb.range(1):map(tostring) d._node.op, d._node.command = "pipe", "touch @CANARY@; echo x"
+    return d:collect()[1] ]], main = true },
+  { "bytes for a function in a node", [[
+    local d = lb.range(1):map(tostring) d._node.fn = ]] .. FORGED .. [[ return d:collect()[1] ]], main = true },
+  -- functions that travel
+  { "a library's function captured", [[
+    local f = print local x = lb.range(1):map(function(i) return f == print and i end):collect()[1]
+    local ok = pcall(function() return lb.range(1):map(function() return io.open end):collect() end) return ok]], main = true },
+  { "an environment of one's own", [[return load("return io", "x", "t", { })()]] },
+  { "emit kept and called later", [[
+    local kept = {}
+    lb.range(3):flat_map(function(i, emit) load("return function(e) kept = e end")()(emit) emit(i) end):count()
+    return lb.range(3):map(function(i) local e = load("return kept")() if e then return (pcall(e, i)) end end)
+      :filter(function(x) return x end):count() > 0]], main = true },
+  { "coroutine.close of the main thread", [[return coroutine.close(coroutine.running())]] },
+  { "xpcall with a handler that fails", [[
+    local n = 0
+    local ok = xpcall(error, function() n = n + 1 error("again") end) return ok]] },
+  { "pcall without end", [[local function f() return pcall(f) end return type(f()) ~= "boolean"]] },
+  { "string.format of a width", [[return string.format("%99999d", 1)]] },
+  { "string.format %n", [[return string.format("%n", 1)]] },
+  { "string.rep of too much", [[return string.rep("x", 1 << 40)]] },
+  { "string.rep that overflows", [[return string.rep("x", math.maxinteger, ",")]] },
+  { "table.concat that overflows", [[return table.concat({}, ("x"):rep(1000), 1, math.maxinteger)]] },
+  { "unpack of too much", [[return table.unpack({}, 1, 1e8)]] },
+  { "a pattern that is too deep", [[return (("x"):rep(300000)):find(("(x"):rep(40))]] },
+  { "a deep pattern", [[return pcall(string.find, ("a"):rep(220000), (".?"):rep(220000) .. "b") and false]] },
+  { "an expression that is too deep", [[return load("return " .. ("("):rep(100000) .. "1" .. (")"):rep(100000))]] },
+  { "a table that is too deep to travel", [[local t = {} for _ = 1, 1e5 do t = { t } end
+    return lb.from { { t } }:count()]], main = true },
+  -- crashes that were in Lua
+  { "CVE-2022-33099", [[
+    local function f() return coroutine.wrap(function() error(setmetatable({}, { __tostring = f })) end)() end
+    local s = ("x"):rep(60) local function g(n) return tostring(n .. s) .. g(n) end return pcall(g, {})and false]] },
+  { "CVE-2021-44964", [[
+    local t = setmetatable({}, { __mode = "k" }) for i = 1, 1000 do t[{}] = {} end
+    return coroutine.wrap(function() local x <close> = setmetatable({}, { __close = function() coroutine.yield(false) end }) end)()]] },
+  { "CVE-2021-45985", [[
+    local co = coroutine.create(function() local x <close> = setmetatable({}, { __close = function() error("x") end }) error("y") end)
+    coroutine.resume(co) coroutine.close(co) return false]] },
+  { "CVE-2020-24342", [[
+    local function errfunc() return 1 + {} end
+    local function test() return xpcall(test, errfunc) end
+    test() return false]] },
+  { "CVE-2019-6706", [[return debug.upvaluejoin(print, 1, print, 1)]] },
+  { "CVE-2022-28805", [[return load("local _ENV <const> = 1 return x") and false]] },
+  { "CVE-2014-5461", [[
+    local function f(p1, p2, p3, p4, p5, p6, p7, p8, p9, p10, ...) local a, b, c, d, e = ... return select("#", ...) < 0 end
+    return f(table.unpack({}, 1, 200))]] },
+  { "yield across a sort", [[return coroutine.wrap(function() table.sort({ 3, 2, 1 }, function(a, b) coroutine.yield(false) end) end)()]] },
+  { "a table changed while it is sorted", [[
+    local t = {} for i = 1, 1000 do t[i] = i % 7 end
+    return pcall(table.sort, t, function(a, b) t[1000] = nil t[#t + 1] = {} return true end) and false]] },
+  { "gsub that changes its table", [[
+    local t = setmetatable({}, { __index = function(t, k) t[k] = k:rep(10) return nil end })
+    return (("abc"):rep(1000):gsub("%w", t)) == nil]] },
+}
+
+-- These never end by themselves, or take all memory. The program must end them.
+local floods = {
+  { "a loop", [[while true do end]] },
+  { "a loop that catches", [[while true do pcall(function() while true do end end) end]] },
+  { "a loop in an error handler", [[while true do xpcall(error, function() while true do end end) end]] },
+  { "a loop in a coroutine", [[while true do coroutine.wrap(function() pcall(function() while true do end end) end)() end]] },
+  { "coroutines without end", [[local function f() return coroutine.wrap(f)() end while true do pcall(f) end]] },
+  { "a loop in __close", [[while true do pcall(function()
+    local x <close> = setmetatable({}, { __close = function() while true do end end }) error("x") end) end]] },
+  { "a loop in __tostring", [[print(setmetatable({}, { __tostring = function() while true do end end }))]] },
+  { "a loop in __index", [[return setmetatable({}, { __index = function() while true do end end }).x]] },
+  { "a chain of tail calls", [[local function f() return f() end f()]] },
+  { "a pattern that tries for ever", [[return ("a"):rep(3000):find((".-"):rep(20) .. "b")]] },
+  { "gsub that tries for ever", [[return ("a"):rep(3000):gsub((".-"):rep(20) .. "b", "")]] },
+  { "a bad order", [[table.sort({ 3, 2, 1 }, function() while true do end end)]] },
+  { "table.concat of what is not there", [[return table.concat(setmetatable({}, { __index = function() return "" end, __len = function() return 1e15 end }))]] },
+  { "table.move without end", [[table.move(setmetatable({}, { __index = function() return 1 end }), 1, 1e15, 2, setmetatable({}, { __newindex = function() end }))]] },
+  { "string.rep of nothing", [[return string.rep("", 1 << 62) and load(("x = 1 "):rep(1e7)) and (function() while true do end end)()]] },
+}
+
+local eaters = {
+  { "tables", [[local t = {} for i = 1, 1e12 do t[i] = { i } end]] },
+  { "strings", [[local t = {} for i = 1, 1e12 do t[i] = ("x"):rep(1e5) .. i end]] },
+  { "a string that doubles", [[local s = "x" while true do s = s .. s end]] },
+  { "string.rep", [[local t = {} while true do t[#t + 1] = ("x"):rep(1e9) end]] },
+  { "gsub", [[local s = ("x"):rep(1e6) while true do s = s:gsub(".", "%0%0") end]] },
+  { "table.concat", [[local s = ("x"):rep(1e6) local t = {} for i = 1, 1e5 do t[i] = s end return table.concat(t)]] },
+  { "coroutines", [[local t = {} for i = 1, 1e12 do t[i] = coroutine.create(print) end]] },
+  { "closures caught", [[local t = {} while true do pcall(function() while true do t[#t + 1] = function() return t end end end) t.n = (t.n or 0) + 1
+    if t.n > 20 then error("no memory") end end]] },
+  { "string.format", [[local t = {} while true do t[#t + 1] = ("%99s"):rep(1000):format(table.unpack({}, 1, 0)) or ("%s"):format(("x"):rep(1e8)) .. #t end]] },
+  { "utf8.char", [[local t = {} for i = 1, 1e12 do t[i] = utf8.char(i % 65536) .. i end]] },
+  { "the stack", [[local function f(...) return f(1, ...) end f()]] },
+  { "load", [[local t = {} for i = 1, 1e12 do t[i] = load("return '" .. i .. "', " .. ("{},"):rep(1000) .. "1") end]] },
+}
+
+describe("safe mode", function()
+  local folder, canary, input, options
+  setup(function()
+    folder = support.path()
+    support.shell(([[mkdir -p %s/in && cd %s && echo %s > secret && echo a line > in/text && ln -s ../secret in/link && mkfifo in/fifo
+      echo 'error("ESCAPED")' > evil.lua]]):format(folder, folder, SECRET))
+    folder = support.shell("cd " .. folder) == 0 and folder
+    canary, input = folder .. "/canary", folder .. "/in/text"
+    options = ("--safe --threads 2 --memory 64M --allow-read %s/in"):format(folder)
+  end)
+  teardown(support.clean)
+
+  local template = {
+    main = [[
+local lb = require "luabatch"
+local ok, got = pcall(function() %s
+end)
+print(ok and got and "ESCAPED " .. tostring(got) or "refused")]],
+    worker = [[
+local lb = require "luabatch"
+local list = lb.range(1):map(function()
+  local ok, got = pcall(function() %s
+  end)
+  return ok and got and "ESCAPED " .. tostring(got) or "refused"
+end):collect()
+print(list[1])]],
+  }
+
+  -- Tells what a program took, and ends as it did.
+  local measure = [[
+import resource, subprocess, sys, time
+start = time.monotonic()
+code = subprocess.run(sys.argv[3:], timeout=60).returncode
+open(sys.argv[1], "w").write("%f %d" % (time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+open(sys.argv[2], "w").write(str(code if code >= 0 else 128 - code))
+]]
+
+  -- Runs jobs, several at a time. Calls check(name, status, output, messages, seconds, KiB) for each; gives the complaints.
+  local function run_all(jobs, place, more, check)
+    local script, base = support.file(measure, ".py"), support.path()
+    support.shell("mkdir " .. base)
+    local before, behind = template[place]:match("^(.-)%%s(.*)$")
+    local lines = { "cd " .. folder }
+    for i, job in ipairs(jobs) do
+      local code = job[2]:gsub("@(%u+)@", { SECRET = folder .. "/secret", CANARY = canary, DIR = folder, IN = input })
+      local path = base .. "/" .. i
+      local file = assert(io.open(path .. ".lua", "w"))
+      file:write(before, code, behind)
+      file:close()
+      lines[#lines + 1] = ("python3 %s %s.usage %s.status %s %s %s %s.lua %s > %s.out 2> %s.err < /dev/null &"):format(
+        script, path, path, support.quote(support.absolute(support.program)), options, more, path, input, path, path)
+      if i % 4 == 0 then lines[#lines + 1] = "wait" end
+    end
+    lines[#lines + 1] = "wait"
+    support.shell(table.concat(lines, "\n"))
+    local complaints = {}
+    for i, job in ipairs(jobs) do
+      local path = base .. "/" .. i
+      local out, err = support.read(path .. ".out"), support.read(path .. ".err")
+      local seconds, kib = support.read(path .. ".usage"):match("^(%S+) (%S+)$")
+      local problem = (out .. err):find("ESCAPED", 1, true) and "got through" or (out .. err):find(SECRET, 1, true) and "read the secret"
+        or check(tonumber(support.read(path .. ".status")), out, err, tonumber(seconds), tonumber(kib))
+      if problem then complaints[#complaints + 1] = ("%s: %s\n%s%s"):format(job[1], problem, out, err) end
+    end
+    if support.shell("test -e " .. canary) == 0 then complaints[#complaints + 1] = "the canary was made" end
+    if support.read(folder .. "/secret") ~= SECRET .. "\n" then complaints[#complaints + 1] = "the secret was changed" end
+    if support.read(input) ~= "a line\n" then complaints[#complaints + 1] = "the input was changed" end
+    assert.equal("", table.concat(complaints, "\n"))
+  end
+
+  it("refuses all attacks in the main chunk", function()
+    run_all(attacks, "main", "", function(status, out)
+      if status ~= 0 or out ~= "refused\n" then return "ended with status " .. status end
+    end)
+  end)
+
+  it("refuses them in a worker's function", function()
+    local list = {}
+    for _, attack in ipairs(attacks) do
+      if not attack.main then list[#list + 1] = attack end
+    end
+    run_all(list, "worker", "", function(status, out)
+      if status ~= 0 or out ~= "refused\n" then return "ended with status " .. status end
+    end)
+  end)
+
+  for _, place in ipairs { "main", "worker" } do
+    it("ends what does not end, in the " .. place, function()
+      run_all(floods, place, "--max-time 0.5", function(status, _, err, seconds)
+        if status ~= 1 or not err:find("(--max-time)", 1, true) then return "ended with status " .. status end
+        if seconds > 10 then return ("took %g s"):format(seconds) end
+      end)
+    end)
+
+    it("keeps within memory, in the " .. place, function()
+      run_all(eaters, place, "--max-time 3", function(status, out, err, _, kib)
+        local is_late = status == 1 and err:find("(--max-time)", 1, true)
+        if not is_late and status ~= 5 and out ~= "refused\n" then return "ended with status " .. status end
+        if kib > MOST_KIB then return ("took %d KiB"):format(kib) end
+      end)
+    end)
+  end
+end)
