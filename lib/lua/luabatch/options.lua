@@ -288,8 +288,9 @@ function options.settings(values)
   for _, option in ipairs(options.list) do
     if options.variable(option) then
       local value = values[option.name]
+      if type(value) == "table" then value = table.concat(value, ", ") end
       list[#list + 1] = {
-        option.name, type(value) == "table" and table.concat(value, ", ") or value ~= nil and tostring(value) or defaults[option.name] or option.default or "off",
+        option.name, value ~= nil and tostring(value) or defaults[option.name] or option.default or "off",
         values.from[option.name] or "default",
       }
     end
