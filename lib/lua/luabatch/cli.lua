@@ -492,8 +492,6 @@ function cli.main(argv, program)
     if not chunk then error(message, 0) end
     finish(options, program, compat.pack(chunk(compat.unpack(args))), args)
   end, handler)
-  -- When memory runs out no handler is called.
-  if not ok and type(err) == "string" then err = failure(RESOURCE, "%s", "out of memory (see --memory)") end
   local interrupted = require("luabatch.runtime").interrupted
   if interrupted and not options.interactive then ok, err = false, interrupted end
   local checkpoint = package.loaded["luabatch.checkpoint"]
