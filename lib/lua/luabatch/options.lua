@@ -6,7 +6,8 @@
 local options = {}
 
 --- The options in the order in which they are explained: `name` or `letter`; `value` ("always" or "optional" when it takes one, shown as
--- `shown`), `choices`, `variable` (false: it has none), `default` and `help` for people.
+-- `shown`), `choices`, `variable` (false: it has none), `default` and `help` for people; `is_like` another, whose help speaks of it too; `many`: may be given
+-- several times; `before_script`: not behind it.
 options.list = {
   { letter = "e", value = "always", shown = "CHUNK", help = "run a chunk or expression and show what it returns; `lb` is there" },
   { letter = "i", help = "after the script, go on line by line with its globals" },
@@ -15,10 +16,10 @@ options.list = {
   { name = "itsv", input = "tsv", variable = false, help = "likewise tab-separated values," },
   { name = "ijson", input = "json", variable = false, help = "JSON lines," },
   { name = "itext", input = "text", variable = false, help = "lines of text" },
-  { name = "ocsv", output = "csv", variable = false, help = "as --output-format csv" },
-  { name = "otsv", output = "tsv", variable = false, help = "as --output-format tsv" },
-  { name = "ojson", output = "json", variable = false, help = "as --output-format json" },
-  { name = "otext", output = "text", variable = false, help = "as --output-format text" },
+  { name = "ocsv", output = "csv", variable = false, help = "as --output-format csv; likewise --otsv, --ojson, --otext" },
+  { name = "otsv", output = "tsv", variable = false, is_like = "ocsv", help = "as --output-format tsv" },
+  { name = "ojson", output = "json", variable = false, is_like = "ocsv", help = "as --output-format json" },
+  { name = "otext", output = "text", variable = false, is_like = "ocsv", help = "as --output-format text" },
   { name = "threads", value = "always", shown = "N", default = "the cores this process may use", help = "worker threads" },
   {
     name = "memory", value = "always", shown = "SIZE", default = "60 % of the machine's",
@@ -81,7 +82,7 @@ options.list = {
   },
   {
     name = "allow-write", value = "always", shown = "DIR", default = "--output", is_path = true, many = true,
-    before_script = true, help = "with --safe: a folder that the job may write to",
+    before_script = true, is_like = "allow-read", help = "with --safe: a folder that the job may write to",
   },
   { name = "resume", help = "go on from the finished checkpoints of this job, which was killed or failed" },
   {
@@ -270,7 +271,7 @@ function options.help()
     if default and #text + #default < 60 and not text:find(default, 1, true) then
       text = ("%s (default: %s)"):format(text, default)
     end
-    lines[#lines + 1] = ("  %-20s %s"):format(shown(option), text)
+    if not option.is_like then lines[#lines + 1] = ("  %-20s %s"):format(shown(option), text) end
   end
   return table.concat(lines, "\n")
 end
