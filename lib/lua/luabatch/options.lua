@@ -78,7 +78,7 @@ options.list = {
   { name = "safe", before_script = true, help = "for a job you did not write: no files but those named here, no commands, no io" },
   {
     name = "allow-read", value = "always", shown = "PATH", default = "the arguments behind the script", is_path = true, many = true,
-    before_script = true, help = "with --safe: a file or folder that the job may read",
+    before_script = true, help = "with --safe: a file or folder that the job may read; likewise --allow-write DIR",
   },
   {
     name = "allow-write", value = "always", shown = "DIR", default = "--output", is_path = true, many = true,
