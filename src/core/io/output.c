@@ -783,6 +783,9 @@ lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
         LB_TRY(sync_directory(output, output->temp.path, err));
         LB_TRY(publish_directory(output, err));
     }
+    /* A directory that was there is synced while the old one can still come back. */
+    if (output->kind == KIND_DIRECTORY && output->existed)
+        return LB_OK;
     lb_status status = sync_parent(output, err);
     if (status != LB_OK && !output->existed)
         lb_temp_remove_path(output->target, output->kind == KIND_DIRECTORY);

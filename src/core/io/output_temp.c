@@ -224,11 +224,14 @@ static int lock_new(const char *path, bool is_directory, int *lock_fd)
     if (fd < 0)
         return errno == ENOENT ? EEXIST : errno;
     /* A file system that knows no locks has no sweeps either. */
-    bool is_taken = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (is_taken || lb_sys.fstat(fd, &opened) != 0 || lb_sys.lstat(path, &named) != 0 ||
-        opened.st_ino != named.st_ino || opened.st_dev != named.st_dev) {
+    int failure = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK ? EEXIST : 0;
+    if (failure == 0 && (lb_sys.fstat(fd, &opened) != 0 || lb_sys.lstat(path, &named) != 0))
+        failure = errno == ENOENT ? EEXIST : errno;
+    else if (failure == 0 && (opened.st_ino != named.st_ino || opened.st_dev != named.st_dev))
+        failure = EEXIST;
+    if (failure != 0) {
         lb_sys.close(fd);
-        return EEXIST;
+        return failure;
     }
     *lock_fd = fd;
     return 0;
