@@ -141,9 +141,9 @@ end
 local function replace(source, parts)
   table.sort(parts, function(a, b) return a[1] < b[1] end)
   local out, at = "", 1
-  local function append(text)
-    local is_joined = out:find "[%w_.]$" and text:find "^[%w_.]"
-    out = out .. (is_joined and " " or "") .. text
+  local function append(piece)
+    local is_joined = out:find "[%w_.]$" and piece:find "^[%w_.]"
+    out = out .. (is_joined and " " or "") .. piece
   end
   for _, part in ipairs(parts) do
     if part[1] >= at then
