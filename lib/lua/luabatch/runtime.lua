@@ -252,7 +252,8 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   local options = {
     threads = setting("threads"), memory = run_memory(), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
-    max_spill = setting("max-spill"), max_errors = settings.max_errors, record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true,
+    max_spill = setting("max-spill"), max_errors = settings.max_errors,
+    record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true,
   }
   if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw
