@@ -6,8 +6,8 @@
 local options = {}
 
 --- The options in the order in which they are explained: `name` or `letter`; `value` ("always" or "optional" when it takes one, shown as
--- `shown`), `choices`, `variable` (false: it has none), `default` and `help` for people; `is_like` another, whose help speaks of it too; `many`: may be given
--- several times; `before_script`: not behind it.
+-- `shown`), `choices`, `variable` (false: it has none), `default` and `help` for people; `is_like` another, whose help speaks of it
+-- too; `many`: may be given several times; `before_script`: not behind it.
 options.list = {
   { letter = "e", value = "always", shown = "CHUNK", help = "run a chunk or expression and show what it returns; `lb` is there" },
   { letter = "i", help = "after the script, go on line by line with its globals" },
