@@ -1,4 +1,4 @@
-/* Safe mode in a Lua state: what a job that nobody has read may reach (docs/safe_mode.md). */
+/* Safe mode in a Lua state: what a job that nobody has read may reach (docs/reference.md, "Safe mode"). */
 #ifndef LB_LUA_SAFE_H
 #define LB_LUA_SAFE_H
 

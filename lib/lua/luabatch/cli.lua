@@ -475,8 +475,8 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
-    if options["max-time"] or options.safe then require("luabatch.safe").limit_time(options, program) end
     if options.safe then globals = require("luabatch.safe").begin(options, args, path ~= "-" and path or nil) end
+    if options["max-time"] or options.safe then require("luabatch.safe").limit_time(options, program) end
     if options.replay then return run_replay(options) end
     if options.chunk or options.input_format or options.interactive then globals.lb = globals.require "luabatch" end
     for _, name in ipairs(options.modules) do

@@ -1,4 +1,4 @@
---- Safe mode: `luabatch --safe job.lua`, for jobs that nobody has read. What it promises is in docs/safe_mode.md.
+--- Safe mode: `luabatch --safe job.lua`, for jobs that nobody has read. What it promises is in docs/reference.md, "Safe mode".
 --
 -- This module says which files the command line names, and begins; the walls are in C: core/base/jail.c for files, lua_bindings/safe.c
 -- for Lua, program/deadline.c for time.

@@ -301,7 +301,7 @@ static int jail_lstat(const char *path, struct stat *info)
 static bool may_change(const char *path)
 {
     char real[PATH_MAX];
-    return real_entry(path, real) && (may_write(real) || is_spill(real));
+    return real_entry(path, real) && may_write(real);
 }
 
 static int jail_rename(const char *from, const char *to)
@@ -323,7 +323,9 @@ static int jail_link(const char *from, const char *to)
 
 static int jail_unlink(const char *path)
 {
-    return may_change(path) ? open_sys.unlink(path) : refuse();
+    char real[PATH_MAX];
+    bool is_good = real_entry(path, real) && (may_write(real) || is_spill(real));
+    return is_good ? open_sys.unlink(path) : refuse();
 }
 
 static int jail_mkdir(const char *path, mode_t mode)
