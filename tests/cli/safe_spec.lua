@@ -5,7 +5,7 @@
 -- looked at what has happened: the canary is not there, the secret not in the output, the program did not crash, and ended in time.
 local support = require "tests.cli.support"
 
-local ipairs, io, os, tonumber = ipairs, io, os, tonumber
+local ipairs, pairs, io, os, tonumber = ipairs, pairs, io, os, tonumber
 
 if support.on_luajit then
   describe("safe mode with LuaJIT", function()
@@ -362,4 +362,64 @@ open(sys.argv[2], "w").write(str(code if code >= 0 else 128 - code))
       end)
     end)
   end
+
+  -- The rest: what must go on working, and what is refused before anything runs.
+  local function luabatch(line) return support.shell("cd " .. folder .. " && luabatch " .. line) end
+
+  it("gives ordinary jobs the same results", function()
+    local here = support.quote(support.absolute("."))
+    for _, line in ipairs {
+      "examples/word_count.lua examples/data/access.log", "examples/top_products.lua examples/data/sales.csv",
+      "examples/join_orders.lua examples/data/users.tsv examples/data/orders.tsv", "examples/moving_average.lua examples/data/sales.csv",
+      "examples/own_aggregate.lua examples/data/shop.csv", "examples/secondary_sort.lua examples/data/access.log",
+      "examples/three_steps.lua --min-length=5 examples/data/access.log", "examples/top_words.lua 'examples/data/*.log'",
+      "examples/users_purchases.lua examples/data/users.csv examples/data/purchases.csv", "examples/hot_key.lua",
+    } do
+      local status, out, err = support.shell(("cd %s && luabatch %s"):format(here, line))
+      assert.equal(0, status, err)
+      local safe_status, safe_out, safe_err = support.shell(("cd %s && luabatch --safe %s"):format(here, line))
+      assert.same({ 0, out }, { safe_status, safe_out }, safe_err)
+    end
+  end)
+
+  it("lets classes, closures, coroutines and library functions travel", function()
+    local job = support.file([[
+local lb = require "luabatch"
+local Point = {}
+Point.__index = Point
+function Point:sum() return self.x + self.y end
+local point, floor, fmt, strings = setmetatable({ x = 1, y = 2 }, Point), math.floor, string.format, string
+local function each(t) return coroutine.wrap(function() for k, v in pairs(t) do coroutine.yield(k .. v) end end) end
+print(lb.range(3):map(function(i)
+  assert(getmetatable(point) == Point and setmetatable({}, Point).sum == Point.sum)
+  return fmt("%d", floor(i + 0.5)) .. strings.rep("x", point:sum()) .. ("y"):upper() .. each { a = i }() .. type(os.time()) .. #utf8.char(8364)
+    .. load("return 1 + 1")() .. select("#", table.unpack { 1, 2 }) .. tostring(next({}))
+end):collect()[3])
+print(lb.range(10):reduce(math.max), lb.from { { n = 2 } }:where("n > 1"):count())]], ".lua")
+    assert.same({ 0, "3xxxYa3number322nil\n10\t1\n", "" }, { luabatch("--safe " .. job) })
+  end)
+
+  it("reads and writes what the command line names", function()
+    local ran = support.file('local lb = require "luabatch" return lb.job { mapper = function(_, l, emit) emit(l, 1) end }', ".lua")
+    assert.same({ 0, "a line\t1\n", "" }, { luabatch("--safe " .. ran .. " in/text") })
+    assert.same({ 0, "a line\t1\n", "" }, { luabatch("--safe " .. ran .. " --output=result in/text; cat result; rm result") })
+    assert.same({ 0, "1\n", "" }, { luabatch("--safe --output parts/ -e 'lb.range(1)'; cat parts/part*; rm -r parts") })
+    assert.same({ 0, "1\n", "" }, { luabatch("--safe -e 'lb.text(arg[1]):count()' 'in/t*'") })
+    assert.same({ 0, "a line\n", "" }, { luabatch("--safe < in/text -e 'lb.stdin()'") })
+    local made = "mkdir w; luabatch --safe --allow-write w -e 'lb.range(2):save_text \"w/a.gz\"' > /dev/null && zcat w/a.gz; rm -r w"
+    assert.same({ 0, "1\n2\n", "" }, { support.shell("cd " .. folder .. "; " .. made) })
+  end)
+
+  it("is asked for before the script, and not with what runs outside", function()
+    for line, message in pairs {
+      ["-l string --safe -e 1"] = "-l and --safe do not go together: a module would run outside",
+      ["--safe --replay x"] = "--replay and --safe do not go together", ["--safe --replay-dir in -e 1"] = "--replay-dir and --safe do not go together",
+      ["--safe --allow-read nothing -e 1"] = "--allow-read: no such file: nothing",
+    } do
+      assert.same({ 2, "", "luabatch: " .. message .. "\n" }, { luabatch(line) })
+    end
+    local job = support.file('return require("luabatch").job { mapper = function(_, l, emit) emit(l, 1) end }', ".lua")
+    assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch(job .. " --safe in/text") })
+    assert.same({ 1, "", "refused\n" }, { luabatch([[--safe -e 'io.open("x")' 2>&1 | grep -q 'safe mode has none' && echo refused >&2; false]]) })
+  end)
 end)
