@@ -133,4 +133,64 @@ describe("text (seed " .. support.seed .. ")", function()
       end
     end
   end)
+
+  local type = type -- busted's environment does not travel
+  local function is_string(v) return type(v) == "string" end
+
+  -- A column of mixed values, whose strings have a length that is inline in views, encoded or not, and a longer one.
+  local function mixed(n)
+    local list = {}
+    for i = 1, n do
+      local kind = math.random(6)
+      if kind == 1 then list[i] = i
+      elseif kind == 2 then list[i] = i + 0.5
+      elseif kind == 3 then list[i] = i % 2 == 0
+      elseif kind == 4 then list[i] = { support.word(), i }
+      elseif kind == 5 then list[i] = support.word():upper():sub(1, math.random(0, 7))
+      else list[i] = (support.word() .. " "):rep(math.random(0, 6)) .. "\tB c" end
+    end
+    return list
+  end
+
+  it("takes the strings that are left of mixed values", function()
+    local list = mixed(3000)
+    local want = { words = {}, lower = {}, field = {}, grep = {}, fields = {} }
+    for _, v in ipairs(list) do
+      if type(v) == "string" then
+        local first
+        for word in v:gmatch "%S+" do
+          first = first or word
+          table.insert(want.words, word)
+        end
+        table.insert(want.lower, v:lower())
+        table.insert(want.field, first or false)
+        table.insert(want.fields, first or false)
+        if v:find "[a-c]" then table.insert(want.grep, v) end
+      end
+    end
+    local strings = lb.from(list):filter(is_string)
+    local function present(v) return v or false end
+    assert.same(want.words, strings:words():collect())
+    assert.same(want.lower, strings:lower():collect())
+    assert.same(want.grep, strings:grep("[a-c]"):collect())
+    assert.same(want.field, strings:field(1):map(present):collect())
+    assert.same(want.fields, strings:fields():map(present):collect())
+  end)
+
+  it("names the record and its type where mixed values hold another", function()
+    local path = support.file("x y\n7\nz\n")
+    local function fails(ds, ...)
+      for _, verb in ipairs { "words", "lower", "fields" } do
+        local ok, problem = pcall(function() return ds[verb](ds):collect() end)
+        assert.is_false(ok)
+        for _, part in ipairs { ... } do
+          assert.truthy(tostring(problem):find(part, 1, true), tostring(problem))
+        end
+      end
+    end
+    fails(lb.text(path):map(function(l) return l == "7" and 7 or l end), "got number", path .. ":2 (byte 4): 7")
+    fails(lb.text(path):map(function(l) return l == "7" and {} or l end), "got table", path .. ":2 (byte 4): 7")
+    fails(lb.from { "a", true, "b" }, "got boolean", "record true")
+    fails(lb.from { "a", { "q", 1.5 }, "b" }, "got table", 'record {"q",1.5}')
+  end)
 end)

@@ -8,9 +8,12 @@
 #include "core/base/arena.h"
 #include "core/base/sys.h"
 #include "core/column/builder.h"
+#include "core/column/codec.h"
+#include "core/io/format.h"
 #include "core/io/text.h"
 #include "core/ops/ops.h"
 
+enum { SHOWN_BYTES = 200 };
 #define TOO_MANY_FIELDS "more than 250 fields"
 _Static_assert(LB_MAX_COLUMNS == 250, "TOO_MANY_FIELDS says so");
 
@@ -25,9 +28,10 @@ struct text_local {
     struct lb_batch_builder builder;     /* words, fields */
     struct lb_view views[LB_BATCH_ROWS]; /* field, lower */
     uint64_t valid[(LB_BATCH_ROWS + 63) / 64];
-    uint32_t select[LB_BATCH_ROWS]; /* grep */
-    struct lb_arena strings;        /* lower */
-    struct lb_buf padded;           /* a line with the padding that the kernels want */
+    uint32_t select[LB_BATCH_ROWS];        /* grep */
+    struct lb_arena strings;               /* lower */
+    struct lb_buf padded;                  /* a line with the padding that the kernels want */
+    struct lb_view decoded[LB_BATCH_ROWS]; /* the strings of a column of mixed values */
     struct lb_column columns[LB_MAX_COLUMNS];
 };
 
@@ -81,35 +85,89 @@ static void text_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
+/* The record as Lua would write its first value: for one that no source can place. */
+static lb_status show_record(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,
+                             struct lb_error *err)
+{
+    struct lb_buf value = {0};
+    lb_status status = lb_codec_put_column(&value, &batch->columns[0], row, err);
+    if (status == LB_OK)
+        status = lb_buf_append(out, "record ", 7, err);
+    if (status == LB_OK)
+        status = lb_format_encoded(LB_FORMAT_LUA, value.data, value.size, out, err);
+    lb_buf_fini(&value);
+    if (status == LB_OK && out->size > SHOWN_BYTES) {
+        out->size = SHOWN_BYTES;
+        status = lb_buf_append(out, "...", 3, err);
+    }
+    return status;
+}
+
 /* Fails with a message that names operator and record. */
 static lb_status record_error(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
                               lb_status status, const char *what, struct lb_error *err)
 {
     struct lb_buf where = {0};
-    bool is_known = lb_batch_locate(batch, row, &where, err) == LB_OK && where.size > 0;
+    bool is_known = lb_batch_locate(batch, row, &where, err) == LB_OK;
+    if (is_known && where.size == 0)
+        is_known = show_record(batch, row, &where, err) == LB_OK;
     lb_error_set(err, status, "%s: %s%s%.*s", local->op->label, what, is_known ? "\n  " : "",
                  is_known ? (int)where.size : 0, is_known ? where.data : "");
     lb_buf_fini(&where);
     return status;
 }
 
-/* Fails unless every selected row of column 0 is a string. */
-static lb_status check_strings(struct lb_op_local *local, const struct lb_batch *batch,
-                               struct lb_error *err)
+static const char *type_name(char tag)
 {
-    static const char *const names[] = {"nil", "boolean", "number", "number", "string", "table"};
+    switch (tag) {
+    case 'n':
+        return "nil";
+    case 'f':
+    case 't':
+        return "boolean";
+    case 'i':
+    case 'd':
+        return "number";
+    default:
+        return "table";
+    }
+}
+
+static lb_status fail_no_string(struct lb_op_local *local, const struct lb_batch *batch,
+                                uint32_t row, char tag, struct lb_error *err)
+{
+    char what[64];
+    snprintf(what, sizeof what, "string expected, got %s", type_name(tag));
+    return record_error(local, batch, row, LB_ERR_USER, what, err);
+}
+
+/* Sets *views to the strings of column 0, by physical row; those of rows that are not selected mean nothing. Fails unless every
+ * selected row is a string. A column of mixed values may have been filtered to its strings. */
+static lb_status get_strings(struct lb_op_local *local, const struct lb_batch *batch,
+                             const struct lb_view **views, struct lb_error *err)
+{
+    /* ORDER types */
+    static const char tags[] = {'n', 't', 'i', 'd'};
+    struct text_local *state = local->state;
     const struct lb_column *column = &batch->columns[0];
+    bool is_any = column->type == LB_ANY;
+    *views = is_any ? state->decoded : column->views;
     if (column->type == LB_STRING && column->valid == NULL)
         return LB_OK;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        bool is_valid = lb_column_is_valid(column, row);
-        if (is_valid && column->type == LB_STRING)
+        if (!lb_column_is_valid(column, row))
+            return fail_no_string(local, batch, row, 'n', err);
+        if (column->type == LB_STRING)
             continue;
-        char what[64];
-        snprintf(what, sizeof what, "string expected, got %s",
-                 names[is_valid ? column->type : LB_NULL]);
-        return record_error(local, batch, row, LB_ERR_USER, what, err);
+        if (!is_any)
+            return fail_no_string(local, batch, row, tags[column->type], err);
+        struct lb_value value;
+        const char *cursor = lb_view_data(&column->views[row]);
+        lb_codec_next(&cursor, &value);
+        if (value.tag != 's')
+            return fail_no_string(local, batch, row, value.tag, err);
+        lb_view_set(&state->decoded[row], value.data, value.size);
     }
     return LB_OK;
 }
@@ -138,12 +196,13 @@ static lb_status flush(struct lb_op_local *local, const struct lb_batch *parent,
 static lb_status words_push(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
+    const struct lb_view *lines;
     struct text_local *state = local->state;
-    LB_TRY(check_strings(local, batch, err));
+    LB_TRY(get_strings(local, batch, &lines, err));
     lb_batch_builder_reset(&state->builder);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        const struct lb_view *view = &batch->columns[0].views[row];
+        const struct lb_view *view = &lines[row];
         const char *cursor = NULL;
         LB_TRY(padded_line(state, view, &cursor, err));
         const char *end = cursor + view->size;
@@ -188,14 +247,15 @@ static void cut_fields(const struct text_shared *shared, const char *line, size_
 static lb_status fields_push(struct lb_op_local *local, const struct lb_batch *batch,
                              struct lb_error *err)
 {
+    const struct lb_view *lines;
     const struct text_shared *shared = local->op->shared;
     struct text_local *state = local->state;
     struct lb_view fields[LB_MAX_COLUMNS + 1];
-    LB_TRY(check_strings(local, batch, err));
+    LB_TRY(get_strings(local, batch, &lines, err));
     lb_batch_builder_reset(&state->builder);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        const struct lb_view *view = &batch->columns[0].views[row];
+        const struct lb_view *view = &lines[row];
         const char *line = NULL;
         size_t n_fields = 0;
         LB_TRY(padded_line(state, view, &line, err));
@@ -236,16 +296,17 @@ static lb_status push_replaced(struct lb_op_local *local, const struct lb_batch 
 static lb_status field_push(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
+    const struct lb_view *lines;
     const struct text_shared *shared = local->op->shared;
     struct text_local *state = local->state;
     uint32_t n_missing = 0;
-    LB_TRY(check_strings(local, batch, err));
+    LB_TRY(get_strings(local, batch, &lines, err));
     memset(state->valid, 0xff, sizeof state->valid);
     memset(state->views, 0, batch->n_rows * sizeof *state->views);
     lb_arena_reset(&state->strings);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        const struct lb_view *view = &batch->columns[0].views[row];
+        const struct lb_view *view = &lines[row];
         const char *line = NULL;
         struct lb_view found;
         LB_TRY(padded_line(state, view, &line, err));
@@ -272,13 +333,14 @@ static lb_status field_push(struct lb_op_local *local, const struct lb_batch *ba
 static lb_status grep_push(struct lb_op_local *local, const struct lb_batch *batch,
                            struct lb_error *err)
 {
+    const struct lb_view *lines;
     const struct text_shared *shared = local->op->shared;
     struct text_local *state = local->state;
     uint32_t n = 0;
-    LB_TRY(check_strings(local, batch, err));
+    LB_TRY(get_strings(local, batch, &lines, err));
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        const struct lb_view *view = &batch->columns[0].views[row];
+        const struct lb_view *view = &lines[row];
         struct lb_match match;
         bool found = false;
         LB_TRY(lb_pattern_find(shared->pattern, lb_view_data(view), view->size, 0, &match, &found,
@@ -298,13 +360,14 @@ static lb_status grep_push(struct lb_op_local *local, const struct lb_batch *bat
 static lb_status lower_push(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
+    const struct lb_view *lines;
     struct text_local *state = local->state;
-    LB_TRY(check_strings(local, batch, err));
+    LB_TRY(get_strings(local, batch, &lines, err));
     memset(state->views, 0, batch->n_rows * sizeof *state->views);
     lb_arena_reset(&state->strings);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        const struct lb_view *view = &batch->columns[0].views[row];
+        const struct lb_view *view = &lines[row];
         struct lb_view *out = &state->views[row];
         if (view->size <= LB_VIEW_INLINE) {
             char bytes[LB_VIEW_INLINE];
