@@ -79,6 +79,57 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     assert.equal(2, (run("--max-errors", "many", "-e", "1")))
   end)
 
+  it("leaves no output, and old ones as they were, when it is too much or a later step fails", function()
+    local input = make(3000, 200)
+    local folder = path ""
+    assert.equal(0, (run("-e", ("lb.range(3):save_text(%q)"):format(folder .. "/"))))
+    local function list(place)
+      local pipe = io.popen(("find %q ! -type d -exec sha1sum {} + 2>/dev/null | sort"):format(place))
+      local names = pipe:read("a")
+      pipe:close()
+      return names
+    end
+    local saves = {
+      ':map(function(r) return r.a .. "" end):save_text(%q)', ":save_csv(%q)", ":save_json(%q)", ":save(%q)",
+      ':save_csv(%q, { mode = "append" })', ':save_json(%q, { mode = "overwrite" })', ':save(%q, { mode = "overwrite" })',
+    }
+    local folders = {
+      ':save_csv(%q, { mode = "append" })', ":save_text(%q)", ':save_json(%q, { mode = "overwrite" })',
+      ':with_columns({ year = "a %% 3" }):save_csv(%q, { partition_by = "year" })',
+      ':with_columns({ year = "a %% 3" }):save(%q, { partition_by = "year", mode = "append" })',
+      ':with_columns({ year = "a %% 3" }):save_json(%q, { partition_by = "year", mode = "overwrite" })',
+    }
+    -- Too much is left out; the file for it has no place; its name is a folder's.
+    local ways = {
+      { { "--max-errors", "3" }, '"skip"', 1 }, { {}, '{ to = "/nonexistent/lb/x.json" }', 5 }, { {}, ("{ to = %q }"):format(folder), 5 },
+    }
+    local function attempt(save, output, is_old)
+      for _, way in ipairs(ways) do
+        if is_old and not save:find("mode", 1, true) then return end
+        local before = is_old and list(output) or ""
+        local args = { "--threads", "2", table.unpack(way[1]) }
+        args[#args + 1], args[#args + 2] = "-e", chunk(input, way[2], '"skip"', save:format(output))
+        local status, _, err = run(table.unpack(args))
+        assert.is_true(status ~= 0, save .. err)
+        assert.equal(before, list(output), save .. err)
+      end
+    end
+    for _, save in ipairs(saves) do
+      local output = path ".out"
+      attempt(save, output, false)
+      assert.is_nil(os.rename(output, output))
+      assert(io.open(output, "w")):close()
+      attempt(save, output, true)
+    end
+    for _, save in ipairs(folders) do
+      local output = path "/"
+      attempt(save, output, false)
+      assert.is_nil(os.rename(output, output))
+      assert.equal(0, (run("-e", ("lb.range(3):save_text(%q)"):format(output))))
+      attempt(save, output, true)
+    end
+  end)
+
   it("does not count behind a limit", function()
     local input = make(100000, 500)
     local first
@@ -222,7 +273,7 @@ describe("--replay", function()
   it("needs a directory, and a file of its own kind", function()
     local status, _, err = run("--replay-dir", "/nonexistent", "-e", "1")
     assert.equal(2, status)
-    assert.matches("^luabatch: %-%-replay%-dir: cannot write /nonexistent", err)
+    assert.matches("^luabatch: %-%-replay%-dir: cannot write '/nonexistent", err)
     for _, bad in ipairs { file("luabatch replay 1\nxx"), file("hello"), "/nonexistent" } do
       status, _, err = run("--replay", bad)
       assert.equal(2, status)

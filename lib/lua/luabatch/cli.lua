@@ -181,7 +181,7 @@ local function configure(options, program)
   settings.replay_dir = options["replay-dir"]
   if settings.replay_dir then
     local ok, message = require("luabatch.whole").check(settings.replay_dir .. "/luabatch")
-    if not ok then error(failure(USAGE, "--replay-dir: cannot write %s", message), 0) end
+    if not ok then error(failure(USAGE, "--replay-dir: %s", message), 0) end
   end
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
   settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]

@@ -293,17 +293,17 @@ static void delete (struct lb_rejects *rejects)
     lb_free(rejects, sizeof *rejects);
 }
 
-lb_status lb_rejects_write(struct lb_run *run, struct lb_error *err)
+/* All are whole before the first of them gets its name. */
+static lb_status write_files(struct lb_run *run, struct lb_error *err)
 {
     for (struct lb_rejects *r = run->rejects; r != NULL; r = r->next)
-        if (r->output == NULL)
-            LB_TRY(write_file(r, err));
+        LB_TRY(write_file(r, err));
     return LB_OK;
 }
 
 lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err)
 {
-    lb_status status = is_good ? lb_rejects_write(run, err) : LB_OK;
+    lb_status status = is_good ? write_files(run, err) : LB_OK;
     while (run->rejects != NULL) {
         struct lb_rejects *first = run->rejects;
         run->rejects = first->next;

@@ -44,9 +44,8 @@ lb_status lb_rejects_add(struct lb_rejects *rejects, struct lb_worker *worker,
 lb_status lb_rejects_commit(struct lb_rejects *rejects, const struct lb_worker *worker,
                             const struct lb_frame *frame, struct lb_error *err) LB_MUST_USE;
 void lb_rejects_end_stage(struct lb_run *run, uint64_t last_morsel);
-/* When no stage will add to them: writes all files, but for their names. For sinks that publish what cannot be taken back. */
-lb_status lb_rejects_write(struct lb_run *run, struct lb_error *err) LB_MUST_USE;
-/* At the end of a run: all files appear (is_good), or none. On the thread that runs the stages. */
+/* When no stage will add to them: all files appear (is_good), or none; what then was asked for is forgotten. At the end of a run, and
+ * before by sinks that publish what cannot be taken back. On the thread that runs the stages. */
 lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err) LB_MUST_USE;
 
 #endif

@@ -645,11 +645,11 @@ static lb_status write_finish(struct lb_op *self, struct lb_error *err)
     return LB_OK;
 }
 
-/* The files of what was left out are written before, so that all that then remains to do is to name them. */
+/* The files of what was left out come first: once the output is there, nothing can fail any more. */
 static lb_status write_publish(struct lb_op *self, struct lb_error *err)
 {
     struct write_shared *shared = self->shared;
-    LB_TRY(lb_rejects_write(self->run, err));
+    LB_TRY(lb_rejects_settle(self->run, true, err));
     return lb_output_commit(shared->output, err);
 }
 
