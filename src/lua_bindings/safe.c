@@ -469,11 +469,17 @@ static void *limited_alloc(void *user_data, void *block, size_t old_size, size_t
 {
     (void)user_data;
     size_t before = block != NULL ? old_size : 0;
-    if (new_size > before && new_size - before > heap.most_bytes - heap.used_bytes)
+    size_t growth = new_size > before ? new_size - before : 0;
+    if (growth > heap.most_bytes - heap.used_bytes || (growth > 0 && !lb_jail_charge(growth)))
         return NULL;
     void *moved = heap.alloc(heap.user_data, block, old_size, new_size);
-    if (moved != NULL || new_size == 0)
+    if (moved == NULL && growth > 0)
+        lb_jail_release(growth);
+    if (moved != NULL || new_size == 0) {
         heap.used_bytes += new_size - before;
+        if (new_size < before)
+            lb_jail_release(before - new_size);
+    }
     return moved;
 }
 
@@ -486,6 +492,8 @@ static void limit_heap(lua_State *L, size_t most_bytes)
 }
 
 /* ---- beginning ---- */
+
+enum { SLACK_BYTES = 64 << 20 }; /* beside the limit: code, stacks, what libraries take */
 
 static void allow_all(lua_State *L, const char *field, enum lb_jail_right right)
 {
@@ -516,6 +524,7 @@ int lb_lua_core_safe(lua_State *L)
         return lb_lua_raise(L, &err);
     lb_lua_make_safe(L);
     lua_gc(L, LUA_GCCOLLECT);
+    lb_jail_limit_memory(most_bytes + most_bytes / 10 + SLACK_BYTES);
     limit_heap(L, most_bytes);
     lua_pushglobaltable(L);
     lua_pushstring(L, lb_confine_means());

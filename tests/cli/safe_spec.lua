@@ -245,6 +245,10 @@ local eaters = {
     local t = {} while true do t[#t + 1] = ("%99s"):rep(1000):format(table.unpack({}, 1, 0)) or ("%s"):format(("x"):rep(1e8)) .. #t
     end]] },
   { "utf8.char", [[local t = {} for i = 1, 1e12 do t[i] = utf8.char(i % 65536) .. i end]] },
+  { "one string many times in a table", [[local s, t = ("x"):rep(1e7), {} for i = 1, 1000 do t[i] = s end
+    return lb.from(t):map(function(v) return #v end):count()]] },
+  { "one string many times in a record of a worker", [[
+    return lb.range(1):map(function() local s, t = ("x"):rep(1e7), {} for i = 1, 1000 do t[i] = s end return t end):count()]] },
   { "the stack", [[local function f(...) return f(1, ...) end f()]] },
   { "load", [[local t = {} for i = 1, 1e12 do t[i] = load("return '" .. i .. "', " .. ("{},"):rep(1000) .. "1") end]] },
 }
