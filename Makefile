@@ -64,7 +64,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcar
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle fault soak bench fuzz fuzz-targets rock docs install deb dist clean
+.PHONY: safe build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle fault soak bench fuzz fuzz-targets rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -131,6 +131,10 @@ soak: build
 	python3 tests/fault/kill.py $(OUT)/luabatch --kills $(or $(KILLS),600) $(if $(SEED),--seed $(SEED))
 
 # make fuzz [TARGET=csv] [SECONDS=1200] [JOBS=2]: looks for new failures; see tests/fuzz/run.
+# All that safe mode is to withstand; scripts/test takes a part.
+safe: build
+	LB_SAFE=all LUABATCH=$(OUT)/luabatch $(OUT)/luabatch $$(command -v busted) --output=plainTerminal tests/cli/safe_spec.lua
+
 fuzz:
 	scripts/deps fuzz
 	+$(MAKE) MODE=fuzz fuzz-targets

@@ -396,7 +396,8 @@ local point, floor, fmt, strings = setmetatable({ x = 1, y = 2 }, Point), math.f
 local function each(t) return coroutine.wrap(function() for k, v in pairs(t) do coroutine.yield(k .. v) end end) end
 print(lb.range(3):map(function(i)
   assert(getmetatable(point) == Point and setmetatable({}, Point).sum == Point.sum)
-  return fmt("%d", floor(i + 0.5)) .. strings.rep("x", point:sum()) .. ("y"):upper() .. each { a = i }() .. type(os.time()) .. #utf8.char(8364)
+  return fmt("%d", floor(i + 0.5)) .. strings.rep("x", point:sum()) .. ("y"):upper() .. each { a = i }()
+    .. type(os.time()) .. #utf8.char(8364)
     .. load("return 1 + 1")() .. select("#", table.unpack { 1, 2 }) .. tostring(next({}))
 end):collect()[3])
 print(lb.range(10):reduce(math.max), lb.from { { n = 2 } }:where("n > 1"):count())]], ".lua")
@@ -417,13 +418,16 @@ print(lb.range(10):reduce(math.max), lb.from { { n = 2 } }:where("n > 1"):count(
   it("is asked for before the script, and not with what runs outside", function()
     for line, message in pairs {
       ["-l string --safe -e 1"] = "-l and --safe do not go together: a module would run outside",
-      ["--safe --replay x"] = "--replay and --safe do not go together", ["--safe --replay-dir in -e 1"] = "--replay-dir and --safe do not go together",
+      ["--safe --replay x"] = "--replay and --safe do not go together",
+      ["--safe --replay-dir in -e 1"] = "--replay-dir and --safe do not go together",
       ["--safe --allow-read nothing -e 1"] = "--allow-read: no such file: nothing",
     } do
       assert.same({ 2, "", "luabatch: " .. message .. "\n" }, { luabatch(line) })
     end
     local job = support.file('return require("luabatch").job { mapper = function(_, l, emit) emit(l, 1) end }', ".lua")
     assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch(job .. " --safe in/text") })
-    assert.same({ 1, "", "refused\n" }, { luabatch([[--safe -e 'io.open("x")' 2>&1 | grep -q 'safe mode has none' && echo refused >&2; false]]) })
+    assert.same({ 1, "", "refused\n" }, {
+      luabatch([[--safe -e 'io.open("x")' 2>&1 | grep -q 'safe mode has none' && echo refused >&2; false]]),
+    })
   end)
 end)
