@@ -131,14 +131,14 @@ soak: build
 	python3 tests/fault/kill.py $(OUT)/luabatch --kills $(or $(KILLS),600) $(if $(SEED),--seed $(SEED))
 
 # make fuzz [TARGET=csv] [SECONDS=1200] [JOBS=2]: looks for new failures; see tests/fuzz/run.
-# All that safe mode is to withstand; scripts/test takes a part.
-safe: build
-	LB_SAFE=all LUABATCH=$(OUT)/luabatch $(OUT)/luabatch $$(command -v busted) --output=plainTerminal tests/cli/safe_spec.lua
-
 fuzz:
 	scripts/deps fuzz
 	+$(MAKE) MODE=fuzz fuzz-targets
 	tests/fuzz/run $(BUILD)/fuzz/fuzz $(or $(SECONDS),1200) $(or $(JOBS),2) $(TARGET)
+
+# All that safe mode is to withstand; scripts/test takes a part.
+safe: build
+	LB_SAFE=all LUABATCH=$(OUT)/luabatch $(OUT)/luabatch $$(command -v busted) --output=plainTerminal tests/cli/safe_spec.lua
 
 # scripts/test says what runs in which build; test-all runs everything in every build.
 test:
