@@ -41,6 +41,13 @@ LDFLAGS_coverage := --coverage
 CFLAGS   := -std=c11 -fPIC -fno-strict-aliasing -fno-math-errno $(CFLAGS_$(MODE))
 CXXFLAGS := -std=c++17 -fPIC -Wall -Wextra -Werror $(CFLAGS_$(MODE))
 LDFLAGS  := $(filter -fsanitize%,$(CFLAGS_$(MODE))) $(LDFLAGS_$(MODE))
+# Objects are made anew when this changes. A first stamp is old: it says nothing about objects that are there.
+FLAGS    := $(CC) $(CXX) $(CPPFLAGS) $(WARN) $(CFLAGS) $(CXXFLAGS) $(LDFLAGS)
+ifeq ($(wildcard $(CORE)/flags),)
+$(shell mkdir -p $(CORE))$(file >$(CORE)/flags,$(FLAGS))$(shell touch -d @0 $(CORE)/flags)
+else ifneq ($(file <$(CORE)/flags),$(FLAGS))
+$(file >$(CORE)/flags,$(FLAGS))
+endif
 
 CORE_C   := $(sort $(wildcard src/core/*/*.c))
 CORE_CC  := $(sort $(wildcard src/core/*/*.cc))
@@ -76,7 +83,7 @@ $(OUT)/luabatch: $(OBJ) $(MAIN_OBJ)
 $(OUT)/obj/embedded.c: scripts/embed_lua.sh $(LUA_LIB)
 	@mkdir -p $(@D)
 	scripts/embed_lua.sh lib/lua > $@.tmp && mv $@.tmp $@
-$(OUT)/obj/embedded.c.o: $(OUT)/obj/embedded.c
+$(OUT)/obj/embedded.c.o: $(OUT)/obj/embedded.c $(CORE)/flags
 	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -c -o $@ $<
 # The engine as a module for any Lua 5.4 (LUAJIT=1: LuaJIT): LUA_PATH='lib/lua/?.lua;lib/lua/?/init.lua' LUA_CPATH='$(OUT)/lua/?.so'.
 module: $(OUT)/lua/luabatch/core.so $(OUT)/lua/luabatch/terminal.so
@@ -91,13 +98,13 @@ $(OUT)/lua/luabatch/terminal.so: $(OUT)/obj/program/terminal.c.o
 $(OUT)/obj/lua_bindings/module.c.o: $(OUT)/commit
 $(OUT)/obj/lua_bindings/module.c.o: CPPFLAGS += -DLB_COMMIT='"$(COMMIT)"' -DLB_MODE='"$(MODE)"'
 
-$(CORE)/obj/core/%.c.o: src/core/%.c
+$(CORE)/obj/core/%.c.o: src/core/%.c $(CORE)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(OUT)/obj/%.c.o: src/%.c
+$(OUT)/obj/%.c.o: src/%.c $(CORE)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(LUA_CFLAGS) $(WARN) $(CFLAGS) -MMD -MP -c -o $@ $<
-$(CORE)/obj/core/%.cc.o: src/core/%.cc
+$(CORE)/obj/core/%.cc.o: src/core/%.cc $(CORE)/flags
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
