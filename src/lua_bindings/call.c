@@ -122,7 +122,7 @@ static void read_string(lua_State *L, int index, char *text, size_t size)
 }
 
 /* __tostring may fail in its turn. */
-void lb_lua_error_text(lua_State *L, int index, char *text, size_t size)
+static void error_text(lua_State *L, int index, char *text, size_t size)
 {
     if (lua_type(L, index) == LUA_TSTRING) {
         read_string(L, index, text, size);
@@ -155,7 +155,7 @@ static int l_message_handler(lua_State *L)
     struct lb_lua_failure *failure = &p->failure;
     failure->is_set = true;
     failure->is_guards = false;
-    lb_lua_error_text(L, 1, failure->message, sizeof failure->message);
+    error_text(L, 1, failure->message, sizeof failure->message);
     failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
     if (!failure->has_trace)
         trace(L, 1, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
@@ -194,7 +194,7 @@ static int l_guard_handler(lua_State *L)
     if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p))
         return 1;
     struct lb_lua_failure *failure = &p->failure;
-    lb_lua_error_text(L, 1, failure->message, sizeof failure->message);
+    error_text(L, 1, failure->message, sizeof failure->message);
     find_place(L, p->frame != NULL ? p->frame->boundary : NULL, failure->place,
                sizeof failure->place);
     failure->is_guards = true;

@@ -41,8 +41,6 @@ struct lb_lua_place {
     uint64_t position; /* 1-based number of the value in its group; 0 unknown */
 };
 
-/* The message of the error value at an index, of any type. */
-void lb_lua_error_text(lua_State *L, int index, char *text, size_t size);
 /* Calls function on the stack as lua_pcall does, with a traceback. On failure err has the message in
  * the form of api.md section 6 (status LB_ERR_USER; LB_ERR_RESOURCE when memory ran out; the engine's own error when
  * lb_lua_throw brought one; LB_ERR_CANCELLED when interrupted). `place` may change during the call. Every call into user code goes through here. */

@@ -14,6 +14,7 @@
 #include "core/algo/aggregate.h"
 #include "core/algo/advise.h"
 #include "core/algo/float_sum.h"
+#include "core/base/number.h"
 #include "core/base/sys.h"
 #include "core/column/key.h"
 
@@ -302,20 +303,6 @@ const struct lb_aggregate_class lb_aggregate_sum = {.name = "sum",
 
 /* ---- min and max ---- */
 
-/* Exact order of an integer and a float that is not NaN. */
-static int compare_mixed(int64_t integer, double value)
-{
-    if (value >= 9223372036854775808.0)
-        return -1;
-    if (value < -9223372036854775808.0)
-        return 1;
-    double below = floor(value);
-    int64_t floored = (int64_t)below;
-    if (integer != floored)
-        return integer < floored ? -1 : 1;
-    return value > below ? -1 : 0;
-}
-
 /* Whether `a` takes the place of `b`; sign is 1 for max, -1 for min. A total order but for NaN. */
 static bool wins(struct number a, struct number b, int sign)
 {
@@ -331,7 +318,7 @@ static bool wins(struct number a, struct number b, int sign)
         if (order == 0)
             order = (signbit(b.d) != 0) - (signbit(a.d) != 0);
     } else {
-        order = a.is_float ? -compare_mixed(b.i, a.d) : compare_mixed(a.i, b.d);
+        order = a.is_float ? -lb_compare_int_float(b.i, a.d) : lb_compare_int_float(a.i, b.d);
         if (order == 0)
             return !a.is_float;
     }

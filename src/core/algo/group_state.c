@@ -5,13 +5,14 @@
 #include <math.h>
 
 #include "core/algo/lines.h"
+#include "core/base/number.h"
 #include "core/base/sys.h"
 
 /* ---- what all share ---- */
 
 static const char *type_name(const struct lb_column *column, uint32_t row)
 {
-    struct lb_value value = lb_group_value(column, row);
+    struct lb_value value = lb_column_value(column, row);
     switch (value.tag) {
     case 'f':
     case 't':
@@ -32,7 +33,7 @@ lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb
     struct lb_buf place = {0};
     uint32_t column = self->column;
     if (self->column2 != LB_NO_COLUMN) { /* name the wrong one of two */
-        char tag = lb_group_value(&rows->batch->columns[column], row).tag;
+        char tag = lb_column_value(&rows->batch->columns[column], row).tag;
         if (tag == 'i' || tag == 'd')
             column = self->column2;
     }
@@ -51,27 +52,14 @@ lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_erro
     return lb_error_set(err, LB_ERR_INTERNAL, "%s: a partial state is cut short", self->label);
 }
 
-static int compare_mixed(int64_t integer, double value)
-{
-    if (isnan(value) || value >= 9223372036854775808.0)
-        return -1;
-    if (value < -9223372036854775808.0)
-        return 1;
-    double below = floor(value);
-    int64_t floored = (int64_t)below;
-    if (integer != floored)
-        return integer < floored ? -1 : 1;
-    return value > below ? -1 : 0;
-}
-
 int lb_group_compare_numbers(const struct lb_value *a, const struct lb_value *b)
 {
     if (a->tag == 'i' && b->tag == 'i')
         return (a->i > b->i) - (a->i < b->i);
     if (a->tag == 'i')
-        return compare_mixed(a->i, b->d);
+        return lb_compare_int_float(a->i, b->d);
     if (b->tag == 'i')
-        return -compare_mixed(b->i, a->d);
+        return -lb_compare_int_float(b->i, a->d);
     if (isnan(a->d) || isnan(b->d))
         return (isnan(a->d) != 0) - (isnan(b->d) != 0);
     return (a->d > b->d) - (a->d < b->d);
@@ -85,53 +73,6 @@ bool lb_group_prefers(const struct lb_value *a, const struct lb_value *b)
         return false;
     /* NaNs with other bits: the greater bits, so that one is chosen. */
     return (uint64_t)a->i > (uint64_t)b->i;
-}
-
-lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value, struct lb_error *err)
-{
-    size_t size;
-    const char *encoded;
-    switch (value->tag) {
-    case 'f':
-    case 't':
-        return lb_codec_put_bool(out, value->tag == 't', err);
-    case 'i':
-        return lb_codec_put_int(out, value->i, err);
-    case 'd':
-        return lb_codec_put_float(out, value->d, err);
-    case 's':
-        return lb_codec_put_string(out, value->data, value->size, err);
-    case 'l':
-    case 'm':
-        encoded = lb_group_encoded(value, &size);
-        return lb_buf_append(out, encoded, size, err);
-    default:
-        return lb_codec_put_nil(out, err);
-    }
-}
-
-lb_status lb_group_build_value(struct lb_builder *out, const struct lb_value *value,
-                               struct lb_error *err)
-{
-    size_t size;
-    const char *encoded;
-    switch (value->tag) {
-    case 'f':
-    case 't':
-        return lb_builder_bool(out, value->tag == 't', err);
-    case 'i':
-        return lb_builder_int(out, value->i, err);
-    case 'd':
-        return lb_builder_float(out, value->d, err);
-    case 's':
-        return lb_builder_string(out, value->data, value->size, err);
-    case 'l':
-    case 'm':
-        encoded = lb_group_encoded(value, &size);
-        return lb_builder_encoded(out, encoded, size, err);
-    default:
-        return lb_builder_null(out, err);
-    }
 }
 
 /* ---- count: an int64 ---- */
@@ -154,7 +95,7 @@ static lb_status count_update(struct lb_group_state *self, const struct lb_group
     }
     for (uint32_t i = 0; i < n; i++)
         *(int64_t *)lb_group_slot(self, rows->slots[i]) +=
-            lb_group_value(column, lb_batch_row(batch, i)).tag != 'n';
+            lb_column_value(column, lb_batch_row(batch, i)).tag != 'n';
     return LB_OK;
 }
 
@@ -197,7 +138,7 @@ static lb_status bool_update(struct lb_group_state *self, const struct lb_group_
     const struct lb_batch *batch = rows->batch;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        char tag = lb_group_value(&batch->columns[self->column], row).tag;
+        char tag = lb_column_value(&batch->columns[self->column], row).tag;
         if (tag == 'n')
             continue;
         if (tag != 't' && tag != 'f')
@@ -303,11 +244,6 @@ static const struct lb_group_state_class *find_class(const char *name, size_t si
     return NULL;
 }
 
-bool lb_group_state_exists(const char *name)
-{
-    return find_class(name, strlen(name)) != NULL;
-}
-
 static lb_status wrong_param(const struct lb_group_state *state, const char *key,
                              struct lb_error *err)
 {
@@ -329,13 +265,7 @@ static lb_status get_column(const struct lb_group_state *state, const struct lb_
 }
 
 lb_status lb_group_state_init(struct lb_group_state *state, const struct lb_value *params,
-                              struct lb_error *err)
-{
-    return lb_group_state_init_for(state, params, NULL, err);
-}
-
-lb_status lb_group_state_init_for(struct lb_group_state *state, const struct lb_value *params,
-                                  struct lb_worker *worker, struct lb_error *err)
+                              struct lb_worker *worker, struct lb_error *err)
 {
     struct lb_value field;
     memset(state, 0, sizeof *state);

@@ -67,17 +67,13 @@ struct lb_group_rows {
     uint64_t position;
 };
 
-/* params: a codec map as in FUNCTIONS, and what a host's function (the user's own aggregates) takes; an unknown function or wrong parameter is LB_ERR_INTERNAL. After a failure
- * only fini. */
+/* params: a codec map as in FUNCTIONS, and what a host's function (the user's own aggregates) takes; borrowed until fini. An
+ * unknown function or wrong parameter is LB_ERR_INTERNAL. worker: for classes of hosts. After a failure only fini. */
 lb_status lb_group_state_init(struct lb_group_state *state, const struct lb_value *params,
-                              struct lb_error *err) LB_MUST_USE;
-/* The same for classes that need the worker, those of hosts. params are borrowed until fini. */
-lb_status lb_group_state_init_for(struct lb_group_state *state, const struct lb_value *params,
-                                  struct lb_worker *worker, struct lb_error *err) LB_MUST_USE;
+                              struct lb_worker *worker, struct lb_error *err) LB_MUST_USE;
 void lb_group_state_fini(struct lb_group_state *state);
 /* Adds a host's function; before any run, not thread-safe. */
 void lb_group_state_register(const struct lb_group_state_class *class);
-bool lb_group_state_exists(const char *name);
 /* Folds the rows in; all slots are below n_slots. A value of a wrong type is LB_ERR_DATA, naming the record. */
 lb_status lb_group_state_update(struct lb_group_state *state, size_t n_slots,
                                 const struct lb_group_rows *rows, struct lb_error *err) LB_MUST_USE;

@@ -107,7 +107,7 @@ static lb_status list_update(struct lb_group_state *self, const struct lb_group_
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
         uint64_t position = rows->position + i;
-        if (lb_group_value(column, row).tag == 'n')
+        if (lb_column_value(column, row).tag == 'n')
             continue;
         extra->scratch.size = 0;
         LB_TRY(lb_buf_append(&extra->scratch, &position, sizeof position, err));

@@ -386,9 +386,9 @@ static lb_status moment_update(struct lb_group_state *self, const struct lb_grou
     }
     for (uint32_t i = 0; i < n; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        x = lb_group_value(xs, row);
+        x = lb_column_value(xs, row);
         if (has_y)
-            y = lb_group_value(ys, row);
+            y = lb_column_value(ys, row);
         if (x.tag == 'n' || y.tag == 'n')
             continue;
         if ((x.tag != 'i' && x.tag != 'd') || (y.tag != 'i' && y.tag != 'd'))

@@ -46,48 +46,6 @@ lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb
                               uint32_t row, const char *wanted, struct lb_error *err);
 lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_error *err);
 
-/* The value of a row; of a list or map lb_group_encoded tells the whole bytes. */
-static inline struct lb_value lb_group_value(const struct lb_column *column, uint32_t row)
-{
-    struct lb_value value = {.tag = 'n'};
-    if (!lb_column_is_valid(column, row))
-        return value;
-    switch (column->type) {
-    case LB_INT64:
-        value.tag = 'i';
-        value.i = column->ints[row];
-        break;
-    case LB_FLOAT64:
-        value.tag = 'd';
-        value.d = column->floats[row];
-        break;
-    case LB_BOOL:
-        value.tag = column->bools[row] ? 't' : 'f';
-        break;
-    case LB_STRING:
-        value.tag = 's';
-        value.data = lb_view_data(&column->views[row]);
-        value.size = column->views[row].size;
-        break;
-    case LB_ANY: {
-        const char *cursor = lb_view_data(&column->views[row]);
-        lb_codec_next(&cursor, &value);
-        break;
-    }
-    case LB_NULL:
-        break;
-    }
-    return value;
-}
-
-/* The codec bytes of a list or map. */
-static inline const char *lb_group_encoded(const struct lb_value *value, size_t *size)
-{
-    enum { HEAD_BYTES = 9 };
-    *size = value->size + HEAD_BYTES;
-    return value->data - HEAD_BYTES;
-}
-
 /* nil < false < true < numbers < strings < lists < maps, as in key.h */
 static inline int lb_group_rank(char tag)
 {
@@ -110,7 +68,6 @@ static inline int lb_group_rank(char tag)
     }
 }
 
-/* Exact order of two numbers; 1 and 1.0 are equal, NaN is above all and equal to itself. */
 /* The number between two others at this part of their distance, which itself may be beyond a double. */
 static inline double lb_group_between(double a, double b, double part)
 {
@@ -119,16 +76,12 @@ static inline double lb_group_between(double a, double b, double part)
                                                       : a * (1 - part) + b * part;
 }
 
+/* Exact order of two numbers; 1 and 1.0 are equal, NaN is above all and equal to itself. */
 int lb_group_compare_numbers(const struct lb_value *a, const struct lb_value *b);
 /* Of equal numbers: whether a is to stand for both: an integer before a float, -0.0 before 0.0. */
 bool lb_group_prefers(const struct lb_value *a, const struct lb_value *b);
 /* sum / n, rounded once; n is not 0. */
 double lb_group_quotient(__int128 sum, uint64_t n);
-/* Appends any value (in the codec). */
-lb_status lb_group_put_value(struct lb_buf *out, const struct lb_value *value,
-                             struct lb_error *err) LB_MUST_USE;
-lb_status lb_group_build_value(struct lb_builder *out, const struct lb_value *value,
-                               struct lb_error *err) LB_MUST_USE;
 
 /* The state of a slot. */
 static inline void *lb_group_slot(const struct lb_group_state *self, size_t slot)

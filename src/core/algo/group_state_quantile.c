@@ -224,7 +224,7 @@ static lb_status quantile_update(struct lb_group_state *self, const struct lb_gr
     }
     for (uint32_t i = 0; i < n; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        struct lb_value value = lb_group_value(column, row);
+        struct lb_value value = lb_column_value(column, row);
         if (value.tag == 'n')
             continue;
         if (value.tag != 'i' && value.tag != 'd')

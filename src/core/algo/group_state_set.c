@@ -132,7 +132,7 @@ static lb_status make_key(struct set_extra *extra, uint32_t slot, const struct l
     if (value->tag == 's')
         size = value->size;
     else if (value->tag == 'l' || value->tag == 'm')
-        data = lb_group_encoded(value, &size);
+        data = lb_value_encoded(value, &size);
     if (size > UINT32_MAX - 64)
         return lb_error_set(err, LB_ERR_RESOURCE, "a value of %zu bytes is too large", size);
     size_t start = extra->keys.size;
@@ -210,7 +210,7 @@ static lb_status set_update(struct lb_group_state *self, const struct lb_group_r
     extra->keys.size = 0;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        struct lb_value value = lb_group_value(&batch->columns[self->column], row);
+        struct lb_value value = lb_column_value(&batch->columns[self->column], row);
         if (value.tag == 'n')
             continue;
         size_t at;
@@ -251,7 +251,7 @@ static lb_status set_save(struct lb_group_state *self, size_t slot, struct lb_bu
             LB_TRY(lb_buf_append_byte(out, (char)(count | 128), err));
         LB_TRY(lb_buf_append_byte(out, (char)count, err));
         struct lb_value value = key_value(&item->key);
-        LB_TRY(lb_group_put_value(out, &value, err));
+        LB_TRY(lb_codec_put_value(out, &value, err));
     }
     return LB_OK;
 }
@@ -301,7 +301,7 @@ static lb_status set_result(struct lb_group_state *self, struct lb_builder *out,
     lb_status status = lb_codec_begin(&list, 'l', &mark, err);
     for (size_t i = 0; status == LB_OK && i < values->n; i++) {
         struct lb_value value = lb_value_set_value(values, &values->items[i]);
-        status = lb_group_put_value(&list, &value, err);
+        status = lb_codec_put_value(&list, &value, err);
     }
     if (status == LB_OK && list.size > UINT32_MAX)
         status = lb_error_set(err, LB_ERR_RESOURCE, "%s: a list of more than 4 GiB", self->label);
@@ -325,7 +325,7 @@ static lb_status mode_result(struct lb_group_state *self, struct lb_builder *out
     if (best == NULL)
         return lb_builder_null(out, err);
     struct lb_value value = lb_value_set_value(values, best);
-    return lb_group_build_value(out, &value, err);
+    return lb_builder_value(out, &value, err);
 }
 
 #define SET_CLASS(text, result_)                                                                 \

@@ -136,7 +136,7 @@ static lb_status hash_value(struct sketch_extra *extra, const struct lb_value *v
     if (value->tag == 'd') {
         LB_TRY(lb_key_put_float(&extra->key, value->d, err));
     } else if (value->tag == 'l' || value->tag == 'm') {
-        const char *data = lb_group_encoded(value, &size);
+        const char *data = lb_value_encoded(value, &size);
         LB_TRY(lb_key_put_encoded(&extra->key, data, size, false, err));
     } else {
         LB_TRY(lb_buf_append_byte(&extra->key, value->tag, err));
@@ -152,7 +152,7 @@ static lb_status sketch_update(struct lb_group_state *self, const struct lb_grou
     const struct lb_batch *batch = rows->batch;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         struct lb_value value =
-            lb_group_value(&batch->columns[self->column], lb_batch_row(batch, i));
+            lb_column_value(&batch->columns[self->column], lb_batch_row(batch, i));
         uint64_t hash;
         if (value.tag == 'n')
             continue;

@@ -112,7 +112,7 @@ static lb_status keep(struct lb_group_state *self, struct kept *kept, const stru
     switch (value->tag) {
     case 'l':
     case 'm':
-        data = lb_group_encoded(value, &size);
+        data = lb_value_encoded(value, &size);
         /* fall through */
     case 's':
         LB_TRY(keep_bytes(self, kept, data, size, err));
@@ -168,7 +168,7 @@ static lb_status compare(struct lb_group_state *self, const struct lb_value *a,
         *order = lb_key_compare(a->data, a->size, b->data, b->size);
     } else {
         size_t a_size, b_size;
-        const char *a_data = lb_group_encoded(a, &a_size), *b_data = lb_group_encoded(b, &b_size);
+        const char *a_data = lb_value_encoded(a, &a_size), *b_data = lb_value_encoded(b, &b_size);
         extra->a.size = extra->b.size = 0;
         LB_TRY(lb_key_put_encoded(&extra->a, a_data, a_size, false, err));
         LB_TRY(lb_key_put_encoded(&extra->b, b_data, b_size, false, err));
@@ -210,8 +210,8 @@ static lb_status wins(struct lb_group_state *self, const struct lb_value *value,
     if (lb_group_rank(value->tag) == 3) {
         *result = lb_group_prefers(value, &old);
     } else if (value->tag == 'l' || value->tag == 'm') { /* {1} and {1.0} */
-        const char *data = lb_group_encoded(value, &size);
-        const char *old_data = lb_group_encoded(&old, &old_size);
+        const char *data = lb_value_encoded(value, &size);
+        const char *old_data = lb_value_encoded(&old, &old_size);
         *result = lb_key_compare(data, size, old_data, old_size) > 0;
     }
     return LB_OK;
@@ -249,7 +249,7 @@ static lb_status extreme_update(struct lb_group_state *self, const struct lb_gro
             if (sign > 0 ? value < kept->d : value > kept->d)
                 continue;
         }
-        struct lb_value value = lb_group_value(column, row);
+        struct lb_value value = lb_column_value(column, row);
         if (value.tag != 'n')
             LB_TRY(extreme_add(self, state, &value, err));
     }
@@ -260,7 +260,7 @@ static lb_status extreme_save(struct lb_group_state *self, size_t slot, struct l
                               struct lb_error *err)
 {
     struct lb_value value = kept_value(&state_at(self, slot)->key);
-    return lb_group_put_value(out, &value, err);
+    return lb_codec_put_value(out, &value, err);
 }
 
 static lb_status extreme_merge(struct lb_group_state *self, const char **cursor, const char *end,
@@ -275,7 +275,7 @@ static lb_status key_result(struct lb_group_state *self, struct lb_builder *out,
                             struct lb_error *err)
 {
     struct lb_value value = kept_value(&state_at(self, 0)->key);
-    return lb_group_build_value(out, &value, err);
+    return lb_builder_value(out, &value, err);
 }
 
 /* ---- first, last ---- */
@@ -297,7 +297,7 @@ static lb_status place_update(struct lb_group_state *self, const struct lb_group
     const struct lb_batch *batch = rows->batch;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         struct lb_value value =
-            lb_group_value(&batch->columns[self->column], lb_batch_row(batch, i));
+            lb_column_value(&batch->columns[self->column], lb_batch_row(batch, i));
         if (value.tag != 'n')
             LB_TRY(
                 place_add(self, state_at(self, rows->slots[i]), rows->position + i, &value, err));
@@ -353,10 +353,10 @@ static lb_status by_update(struct lb_group_state *self, const struct lb_group_ro
     const struct lb_batch *batch = rows->batch;
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
-        struct lb_value key = lb_group_value(&batch->columns[self->column2], row);
+        struct lb_value key = lb_column_value(&batch->columns[self->column2], row);
         if (key.tag == 'n')
             continue;
-        struct lb_value value = lb_group_value(&batch->columns[self->column], row);
+        struct lb_value value = lb_column_value(&batch->columns[self->column], row);
         LB_TRY(by_add(self, state_at(self, rows->slots[i]), rows->position + i, &key, &value, err));
     }
     return LB_OK;
@@ -371,7 +371,7 @@ static lb_status by_save(struct lb_group_state *self, size_t slot, struct lb_buf
         return LB_OK;
     LB_TRY(lb_buf_append(out, &state->position, sizeof state->position, err));
     struct lb_value value = kept_value(&state->value);
-    return lb_group_put_value(out, &value, err);
+    return lb_codec_put_value(out, &value, err);
 }
 
 static lb_status by_merge(struct lb_group_state *self, const char **cursor, const char *end,
@@ -391,7 +391,7 @@ static lb_status by_result(struct lb_group_state *self, struct lb_builder *out,
                            struct lb_error *err)
 {
     struct lb_value value = kept_value(&state_at(self, 0)->value);
-    return lb_group_build_value(out, &value, err);
+    return lb_builder_value(out, &value, err);
 }
 
 #define VALUE_CLASS(text, bytes, n, prefix, result_)                                               \

@@ -322,31 +322,7 @@ static lb_status find_float(struct lb_group_table *table, double value,
 static lb_status find_any(struct lb_group_table *table, const struct lb_column *column,
                           uint32_t row, struct lb_group_entry **found, struct lb_error *err)
 {
-    struct lb_value value = {.tag = 'n'};
-    if (lb_column_is_valid(column, row)) {
-        switch (column->type) {
-        case LB_INT64:
-            value.tag = 'i';
-            value.i = column->ints[row];
-            break;
-        case LB_FLOAT64:
-            value.tag = 'd';
-            value.d = column->floats[row];
-            break;
-        case LB_STRING:
-            value.tag = 's';
-            value.data = lb_view_data(&column->views[row]);
-            value.size = column->views[row].size;
-            break;
-        case LB_ANY: {
-            const char *cursor = lb_view_data(&column->views[row]);
-            lb_codec_next(&cursor, &value);
-            break;
-        }
-        default:
-            value.tag = 'x'; /* a boolean */
-        }
-    }
+    struct lb_value value = lb_column_value(column, row);
     if (value.tag == 'i') {
         *found =
             find_int(table, (struct words){.a = (uint64_t)value.i}, hash_int(value.i), LB_KIND_INT);

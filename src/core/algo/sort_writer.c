@@ -11,8 +11,8 @@
  * MEMORY Chunks, entries, as much scratch again for sorting, and partition numbers; reserved before
  *        they are allocated, and kept for the next rows after a spill. When the next piece would go
  *        beyond writer_bytes, or the budget refuses it, the rows are spilled. A quarter of
- *        writer_bytes is held in any case: else a full budget, or a large charge, would make a run
- *        of every few rows.
+ *        writer_bytes is held in any case: else a full budget would make a run of every few
+ *        rows.
  * WHY NOT huge pages: rows are written once and read twice, so there is little to gain; and where a
  *        virtual machine gives its free memory back, each fresh huge page costs it more than its small
  *        ones: 2.3 s of system time for 10 M rows of 64 bytes, 1.1 s without. */
@@ -51,7 +51,6 @@ struct lb_sort_writer {
     bool has_sample;
     size_t max_chunk_bytes;
     size_t entry_bytes; /* of entry, scratch and partition number */
-    size_t extra_bytes; /* charged from outside */
     uint64_t row_bytes; /* of all rows so far */
     /* state of the rows held */
     size_t n;       /* entries */
@@ -189,11 +188,6 @@ void lb_sort_writer_delete(struct lb_sort_writer *writer)
 void lb_sort_writer_prefer(struct lb_sort_writer *writer)
 {
     writer->preferred = true;
-}
-
-void lb_sort_writer_charge(struct lb_sort_writer *writer, size_t extra_bytes)
-{
-    writer->extra_bytes = extra_bytes;
 }
 
 /* ---- sorting ---- */
@@ -373,8 +367,6 @@ static bool may_grow(struct lb_sort_writer *writer, size_t bytes)
 {
     size_t limit = writer->sorter->config.writer_bytes;
     size_t least = limit / 4;
-    limit = limit > writer->extra_bytes ? limit - writer->extra_bytes : 0;
-    limit = limit < least ? least : limit;
     size_t wanted = writer->reserved + bytes;
     if (wanted <= limit && lb_budget_reserve(writer->sorter->config.budget, bytes)) {
         writer->reserved += bytes;

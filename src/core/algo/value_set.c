@@ -218,7 +218,7 @@ lb_status lb_value_set_add(struct lb_value_set *set, const struct lb_value *valu
         LB_TRY(lb_buf_append(&set->bytes, value->data, value->size, err));
     } else if (value->tag == 'l' || value->tag == 'm') {
         size_t size, start = set->bytes.size;
-        const char *data = lb_group_encoded(value, &size);
+        const char *data = lb_value_encoded(value, &size);
         uint32_t key_size = 0;
         LB_TRY(lb_buf_append(&set->bytes, &key_size, 4, err));
         LB_TRY(lb_key_put_encoded(&set->bytes, data, size, false, err));

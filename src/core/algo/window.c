@@ -83,13 +83,13 @@ lb_status lb_window_repeat(struct lb_builder *out, struct lb_error *err)
 {
     struct lb_column column = lb_builder_finish(out);
     uint32_t last = out->n_rows - 1;
-    struct lb_value value = lb_group_value(&column, last);
+    struct lb_value value = lb_column_value(&column, last);
     const char *data = value.data;
     size_t size = value.size;
     if (value.tag == 'l' || value.tag == 'm')
-        data = lb_group_encoded(&value, &size);
+        data = lb_value_encoded(&value, &size);
     else if (value.tag != 's')
-        return lb_group_build_value(out, &value, err);
+        return lb_builder_value(out, &value, err);
     char small[LB_VIEW_INLINE];
     if (size <=
         sizeof small) { /* it lies in the column, which may move; longer ones are not copied again */
@@ -117,9 +117,9 @@ lb_status lb_window_compare(const struct lb_value *a, const struct lb_value *b, 
     }
     struct lb_buf keys[2] = {{0}, {0}};
     size_t size;
-    const char *data = lb_group_encoded(a, &size);
+    const char *data = lb_value_encoded(a, &size);
     lb_status status = lb_key_put_encoded(&keys[0], data, size, false, err);
-    data = lb_group_encoded(b, &size);
+    data = lb_value_encoded(b, &size);
     if (status == LB_OK)
         status = lb_key_put_encoded(&keys[1], data, size, false, err);
     if (status == LB_OK)
@@ -297,7 +297,7 @@ static lb_status read_keys(struct lb_window *window, const struct lb_batch *bloc
         window->range_column < block->n_columns ? &block->columns[window->range_column] : &absent;
     for (uint32_t row = 0; row < block->n_rows; row++) {
         struct lb_range_key *key = &window->keys[row];
-        struct lb_value value = lb_group_value(column, row);
+        struct lb_value value = lb_column_value(column, row);
         double fraction = 0;
         *key = (struct lb_range_key){.kind = RANGE_NIL};
         if (value.tag == 'n')
@@ -350,7 +350,7 @@ static lb_status check_order(const struct lb_window *window, const struct lb_bat
         const struct lb_range_key *a = &window->keys[row - 1], *b = &window->keys[row];
         if (!is_number(a) || !is_number(b) || wide(a) <= wide(b))
             continue;
-        struct lb_value x = lb_group_value(column, row - 1), y = lb_group_value(column, row);
+        struct lb_value x = lb_column_value(column, row - 1), y = lb_column_value(column, row);
         if (x.tag != 's' || y.tag != 's')
             continue;
         return lb_error_set(err, LB_ERR_DATA,

@@ -76,8 +76,8 @@ static lb_status wins(const struct lb_window_fn *fn, const struct lb_value *a,
         *result = lb_group_prefers(a, b);
     } else if (order == 0 && (a->tag == 'l' || a->tag == 'm')) {
         size_t a_size, b_size;
-        const char *a_data = lb_group_encoded(a, &a_size);
-        const char *b_data = lb_group_encoded(b, &b_size);
+        const char *a_data = lb_value_encoded(a, &a_size);
+        const char *b_data = lb_value_encoded(b, &b_size);
         *result = lb_key_compare(a_data, a_size, b_data, b_size) > 0;
     }
     return LB_OK;
@@ -124,7 +124,7 @@ static void renew(struct extreme_state *state, const struct lb_column *column,
     for (size_t i = state->first; i < state->end; i++) {
         struct candidate *candidate = &state->queue[i];
         if (candidate->place >= part->before) {
-            candidate->value = lb_group_value(column, lb_window_row(part, candidate->place));
+            candidate->value = lb_column_value(column, lb_window_row(part, candidate->place));
         } else {
             const char *cursor = state->saved.data;
             lb_codec_next(&cursor, &candidate->value);
@@ -150,7 +150,7 @@ static lb_status extreme_compute(struct lb_window_fn *fn, const struct lb_window
             continue;
         }
         for (state->to = state->to > lo ? state->to : lo; state->to < hi; state->to++) {
-            struct lb_value value = lb_group_value(column, lb_window_row(part, state->to));
+            struct lb_value value = lb_column_value(column, lb_window_row(part, state->to));
             if (value.tag != 'n')
                 LB_TRY(take(fn, state->to, &value, rows->from_is_open, err));
         }
@@ -159,14 +159,14 @@ static lb_status extreme_compute(struct lb_window_fn *fn, const struct lb_window
         if (state->first == state->end)
             LB_TRY(lb_builder_null(&fn->out, err));
         else
-            LB_TRY(lb_group_build_value(&fn->out, &state->queue[state->first].value, err));
+            LB_TRY(lb_builder_value(&fn->out, &state->queue[state->first].value, err));
     }
     if (part->n_total > 0 && lb_window_place(part, part->end) == part->n_total &&
         part->out_end == part->end)
         return LB_OK;
     if (state->first < state->end && rows->from_is_open) {
         struct lb_buf saved = {0};
-        lb_status status = lb_group_put_value(&saved, &state->queue[state->first].value, err);
+        lb_status status = lb_codec_put_value(&saved, &state->queue[state->first].value, err);
         lb_buf_fini(&state->saved);
         state->saved = saved;
         return status;

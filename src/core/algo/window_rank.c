@@ -123,7 +123,7 @@ const struct lb_window_class lb_window_ntile = {
 static lb_status put(struct lb_window_fn *fn, const struct lb_column *column, uint32_t row,
                      struct lb_error *err)
 {
-    struct lb_value value = lb_group_value(column, row);
+    struct lb_value value = lb_column_value(column, row);
     switch (value.tag) { /* a block's strings outlive its results */
     case 'i':
         return lb_builder_int(&fn->out, value.i, err);
@@ -132,7 +132,7 @@ static lb_status put(struct lb_window_fn *fn, const struct lb_column *column, ui
     case 's':
         return lb_builder_view(&fn->out, value.data, value.size, err);
     default:
-        return lb_group_build_value(&fn->out, &value, err);
+        return lb_builder_value(&fn->out, &value, err);
     }
 }
 
@@ -147,7 +147,7 @@ static lb_status shift_compute(struct lb_window_fn *fn, const struct lb_window_r
         if (is_there)
             LB_TRY(put(fn, column, is_lead ? row + (uint32_t)n : row - (uint32_t)n, err));
         else
-            LB_TRY(lb_group_build_value(&fn->out, &fn->fallback, err));
+            LB_TRY(lb_builder_value(&fn->out, &fn->fallback, err));
     }
     return LB_OK;
 }

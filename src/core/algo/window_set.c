@@ -136,7 +136,7 @@ static lb_status rank_rows(struct lb_window_fn *fn, const struct lb_column *colu
     LB_TRY(make_room(fn, end - first > 0 ? end - first : 1, err));
     state->n_sorted = 0;
     for (uint32_t row = first; row < end; row++) {
-        struct lb_value value = lb_group_value(column, row);
+        struct lb_value value = lb_column_value(column, row);
         state->ranks[row - first] = NO_RANK;
         if (value.tag == 'n')
             continue;
@@ -221,8 +221,8 @@ static const struct lb_value *value_of(const struct set_state *state, uint32_t r
             best = &one->value;
         } else if (kind >= 5) {
             size_t size, best_size;
-            const char *data = lb_group_encoded(&one->value, &size);
-            const char *best_data = lb_group_encoded(best, &best_size);
+            const char *data = lb_value_encoded(&one->value, &size);
+            const char *best_data = lb_value_encoded(best, &best_size);
             if (lb_key_compare(data, size, best_data, best_size) > 0)
                 best = &one->value;
         }
@@ -248,7 +248,7 @@ static lb_status put_list(struct lb_window_fn *fn, const struct lb_column *colum
     LB_TRY(lb_codec_begin(&state->list, 'l', &mark, err));
     if (fn->class == &lb_window_collect_list) {
         for (uint32_t row = first; row < end; row++) {
-            if (lb_group_value(column, row).tag == 'n')
+            if (lb_column_value(column, row).tag == 'n')
                 continue;
             LB_TRY(lb_codec_put_column(&state->list, column, row, err));
             count++;
@@ -265,7 +265,7 @@ static lb_status put_list(struct lb_window_fn *fn, const struct lb_column *colum
                 continue;
             const struct lb_value *value =
                 value_of(state, state->picked[i], first - base, end - base);
-            LB_TRY(lb_group_put_value(&state->list, value, err));
+            LB_TRY(lb_codec_put_value(&state->list, value, err));
             count++;
         }
     }
@@ -287,8 +287,7 @@ static lb_status put_number(struct lb_window_fn *fn, uint32_t first, uint32_t en
         uint32_t i = 1;
         while (i < state->n_leaves)
             i = state->tree[2 * i] == state->tree[i] ? 2 * i : 2 * i + 1;
-        return lb_group_build_value(&fn->out, value_of(state, i - state->n_leaves, first, end),
-                                    err);
+        return lb_builder_value(&fn->out, value_of(state, i - state->n_leaves, first, end), err);
     }
     /* As group_state_set.c: between two values on the line between them. */
     double place = (double)(state->n - 1) * state->p;

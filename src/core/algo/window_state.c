@@ -44,8 +44,8 @@ static lb_status stacks_open(struct lb_window_fn *fn, struct lb_worker *worker,
     struct stacks *stacks = fn->state = lb_alloc_zero(sizeof *stacks);
     if (stacks == NULL)
         return lb_error_memory(err, fn->label, sizeof *stacks);
-    LB_TRY(lb_group_state_init_for(&stacks->back, &fn->params, worker, err));
-    LB_TRY(lb_group_state_init_for(&stacks->all, &fn->params, worker, err));
+    LB_TRY(lb_group_state_init(&stacks->back, &fn->params, worker, err));
+    LB_TRY(lb_group_state_init(&stacks->all, &fn->params, worker, err));
     stacks->is_host = strcmp(stacks->all.class->name, "lua") == 0;
     struct lb_value field;
     stacks->is_ordered = stacks->is_host &&

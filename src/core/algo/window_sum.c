@@ -60,7 +60,7 @@ static inline lb_status change(struct lb_window_fn *fn, const struct lb_column *
         add_int(state, column->ints[row], sign);
         return LB_OK;
     }
-    struct lb_value value = lb_group_value(column, row);
+    struct lb_value value = lb_column_value(column, row);
     if (value.tag == 'n')
         return LB_OK;
     if (fn->class == &lb_window_count)

@@ -22,6 +22,21 @@ size_t lb_format_float(double value, char *out);
 bool lb_parse_float(const char *text, size_t size, double *value);
 /* The whole text is a decimal integer with optional sign that fits 64 bits. */
 bool lb_parse_int(const char *text, size_t size, int64_t *value);
+
+/* The exact order: < 0, 0, > 0. NaN is above all integers. */
+static inline int lb_compare_int_float(int64_t a, double b)
+{
+    const double two_63 = 9223372036854775808.0;
+    if (!(b < two_63)) /* NaN too */
+        return -1;
+    if (b < -two_63)
+        return 1;
+    int64_t whole = (int64_t)b;
+    if (a != whole)
+        return a < whole ? -1 : 1;
+    double rest = b - (double)whole;
+    return rest > 0 ? -1 : rest < 0;
+}
 #ifdef __cplusplus
 }
 #endif

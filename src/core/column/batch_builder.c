@@ -119,19 +119,6 @@ lb_status lb_batch_builder_end_row(struct lb_batch_builder *builder, uint32_t pa
     return LB_OK;
 }
 
-lb_status lb_batch_builder_end_rows(struct lb_batch_builder *builder, uint32_t n,
-                                    struct lb_error *err)
-{
-    LB_TRY(end_columns(builder, builder->n_rows + n, err));
-    if (builder->has_parents) {
-        LB_TRY(keep_parents(builder, builder->n_rows + n, err));
-        for (uint32_t i = builder->n_rows; i < builder->n_rows + n; i++)
-            builder->parent_rows[i] = i;
-    }
-    builder->n_rows += n;
-    return LB_OK;
-}
-
 const struct lb_batch *lb_batch_builder_finish(struct lb_batch_builder *builder,
                                                const struct lb_batch *parent)
 {

@@ -399,6 +399,29 @@ lb_status lb_builder_encoded_view(struct lb_builder *b, const char *data, size_t
     return append_encoded(b, data, size, false, err);
 }
 
+lb_status lb_builder_value(struct lb_builder *b, const struct lb_value *value, struct lb_error *err)
+{
+    size_t size;
+    const char *encoded;
+    switch (value->tag) {
+    case 'f':
+    case 't':
+        return lb_builder_bool(b, value->tag == 't', err);
+    case 'i':
+        return lb_builder_int(b, value->i, err);
+    case 'd':
+        return lb_builder_float(b, value->d, err);
+    case 's':
+        return lb_builder_string(b, value->data, value->size, err);
+    case 'l':
+    case 'm':
+        encoded = lb_value_encoded(value, &size);
+        return lb_builder_encoded(b, encoded, size, err);
+    default:
+        return lb_builder_null(b, err);
+    }
+}
+
 lb_status lb_builder_column(struct lb_builder *b, const struct lb_column *column, uint32_t row,
                             struct lb_error *err)
 {

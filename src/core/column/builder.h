@@ -40,6 +40,10 @@ lb_status lb_builder_encoded(struct lb_builder *b, const char *data, size_t size
 /* As lb_builder_encoded, but borrows string bytes and encoded tables until reset. */
 lb_status lb_builder_encoded_view(struct lb_builder *b, const char *data, size_t size,
                                   struct lb_error *err) LB_MUST_USE;
+/* A decoded value; copies. */
+struct lb_value;
+lb_status lb_builder_value(struct lb_builder *b, const struct lb_value *value,
+                           struct lb_error *err) LB_MUST_USE;
 /* Row `row` of a column; copies. */
 lb_status lb_builder_column(struct lb_builder *b, const struct lb_column *column, uint32_t row,
                             struct lb_error *err) LB_MUST_USE;
@@ -79,10 +83,6 @@ lb_status lb_batch_builder_column(struct lb_batch_builder *builder, uint32_t i,
  * made from. A row to which nothing was appended becomes one nil. */
 lb_status lb_batch_builder_end_row(struct lb_batch_builder *builder, uint32_t parent_row,
                                    struct lb_error *err) LB_MUST_USE;
-/* Ends n rows at once, each made from the parent's row of the same number: for readers that wrote n
- * values into some columns with lb_builder_room. Columns with fewer rows are filled up with nil. */
-lb_status lb_batch_builder_end_rows(struct lb_batch_builder *builder, uint32_t n,
-                                    struct lb_error *err) LB_MUST_USE;
 enum { LB_BATCH_STRING_BYTES = 4 << 20 }; /* copied strings of one column that make a batch full */
 /* Whether a record of so many values may join the rows so far; if not, finish the batch and reset
  * before it. */

@@ -113,6 +113,30 @@ lb_status lb_codec_put_column(struct lb_buf *out, const struct lb_column *column
     return lb_codec_put_nil(out, err);
 }
 
+lb_status lb_codec_put_value(struct lb_buf *out, const struct lb_value *value, struct lb_error *err)
+{
+    size_t size;
+    const char *encoded;
+    switch (value->tag) {
+    case 'f':
+    case 't':
+        return lb_codec_put_bool(out, value->tag == 't', err);
+    case 'i':
+        return lb_codec_put_int(out, value->i, err);
+    case 'd':
+        return lb_codec_put_float(out, value->d, err);
+    case 's':
+        return lb_codec_put_string(out, value->data, value->size, err);
+    case 'l':
+    case 'm':
+        encoded = lb_value_encoded(value, &size);
+        LB_TRY(make_room(out, size, err));
+        return lb_buf_append(out, encoded, size, err);
+    default:
+        return lb_codec_put_nil(out, err);
+    }
+}
+
 lb_status lb_codec_begin(struct lb_buf *out, char tag, size_t *mark, struct lb_error *err)
 {
     LB_TRY(make_room(out, HEAD_BYTES, err));

@@ -49,12 +49,57 @@ struct lb_value {
     };
 };
 
+/* Appends a decoded value. */
+lb_status lb_codec_put_value(struct lb_buf *out, const struct lb_value *value,
+                             struct lb_error *err) LB_MUST_USE;
+/* The encoded bytes of a decoded list or map. */
+static inline const char *lb_value_encoded(const struct lb_value *value, size_t *size)
+{
+    enum { HEAD_BYTES = 9 }; /* see FORMAT */
+    *size = value->size + HEAD_BYTES;
+    return value->data - HEAD_BYTES;
+}
+
 /* Reads the value at *cursor (before end) and moves the cursor behind it (behind the whole
  * container). Never reads past end; malformed bytes give LB_ERR_DATA. */
 lb_status lb_codec_get(const char **cursor, const char *end, struct lb_value *value,
                        struct lb_error *err) LB_MUST_USE;
 /* Trusting variant for bytes this process wrote in memory or that passed a checksum. */
 void lb_codec_next(const char **cursor, struct lb_value *value);
+/* The value of a row; strings and containers borrow from the column. */
+static inline struct lb_value lb_column_value(const struct lb_column *column, uint32_t row)
+{
+    struct lb_value value = {.tag = 'n'};
+    if (!lb_column_is_valid(column, row))
+        return value;
+    switch (column->type) {
+    case LB_INT64:
+        value.tag = 'i';
+        value.i = column->ints[row];
+        break;
+    case LB_FLOAT64:
+        value.tag = 'd';
+        value.d = column->floats[row];
+        break;
+    case LB_BOOL:
+        value.tag = column->bools[row] ? 't' : 'f';
+        break;
+    case LB_STRING:
+        value.tag = 's';
+        value.data = lb_view_data(&column->views[row]);
+        value.size = column->views[row].size;
+        value.count = 0;
+        break;
+    case LB_ANY: {
+        const char *cursor = lb_view_data(&column->views[row]);
+        lb_codec_next(&cursor, &value);
+        break;
+    }
+    case LB_NULL:
+        break;
+    }
+    return value;
+}
 /* Bytes of the value at data, trusting. */
 size_t lb_codec_size(const char *data);
 /* Checks exactly one whole well-formed value, depth and key order included. */

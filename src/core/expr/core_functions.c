@@ -7,8 +7,6 @@
 #include "core/column/key.h"
 #include "core/expr/expr_private.h"
 
-#define TWO_63 9223372036854775808.0
-
 /* ---- helpers ---- */
 
 void expr_describe(const struct lb_value *value, struct lb_buf *out)
@@ -111,22 +109,6 @@ void expr_return_encoded(struct expr_call *call)
     call->is_scratch = true;
 }
 
-int expr_compare_int_float(int64_t a, double b)
-{
-    int64_t whole;
-    double rest;
-
-    if (!(b < TWO_63)) /* NaN too */
-        return -1;
-    if (b < -TWO_63)
-        return 1;
-    whole = (int64_t)b;
-    if (a != whole)
-        return a < whole ? -1 : 1;
-    rest = b - (double)whole;
-    return rest > 0 ? -1 : rest < 0;
-}
-
 static int compare_floats(double a, double b)
 {
     if (isnan(a) || isnan(b))
@@ -163,13 +145,15 @@ static bool is_boolean(const struct lb_value *value)
     return value->tag == 't' || value->tag == 'f';
 }
 
-/* The bytes of an encoded table lie before and at its first element. */
 static lb_status put_key(const struct lb_value *value, struct lb_buf *out, struct lb_error *err)
 {
+    size_t size;
+    const char *data;
     switch (value->tag) {
     case 'l':
     case 'm':
-        return lb_key_put_encoded(out, value->data - 9, value->size + 9, false, err);
+        data = lb_value_encoded(value, &size);
+        return lb_key_put_encoded(out, data, size, false, err);
     case 'i':
         return lb_key_put_int(out, value->i, err);
     case 'd':
@@ -205,9 +189,9 @@ lb_status expr_compare_values(const struct lb_value *a, const struct lb_value *b
     else if (a->tag == 'd' && b->tag == 'd')
         *order = compare_floats(a->d, b->d);
     else if (a->tag == 'i' && b->tag == 'd')
-        *order = expr_compare_int_float(a->i, b->d);
+        *order = lb_compare_int_float(a->i, b->d);
     else if (a->tag == 'd' && b->tag == 'i')
-        *order = -expr_compare_int_float(b->i, a->d);
+        *order = -lb_compare_int_float(b->i, a->d);
     else if (a->tag == 's' && b->tag == 's')
         *order = lb_key_compare(a->data, a->size, b->data, b->size);
     else if (is_boolean(a) && is_boolean(b))

@@ -13,23 +13,8 @@
 static lb_status append(struct lb_builder *builder, const struct lb_value *value, bool copy,
                         struct lb_error *err)
 {
-    switch (value->tag) {
-    case 'f':
-    case 't':
-        return lb_builder_bool(builder, value->tag == 't', err);
-    case 'i':
-        return lb_builder_int(builder, value->i, err);
-    case 'd':
-        return lb_builder_float(builder, value->d, err);
-    case 's':
-        return copy ? lb_builder_string(builder, value->data, value->size, err)
-                    : lb_builder_view(builder, value->data, value->size, err);
-    case 'l':
-    case 'm': /* a decoded table points behind its head: tag, size, count */
-        return lb_builder_encoded(builder, value->data - 9, value->size + 9, err);
-    default:
-        return lb_builder_null(builder, err);
-    }
+    return value->tag == 's' && !copy ? lb_builder_view(builder, value->data, value->size, err)
+                                      : lb_builder_value(builder, value, err);
 }
 
 static lb_status fill_nulls(struct lb_builder *builder, uint32_t n_rows, struct lb_error *err)
@@ -66,7 +51,7 @@ static lb_status truths_of(struct lb_expr_state *state, uint32_t step,
     for (uint32_t i = 0; i < rows->n; i++) {
         uint32_t row = expr_row(rows, i);
         struct lb_value value;
-        expr_value_of(column, row, &value);
+        value = lb_column_value(column, row);
         if (value.tag != 'f' && value.tag != 't' && value.tag != 'n')
             return not_boolean(state, step, row, &value, err);
         truths[row] = value.tag == 'n' ? 2 : value.tag == 't';
@@ -246,7 +231,7 @@ static lb_status gather(struct lb_expr_state *state, uint32_t number, const stru
         struct lb_value value = {.tag = 'n'};
         LB_TRY(fill_nulls(&slot->builder, row, err));
         if (slot->choice[row] != NO_CHOICE)
-            expr_value_of(&slot->args[slot->choice[row] - 1], row, &value);
+            value = lb_column_value(&slot->args[slot->choice[row] - 1], row);
         /* A short string lies in its view, which stays as long as this result. */
         LB_TRY(append(&slot->builder, &value, false, err));
     }
@@ -339,7 +324,7 @@ static lb_status call_row(struct lb_expr_state *state, uint32_t number, uint32_t
     bool has_nil = false;
 
     for (uint32_t i = 0; i < step->n_args; i++) {
-        expr_value_of(&slot->args[i], row, &state->values[i]);
+        state->values[i] = lb_column_value(&slot->args[i], row);
         has_nil |= state->values[i].tag == 'n';
     }
     state->scratch.size = 0;

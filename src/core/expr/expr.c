@@ -8,7 +8,7 @@ enum {
     ARENA_BYTES = 4096
 };
 
-const struct expr_class *expr_class_find(const char *name, size_t size)
+static const struct expr_class *find_class(const char *name, size_t size)
 {
     static const struct expr_class *const tables[] = {
         expr_core_classes,   expr_number_classes, expr_real_classes,     expr_string_classes,
@@ -102,7 +102,7 @@ static lb_status read_step(struct lb_expr *expr, uint32_t number, const struct l
     lb_codec_next(&cursor, &name);
     if (name.tag != 's')
         return malformed(err, number, "no class");
-    step->class = expr_class_find(name.data, name.size);
+    step->class = find_class(name.data, name.size);
     if (step->class == NULL)
         return malformed(err, number, "unknown class");
     if (!next_integer(&cursor, 0, (int64_t)expr->text_size + 1, &step->from) ||

@@ -54,8 +54,6 @@ struct expr_call {
     struct lb_value value;  /* the result; tag 'n' before the call */
 };
 
-const struct expr_class *expr_class_find(const char *name, size_t size); /* NULL: unknown */
-
 /* Tables of classes, ended by a name of NULL. */
 extern const struct expr_class expr_core_classes[], expr_digest_classes[], expr_number_classes[],
     expr_real_classes[], expr_regexp_classes[], expr_string_classes[], expr_table_classes[],
@@ -66,7 +64,6 @@ extern const struct expr_class expr_core_classes[], expr_digest_classes[], expr_
 /* <0, 0, >0; LB_ERR_USER when the types differ. Tables compare as sort keys do. */
 lb_status expr_compare_values(const struct lb_value *a, const struct lb_value *b, int *order,
                               struct lb_error *err);
-int expr_compare_int_float(int64_t a, double b);
 bool expr_compare_holds(enum expr_compare operation, int order);
 /* Appends "integer 5", "string 'abc'" and the like to out, cut when long. */
 void expr_describe(const struct lb_value *value, struct lb_buf *out);
@@ -120,42 +117,6 @@ static inline bool expr_is_number(const struct lb_value *value)
 static inline double expr_number(const struct lb_value *value)
 {
     return value->tag == 'i' ? (double)value->i : value->d;
-}
-
-/* The value of a row; strings and tables borrow from the column. */
-static inline void expr_value_of(const struct lb_column *column, uint32_t row,
-                                 struct lb_value *value)
-{
-    const char *cursor;
-
-    value->tag = 'n';
-    if (!lb_column_is_valid(column, row))
-        return;
-    switch (column->type) {
-    case LB_NULL:
-        break;
-    case LB_BOOL:
-        value->tag = column->bools[row] ? 't' : 'f';
-        break;
-    case LB_INT64:
-        value->tag = 'i';
-        value->i = column->ints[row];
-        break;
-    case LB_FLOAT64:
-        value->tag = 'd';
-        value->d = column->floats[row];
-        break;
-    case LB_STRING:
-        value->tag = 's';
-        value->data = lb_view_data(&column->views[row]);
-        value->size = column->views[row].size;
-        value->count = 0;
-        break;
-    case LB_ANY:
-        cursor = lb_view_data(&column->views[row]);
-        lb_codec_next(&cursor, value);
-        break;
-    }
 }
 
 /* ---- the expression and its state ---- */

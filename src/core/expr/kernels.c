@@ -8,6 +8,7 @@
 #endif
 #include <math.h>
 
+#include "core/base/number.h"
 #include "core/expr/expr_private.h"
 
 #define FOR_ROWS(rows, row, body)                         \
@@ -153,12 +154,12 @@ static void compare_into(enum expr_compare operation, const struct lb_column *a,
         compare_floats(operation, a->floats, b->floats, rows, out);
     else if (a->type == LB_INT64)
         FOR_ROWS(rows, row,
-                 out[row] = expr_compare_holds(
-                     operation, expr_compare_int_float(a->ints[row], b->floats[row])));
+                 out[row] = expr_compare_holds(operation,
+                                               lb_compare_int_float(a->ints[row], b->floats[row])));
     else
         FOR_ROWS(rows, row,
                  out[row] = expr_compare_holds(
-                     operation, -expr_compare_int_float(b->ints[row], a->floats[row])));
+                     operation, -lb_compare_int_float(b->ints[row], a->floats[row])));
 }
 
 lb_status expr_kernel_compare(struct lb_expr_state *state, uint32_t step,
@@ -340,8 +341,8 @@ static lb_status find_overflow(struct lb_expr_state *state, uint32_t number,
         struct lb_value values[2];
         if (!counts(valid, row))
             continue;
-        expr_value_of(&args[0], row, &values[0]);
-        expr_value_of(&args[1], row, &values[1]);
+        values[0] = lb_column_value(&args[0], row);
+        values[1] = lb_column_value(&args[1], row);
         if (class->function(&call, values, 2, err) != LB_OK)
             return expr_fail(state, number, row, err);
     }

@@ -84,7 +84,7 @@ static bool parse_zone(const char **cursor, const char *end, int64_t *offset)
     return hours <= 23 && minutes <= 59;
 }
 
-bool moment_parse(const char *cursor, const char *end, struct moment *m)
+static bool parse(const char *cursor, const char *end, struct moment *m)
 {
     int64_t *fields = m->fields;
 
@@ -132,7 +132,7 @@ lb_status moment_read(const struct expr_call *call, const struct lb_value *value
                       struct lb_error *err)
 {
     if (value->tag == 's') {
-        if (moment_parse(value->data, value->data + value->size, m))
+        if (parse(value->data, value->data + value->size, m))
             return LB_OK;
         return expr_expected(call, "time such as 2024-01-31 or 2024-01-31T12:30:00", value, err);
     }
@@ -202,7 +202,7 @@ void moment_iso_week(const struct moment *m, int64_t *year, int64_t *week)
     *week = (thursday - moment_days(fields[YEAR], 1, 1)) / 7 + 1;
 }
 
-lb_status moment_append(const struct moment *m, struct lb_buf *out, struct lb_error *err)
+static lb_status append_text(const struct moment *m, struct lb_buf *out, struct lb_error *err)
 {
     const int64_t *fields = m->fields;
     char fraction[LB_NUMBER_BYTES];
@@ -239,7 +239,7 @@ lb_status moment_return(struct expr_call *call, const struct lb_value *like, con
             return lb_error_set(err, LB_ERR_USER,
                                 "%s: the result is not between the years 0 and 9999",
                                 call->class->symbol);
-        LB_TRY(moment_append(m, call->scratch, err));
+        LB_TRY(append_text(m, call->scratch, err));
         expr_return_scratch(call);
     }
     return LB_OK;
@@ -267,7 +267,7 @@ bool lb_time_seconds(const char *data, size_t size, int64_t *seconds, double *fr
 {
     struct moment m;
 
-    if (!moment_parse(data, data + size, &m))
+    if (!parse(data, data + size, &m))
         return false;
     *seconds = moment_seconds(&m);
     *fraction = m.fraction;

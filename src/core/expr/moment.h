@@ -35,7 +35,6 @@ int64_t moment_weekday(const struct moment *m);
 int64_t moment_day_of_year(const struct moment *m);
 void moment_iso_week(const struct moment *m, int64_t *year, int64_t *week);
 
-bool moment_parse(const char *cursor, const char *end, struct moment *m);
 /* UTC; without zone, has_time and the like. */
 void moment_of_seconds(int64_t whole, struct moment *m);
 /* Of a value; the zone borrows from it. What is no time is LB_ERR_USER. */
@@ -43,8 +42,6 @@ lb_status moment_read(const struct expr_call *call, const struct lb_value *value
                       struct lb_error *err);
 /* Seconds since 1970 without the fraction; minds the offset. */
 int64_t moment_seconds(const struct moment *m);
-/* As text of the form that it was read from. */
-lb_status moment_append(const struct moment *m, struct lb_buf *out, struct lb_error *err);
 /* The moment as a value of the kind of `like`: integer, float or text. */
 lb_status moment_return(struct expr_call *call, const struct lb_value *like, const struct moment *m,
                         struct lb_error *err);

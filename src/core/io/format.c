@@ -97,34 +97,11 @@ static lb_status text_string_ints(const struct lb_batch *batch, struct lb_buf *o
 static lb_status put_cell(enum lb_format format, const struct lb_column *column, uint32_t row,
                           struct lb_buf *out, struct lb_error *err)
 {
-    struct lb_value value = {.tag = 'n'};
-    if (lb_column_is_valid(column, row)) {
-        const struct lb_view *view;
-        switch (column->type) {
-        case LB_NULL:
-            break;
-        case LB_BOOL:
-            value.tag = column->bools[row] ? 't' : 'f';
-            break;
-        case LB_INT64:
-            value.tag = 'i';
-            value.i = column->ints[row];
-            break;
-        case LB_FLOAT64:
-            value.tag = 'd';
-            value.d = column->floats[row];
-            break;
-        case LB_STRING:
-            view = &column->views[row];
-            value.tag = 's';
-            value.data = lb_view_data(view);
-            value.size = view->size;
-            break;
-        case LB_ANY:
-            view = &column->views[row];
-            return lb_format_encoded(format, lb_view_data(view), view->size, out, err);
-        }
+    if (column->type == LB_ANY && lb_column_is_valid(column, row)) {
+        const struct lb_view *view = &column->views[row];
+        return lb_format_encoded(format, lb_view_data(view), view->size, out, err);
     }
+    struct lb_value value = lb_column_value(column, row);
     return lb_format_value(format, &value, out, err);
 }
 

@@ -132,8 +132,8 @@ static bool is_digit(unsigned char byte)
     return byte >= '0' && byte <= '9';
 }
 
-lb_status lb_format_lua_string(const char *data, size_t size, struct lb_buf *out,
-                               struct lb_error *err)
+static lb_status put_lua_string(const char *data, size_t size, struct lb_buf *out,
+                                struct lb_error *err)
 {
     const unsigned char *p = (const unsigned char *)data;
     const unsigned char *end = p + size;
@@ -204,7 +204,7 @@ static lb_status put_lua_table(const struct lb_value *value, struct lb_buf *out,
                 LB_TRY(lb_buf_append(out, item.data, item.size, err));
             } else {
                 LB_TRY(lb_buf_append_byte(out, '[', err));
-                LB_TRY(lb_format_lua_string(item.data, item.size, out, err));
+                LB_TRY(put_lua_string(item.data, item.size, out, err));
                 LB_TRY(lb_buf_append_byte(out, ']', err));
             }
             LB_TRY(lb_buf_append_byte(out, '=', err));
@@ -234,7 +234,7 @@ static lb_status put_lua(const struct lb_value *value, struct lb_buf *out, struc
             return put_float(value->d, out, err);
         return put_text(isnan(value->d) ? "0/0" : value->d > 0 ? "1/0" : "-1/0", out, err);
     case 's':
-        return lb_format_lua_string(value->data, value->size, out, err);
+        return put_lua_string(value->data, value->size, out, err);
     default:
         return put_lua_table(value, out, err);
     }

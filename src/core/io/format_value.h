@@ -10,8 +10,6 @@
 
 lb_status lb_format_json_string(const char *data, size_t size, struct lb_buf *out,
                                 struct lb_error *err) LB_MUST_USE;
-lb_status lb_format_lua_string(const char *data, size_t size, struct lb_buf *out,
-                               struct lb_error *err) LB_MUST_USE;
 /* separator: ',' or a tab. */
 lb_status lb_format_csv_string(char separator, const char *data, size_t size, struct lb_buf *out,
                                struct lb_error *err) LB_MUST_USE;

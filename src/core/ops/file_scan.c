@@ -240,7 +240,7 @@ uint64_t lb_file_piece_offset(const struct lb_file_piece *piece, const char *at)
     return piece->block_offset + (uint64_t)(at - piece->block);
 }
 
-uint64_t lb_file_piece_line(const struct lb_file_piece *piece, const char *at)
+static uint64_t line_of(const struct lb_file_piece *piece, const char *at)
 {
     if (!piece->is_chunk)
         return count_lines_before(piece->file, lb_file_piece_offset(piece, at));
@@ -252,7 +252,7 @@ lb_status lb_file_piece_describe(const struct lb_file_piece *piece, const char *
 {
     size_t size = (size_t)(end - start);
     LB_TRY(lb_buf_printf(out, err, "record %s:%llu (byte %llu): ", lb_file_label(piece->file),
-                         (unsigned long long)lb_file_piece_line(piece, start),
+                         (unsigned long long)line_of(piece, start),
                          (unsigned long long)lb_file_piece_offset(piece, start)));
     for (size_t i = 0; i < size && i < SHOWN_BYTES; i++) {
         unsigned char c = (unsigned char)start[i];
@@ -269,7 +269,7 @@ struct lb_origin lb_file_piece_origin(const struct lb_file_piece *piece, const c
     return (struct lb_origin){
         .file = piece->file->path,
         .offset = lb_file_piece_offset(piece, start),
-        .line = piece->is_chunk ? lb_file_piece_line(piece, start) : 0,
+        .line = piece->is_chunk ? line_of(piece, start) : 0,
     };
 }
 

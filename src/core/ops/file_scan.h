@@ -97,9 +97,8 @@ const char *lb_file_scan_end(const struct lb_file_scan *scan, const char *data, 
 lb_status lb_file_piece_read(const struct lb_file_piece *piece, char *data, size_t size,
                              uint64_t offset, struct lb_error *err) LB_MUST_USE;
 
-/* The offset of a byte of the block, and the number of its line (0: not to be had). */
+/* The offset of a byte of the block. */
 uint64_t lb_file_piece_offset(const struct lb_file_piece *piece, const char *at);
-uint64_t lb_file_piece_line(const struct lb_file_piece *piece, const char *at);
 /* Where the record that begins at a byte of the block was read. */
 struct lb_origin lb_file_piece_origin(const struct lb_file_piece *piece, const char *start);
 /* What a batch's locate does, for the record [start, end). */

@@ -125,8 +125,7 @@ lb_status lb_group_open_states(const struct lb_group_shared *shared, struct lb_w
     if (*states == NULL)
         return lb_error_memory(err, "aggregates", shared->n_aggregates * sizeof **states);
     for (uint32_t i = 0; i < shared->n_aggregates; i++) {
-        lb_status status =
-            lb_group_state_init_for(&(*states)[i], &shared->aggregates[i], worker, err);
+        lb_status status = lb_group_state_init(&(*states)[i], &shared->aggregates[i], worker, err);
         if (status == LB_OK)
             continue;
         lb_group_close_states(shared, *states);

@@ -15,6 +15,7 @@
 
 #include "core/base/sys.h"
 #include "core/column/builder.h"
+#include "core/column/codec.h"
 #include "core/column/key.h"
 #include "core/expr/expr.h"
 #include "core/ops/ops.h"
@@ -161,29 +162,10 @@ static lb_status read_time(const struct lb_op *op, const struct lb_batch *batch,
                            const struct lb_column *column, uint32_t row, struct number *time,
                            bool *is_there, struct lb_error *err)
 {
-    struct lb_value value = {.tag = 'n'};
-    *is_there = lb_column_is_valid(column, row);
-    if (!*is_there)
-        return LB_OK;
-    if (column->type == LB_INT64) {
-        *time = integer(column->ints[row]);
-        return LB_OK;
-    }
-    if (column->type == LB_FLOAT64) {
-        value.tag = 'd';
-        value.d = column->floats[row];
-    } else if (column->type == LB_STRING) {
-        value.tag = 's';
-        value.data = lb_view_data(&column->views[row]);
-        value.size = column->views[row].size;
-    } else if (column->type == LB_BOOL) {
-        value.tag = 't'; /* no time */
-    } else if (column->type == LB_ANY) {
-        const char *cursor = lb_view_data(&column->views[row]);
-        lb_codec_next(&cursor, &value);
-    }
+    struct lb_value value = lb_column_value(column, row);
     int64_t seconds = 0;
     double fraction = 0;
+    *is_there = value.tag != 'n';
     if (value.tag == 'i') {
         *time = integer(value.i);
         return LB_OK;
@@ -197,7 +179,6 @@ static lb_status read_time(const struct lb_op *op, const struct lb_batch *batch,
                               : (struct number){false, 0, (double)seconds + fraction};
         return LB_OK;
     }
-    *is_there = value.tag != 'n';
     return *is_there ? lb_op_fail_at(op, batch, row,
                                      "no time (a number of seconds, or text such as 2024-01-31 or "
                                      "2024-01-31T12:30:00)",

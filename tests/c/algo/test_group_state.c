@@ -32,7 +32,7 @@ static lb_status make(struct lb_group_state *state, const char *name)
     lb_buf_fini(&buf);
     const char *cursor = bytes;
     lb_codec_next(&cursor, &params);
-    return lb_group_state_init(state, &params, &error);
+    return lb_group_state_init(state, &params, NULL, &error);
 }
 
 /* Folds n rows into slot 1 in batches, every third batch by way of a partial state of its own, and gives the result. */

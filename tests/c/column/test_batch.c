@@ -89,36 +89,6 @@ static void test_columns(void **state)
     lb_batch_builder_fini(&builder);
 }
 
-static void test_end_rows(void **state)
-{
-    struct lb_batch_builder builder;
-    struct lb_builder *column;
-    const struct lb_batch *batch;
-    void *room;
-
-    (void)state;
-    checked_start(-1);
-    lb_batch_builder_init(&builder);
-    MUST(lb_batch_builder_end_rows(&builder, 1, &failure));
-    MUST(lb_batch_builder_column(&builder, 1, &column, &failure));
-    MUST(lb_builder_room(column, LB_INT64, 4, &room, &failure));
-    memcpy(room, (int64_t[]){5, 6, 7}, 24);
-    lb_builder_commit(column, 3);
-    MUST(lb_batch_builder_end_rows(&builder, 4, &failure)); /* one more than was written */
-    batch = lb_batch_builder_finish(&builder, NULL);
-    MUST(lb_batch_verify(batch, &failure));
-    assert_int_equal(batch->n_rows, 5);
-    assert_int_equal(batch->columns[0].type, LB_NULL);
-    assert_false(lb_column_is_valid(&batch->columns[1], 0));
-    assert_int_equal(batch->columns[1].ints[3], 7);
-    assert_false(lb_column_is_valid(&batch->columns[1], 4));
-    MUST(lb_batch_builder_end_row(&builder, 2, &failure));
-    MUST(lb_batch_builder_end_rows(&builder, 1, &failure));
-    assert_memory_equal(builder.parent_rows, ((uint32_t[]){0, 1, 2, 3, 4, 2, 6}), 28);
-    lb_batch_builder_fini(&builder);
-    checked_stop();
-}
-
 static lb_status locate(const struct lb_batch *batch, uint32_t row, struct lb_origin *origin,
                         struct lb_buf *out, struct lb_error *err)
 {
@@ -279,10 +249,9 @@ static void test_failing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ragged),      cmocka_unit_test(test_columns),
-        cmocka_unit_test(test_end_rows),    cmocka_unit_test(test_locate),
-        cmocka_unit_test(test_verify_rows), cmocka_unit_test(test_verify_values),
-        cmocka_unit_test(test_failing),
+        cmocka_unit_test(test_ragged),        cmocka_unit_test(test_columns),
+        cmocka_unit_test(test_locate),        cmocka_unit_test(test_verify_rows),
+        cmocka_unit_test(test_verify_values), cmocka_unit_test(test_failing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
