@@ -123,7 +123,7 @@ describe("the command line", function()
   it("begins no further run after a signal, though the script caught the error", function()
     local script = support.file('local lb = require "luabatch"\nprint(pcall(function() return lb.range(1e12):map(function(x) return x end)'
       .. ':sum() end))\nprint(lb.range(10):sum())\n', ".lua")
-    local status, out, err = support.shell(("timeout -s INT 1 %s %s; exit $?"):format(support.quote(support.program), script))
+    local status, out, err = support.shell(("timeout -s INT 3 %s %s; exit $?"):format(support.quote(support.program), script))
     assert.same({ 124, "false\tinterrupted\n", "luabatch: interrupted\n" }, { status, out, err })
   end)
 end)
