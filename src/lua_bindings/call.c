@@ -351,17 +351,19 @@ static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
     lb_buf_fini(&detail);
 }
 
-static lb_status memory_error(const struct lb_lua_worker *lua, const struct lb_lua_place *place,
-                              struct lb_error *err)
+static lb_status memory_error(const struct lb_lua_worker_private *p,
+                              const struct lb_lua_place *place, struct lb_error *err)
 {
+    const struct lb_lua_worker *lua = &p->public;
     const struct lb_run *run = lua->worker->run;
     return lb_error_set(
         err, LB_ERR_RESOURCE,
-        "%s: the Lua heap of a worker needs more than %.1f MiB (the memory limit is "
-        "%.1f MiB for all of %u threads; see --memory)",
+        "%s: the Lua heap of a worker needs more memory: it has %.1f MiB and asks for "
+        "%.1f MiB more (the memory limit is %.1f MiB for all of %u threads; see "
+        "--memory)",
         place != NULL && place->label != NULL ? place->label : "Lua",
-        (double)lua->heap_bytes / 1048576, (double)run->options.memory_bytes / 1048576,
-        (unsigned)run->options.n_threads);
+        (double)lua->heap_bytes / 1048576, (double)lb_lua_heap_refused_bytes(p->heap) / 1048576,
+        (double)run->options.memory_bytes / 1048576, (unsigned)run->options.n_threads);
 }
 
 /* The error of a failed call: its Lua error value is on top. */
@@ -372,7 +374,7 @@ static lb_status tell(struct lb_lua_worker_private *p, int lua_status,
     struct lb_lua_failure *failure = &p->failure;
     if (lua_status == LUA_ERRMEM || (failure->is_set && failure->is_memory)) {
         failure->is_set = false;
-        return memory_error(&p->public, place, err);
+        return memory_error(p, place, err);
     }
     if (!failure->is_set) { /* the handler itself failed: out of stack */
         bool is_told = lua_status != LUA_ERRERR && lua_type(L, -1) == LUA_TSTRING;
@@ -428,7 +430,7 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
     int base = lua_gettop(L) - n_args; /* where the function is, and the handler will be */
     if (!lua_checkstack(L, 2)) {
         lua_settop(L, base - 1);
-        return memory_error(lua, place, err);
+        return memory_error(p, place, err);
     }
     lua_Debug ar;
     struct lb_lua_frame frame = {

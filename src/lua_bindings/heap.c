@@ -88,6 +88,7 @@ struct lb_lua_heap {
     char *stranded;         /* see INVARIANT */
     bool wants_collection;  /* the budget refused */
     size_t overdraft_bytes; /* taken all the same; see LUAJIT */
+    size_t refused_bytes;   /* asked for and not given, the last time */
 };
 
 static size_t round_up(size_t size, size_t step)
@@ -125,6 +126,11 @@ void lb_lua_heap_delete(struct lb_lua_heap *heap)
     lb_free(heap, sizeof *heap);
 }
 
+size_t lb_lua_heap_refused_bytes(const struct lb_lua_heap *heap)
+{
+    return heap->refused_bytes;
+}
+
 /* Takes what the budget has refused, within bounds. */
 static bool overdraw(struct lb_lua_heap *heap, size_t step)
 {
@@ -150,8 +156,10 @@ static bool hold(struct lb_lua_heap *heap, size_t more)
     size_t held = heap->held_bytes + more;
     if (held > *heap->reserved_bytes) {
         size_t step = round_up(held - *heap->reserved_bytes, STEP_BYTES);
-        if (!lb_budget_reserve(heap->budget, step) && !overdraw(heap, step))
+        if (!lb_budget_reserve(heap->budget, step) && !overdraw(heap, step)) {
+            heap->refused_bytes = more;
             return false;
+        }
         *heap->reserved_bytes += step;
     }
     heap->held_bytes = held;
@@ -200,6 +208,7 @@ static bool add_region(struct lb_lua_heap *heap)
         return false;
     struct region *region = lb_alloc(REGION_BYTES);
     if (region == NULL) {
+        heap->refused_bytes = REGION_BYTES;
         unhold(heap, REGION_BYTES);
         return false;
     }
@@ -327,8 +336,10 @@ static void *large_resize(struct lb_lua_heap *heap, void *block, size_t old_byte
     if (moved == NULL && new_bytes <= old_bytes) /* does not happen, unless a test makes it fail */
         moved = lb_realloc(block, old_bytes, new_bytes);
     if (moved == NULL) {
-        if (new_bytes > old_bytes)
+        if (new_bytes > old_bytes) {
+            heap->refused_bytes = new_bytes - old_bytes;
             unhold(heap, new_bytes - old_bytes);
+        }
         return NULL;
     }
     if (new_bytes < old_bytes)
@@ -394,8 +405,10 @@ static void *other(struct lb_lua_heap *heap, void *block, size_t old_size, size_
 void *lb_lua_heap_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
 {
     struct lb_lua_heap *heap = user_data;
-    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(LUA, NULL))
+    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(LUA, NULL)) {
+        heap->refused_bytes = new_size - (block != NULL ? old_size : 0);
         return NULL;
+    }
     if (block == NULL) { /* old_size then tells the kind of object, no size */
         if (__builtin_expect(new_size - 1 < SMALL_BYTES, 1))
             return small_alloc(heap, new_size);

@@ -22,4 +22,7 @@ void *lb_lua_heap_alloc(void *heap, void *block, size_t old_size, size_t new_siz
 /* Whether the budget refused since the last time this was asked: time to collect. */
 bool lb_lua_heap_wants_collection(struct lb_lua_heap *heap);
 
+/* How many bytes more the last allocation wanted that was given NULL; 0: there was none. */
+size_t lb_lua_heap_refused_bytes(const struct lb_lua_heap *heap);
+
 #endif

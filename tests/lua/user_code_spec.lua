@@ -225,7 +225,8 @@ describe("user code (seed " .. support.seed .. ")", function()
         -- A script may catch that itself; nothing else may skip it.
         if not ok then
           assert.equal(5, problem.status, problem.message)
-          assert.matches("^map: the Lua heap of a worker needs more", problem.message)
+          assert.matches("^map: the Lua heap of a worker needs more memory: it has [%d.]+ MiB and asks for [%d.]+ MiB more ",
+            problem.message)
         end
       end
       assert.is_false((pcall(function() return ds():map(function() return #("x"):rep(1024 ^ 3) end):count() end)))

@@ -327,10 +327,15 @@ static void test_memory(void **state)
     struct lb_lua_place place = {.label = "map"};
     for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
         assert_int_equal(fixture_call(&f, chunks[i], 0, &place), LB_ERR_RESOURCE);
-        assert_non_null(strstr(f.err.message, "map: the Lua heap of a worker needs more than"));
+        assert_non_null(
+            strstr(f.err.message, "map: the Lua heap of a worker needs more memory: it has "));
         assert_true(f.budget.peak_bytes <= 12 << 20);
         assert_int_equal(fixture_call(&f, "collectgarbage() return 1", 0, NULL), LB_OK);
     }
+    /* What was asked for, not what the heap has. */
+    assert_int_equal(fixture_call(&f, "return ('x'):rep(1 << 30)", 0, &place), LB_ERR_RESOURCE);
+    assert_non_null(
+        strstr(f.err.message, " and asks for 1024.0 MiB more (the memory limit is 12.0"));
     assert_int_equal(
         fixture_call(&f, "for i = 1, 3e5 do local s = ('x'):rep(i % 300) .. i end", 0, &place),
         LB_OK);
