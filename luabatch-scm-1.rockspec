@@ -81,6 +81,7 @@ build = {
         "src/core/base/jail.c",
         "src/core/base/meter.c",
         "src/core/base/number.cc",
+        "src/core/base/printable.c",
         "src/core/base/sys.c",
         "src/core/base/trace.c",
         "src/core/column/batch.c",

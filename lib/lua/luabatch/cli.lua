@@ -96,6 +96,11 @@ local function file_hint(message)
   return nearest and ("; did you mean '%s%s'?"):format(directory, nearest) or ""
 end
 
+-- Tells the user something: what comes from data or names must not move the cursor.
+local function tell_user(text)
+  io.stderr:write("luabatch: ", require("luabatch.display").safe(text), "\n")
+end
+
 local function report(options, status, message)
   if status == PIPE then return end
   if status == USAGE then message = message .. file_hint(message) end
@@ -103,9 +108,8 @@ local function report(options, status, message)
   if options.errors == "json" then
     io.stderr:write(core.format(error_fields(status, message), "json"), "\n")
   else
-    -- A message must not move the cursor.
-    local safe = message:gsub("[%c\127]", function(c) return c ~= "\n" and c ~= "\t" and ("\\x%02x"):format(c:byte()) or nil end)
-    io.stderr:write("luabatch: ", safe, "\n")
+    -- Lines of detail are indented; one that is not came with a name or a text, and must not look like a message of its own.
+    tell_user((message:gsub("\n(%S)", "\n    %1")))
   end
 end
 
@@ -155,6 +159,11 @@ local function write_out(text)
   end
 end
 
+-- What comes from data: on a terminal as show() has it.
+local function show_out(text)
+  write_out(core.is_terminal(1) and require("luabatch.display").safe(text) or text)
+end
+
 -- Running.
 
 -- What writes the files of --trace and --report. One that cannot be written is told before anything runs.
@@ -186,7 +195,7 @@ local function configure(options, program)
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
   settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]
   function settings.note(text)
-    if not options.quiet then io.stderr:write("luabatch: ", text, "\n") end
+    if not options.quiet then tell_user(text) end
   end
   settings.stays_interrupted = not options.interactive
   settings.busy = program.busy
@@ -196,12 +205,12 @@ local function configure(options, program)
   -- At the end of each run, good or not.
   local function tell(action, info, node, message)
     if info.lacking and settings.profile then
-      io.stderr:write(("luabatch: %s: some of what the run took is not known: %s\n"):format(action, info.lacking))
+      tell_user(("%s: some of what the run took is not known: %s"):format(action, info.lacking))
     end
     for _, writer in ipairs(writers) do
       local ok, problem = writer.write(action, info, node, message)
       if not ok and not writer.failed then
-        io.stderr:write(("luabatch: %s\n"):format(problem))
+        tell_user(problem)
         writer.failed, options.has_failed = true, true
       end
     end
@@ -212,24 +221,25 @@ local function configure(options, program)
   end
   function settings.on_plan(action, node, description)
     if options.check then
-      write_out(("plan of %s\n%s"):format(action, core.describe(description)))
+      show_out(("plan of %s\n%s"):format(action, core.describe(description)))
     elseif options.explain then
       local display = require "luabatch.display"
-      io.stderr:write("plan of ", action, "\n", display.plan(node, "logical"), "\n", display.plan(node, "optimised"),
-        "\nstages\n", core.describe(description))
+      io.stderr:write("plan of ", action, "\n", display.safe(table.concat({
+        display.plan(node, "logical"), display.plan(node, "optimised"), "stages", core.describe(description),
+      }, "\n")))
     end
   end
   -- A run of which nothing can be told, since memory is out, has ended as it has.
   local function telling(f)
     return function(...)
       local ok, problem = pcall(f, ...)
-      if not ok then io.stderr:write("luabatch: what the run took cannot be told: ", tostring(problem), "\n") end
+      if not ok then tell_user("what the run took cannot be told: " .. tostring(problem)) end
     end
   end
   settings.on_fail = telling(tell)
   function settings.on_attempt(action, problem, n)
     if options.quiet then return end
-    io.stderr:write(("luabatch: %s begins again (attempt %d of %d): %s\n"):format(action, n, require("luabatch.attempts").MOST,
+    tell_user(("%s begins again (attempt %d of %d): %s"):format(action, n, require("luabatch.attempts").MOST,
       problem.message:match("^[^\n]*")))
   end
   settings.on_run = telling(function(action, info, node)
@@ -307,7 +317,7 @@ local function show_results(options, results)
   for i = 1, results.n do scalars = scalars and type(results[i]) ~= "table" and type(results[i]) ~= "userdata" end
   local rows = {}
   local function line(text) rows[#rows + 1] = { text } end
-  local write = options.output and line or function(text) write_out(text .. "\n") end
+  local write = options.output and line or function(text) show_out(text .. "\n") end
   if scalars then
     write(display.line(results, results.n, format))
   else
@@ -401,7 +411,7 @@ local function run_replay(options)
     error(records, 0)
   end
   if not options.quiet then io.stderr:write("luabatch: the call succeeds\n") end
-  for _, record in ipairs(records) do write_out(core.format(record, "lua") .. "\n") end
+  for _, record in ipairs(records) do show_out(core.format(record, "lua") .. "\n") end
 end
 
 -- Commands in place of a script; a file of that name comes first.

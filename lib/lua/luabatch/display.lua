@@ -5,6 +5,11 @@ local core = require "luabatch.core"
 
 local display = {}
 
+--- Text for a terminal: control characters and the like are escapes, but for newlines and tabs.
+function display.safe(text)
+  return (text:gsub("[^\n\t]+", function(part) return (core.printable(part)) end))
+end
+
 -- Characters of a UTF-8 text, as an estimate of its width.
 local function width(text)
   local _, continuation = text:gsub("[\128-\191]", "")

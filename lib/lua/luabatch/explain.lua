@@ -121,7 +121,7 @@ local function describe_node(node)
   local parts = { node.op }
   local names = node.inputs and node.inputs[1] and node.inputs[1].names
   if node.label and node.label ~= node.op then parts[1] = ("%s (%s)"):format(node.op, node.label) end
-  if node.paths then parts[#parts + 1] = table.concat(node.paths, " ") end
+  if node.paths then parts[#parts + 1] = (core.printable(table.concat(node.paths, " "))) end
   if node.rows then parts[#parts + 1] = ("%d records"):format(#node.rows) end
   if node.picks then parts[#parts + 1] = table.concat(node.picks, ",") end
   for _, name in ipairs(shown) do

@@ -446,7 +446,8 @@ function runtime.write_sink(path, format, options)
       op = "write", inputs = { stream }, result = true, label = "write " .. path,
       path = path, format = format, mode = options.mode or "error", compression = compression,
       extension = extension, names = (separators[format] or format == "json" or format == "native") and names or nil,
-      header = header, folders = keys and true or nil, part_per_morsel = not keys and has_partitions(node) or nil,
+      header = header, folders = keys and true or nil, shown = path == "-" and format ~= "native" and core.is_terminal(1) or nil,
+      part_per_morsel = not keys and has_partitions(node) or nil,
     }
   end
 end

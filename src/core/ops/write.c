@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "core/base/printable.h"
 #include "core/base/sys.h"
 #include "core/io/format.h"
 #include "core/io/format_value.h"
@@ -41,6 +42,7 @@ struct write_shared {
     struct lb_output *output;
     bool is_native;
     bool folders;
+    bool is_shown; /* on a terminal: control characters become escapes */
     bool
         part_per_morsel; /* directories: a part for each morsel, else a new one beyond max_part_bytes */
     enum lb_format format;
@@ -175,6 +177,7 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     char *path = NULL, *format = NULL, *extension = NULL;
     LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->part_per_morsel, err));
     LB_TRY(lb_param_bool(self, "folders", false, &shared->folders, err));
+    LB_TRY(lb_param_bool(self, "shown", false, &shared->is_shown, err));
     int64_t part_bytes;
     LB_TRY(lb_param_int(self, "part_bytes", PART_BYTES, &part_bytes, err));
     shared->max_part_bytes = (uint64_t)part_bytes;
@@ -198,6 +201,8 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     lb_strfree(extension);
     LB_TRY(status);
     LB_TRY(open_names(self, err));
+    if (shared->is_shown)
+        LB_TRY(lb_printable_lines(&shared->header, 0, err));
     /* Workers claim places behind it. Elsewhere the header is written when the turn comes to the first bytes. */
     return shared->header.size > 0 && writes_at_offsets(shared) ? begin_part(shared, err) : LB_OK;
 }
@@ -539,12 +544,15 @@ static lb_status write_rows(struct lb_op_local *local, const struct lb_batch *ba
     struct write_local *state = local->state;
     /* Without compression text is formatted right where it leaves from. */
     struct lb_buf *out = shared->compression == LB_PLAIN ? &state->ready : &state->raw;
+    size_t before = out->size;
     if (shared->is_native)
         LB_TRY(lb_native_put_batch(batch, out, err));
     else if (shared->keys.size > 0)
         LB_TRY(lb_format_objects(batch, shared->keys.data, shared->keys.size, out, err));
     else
         LB_TRY(lb_format_batch(shared->format, batch, out, err));
+    if (shared->is_shown)
+        LB_TRY(lb_printable_lines(out, before, err));
     state->n_rows += batch->n_selected;
     if (state->raw.size >= CHUNK_BYTES)
         LB_TRY(make_ready(shared, state, err));
