@@ -8,7 +8,7 @@ describe("determinism (seed " .. support.seed .. ")", function()
   local folder, paths
   local settings = {
     { threads = 1, memory = 1024 ^ 3 }, { threads = 3, memory = 1024 ^ 3 },
-    { threads = 2, memory = 64 * 1024 }, { threads = 8, memory = 64 * 1024 },
+    { threads = 2, memory = 256 * 1024 }, { threads = 8, memory = 256 * 1024 },
   }
 
   setup(function()

@@ -17,7 +17,7 @@ for _, argument in ipairs(arg) do
 end
 
 local settings = {}
-for _, memory in ipairs { 1024 ^ 3, 64 * 1024 } do
+for _, memory in ipairs { 1024 ^ 3, 256 * 1024 } do
   for _, threads in ipairs { 1, 2, 3, 8 } do settings[#settings + 1] = { threads = threads, memory = memory } end
 end
 

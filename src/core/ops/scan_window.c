@@ -17,6 +17,9 @@
 #include "core/ops/ops.h"
 #include "core/ops/window.h"
 
+enum {
+    OVERDRAFT_BYTES = 1 << 20
+}; /* of a block, beside a tenth of the memory, beyond the budget */
 #ifdef LB_TINY
 enum { FULL_ROWS = 5, CHECK_ROWS = 4, PIECE_BYTES = 2 << 10, MAX_BYTES = 1 << 20 };
 #else
@@ -447,7 +450,9 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
         whole = "a frame";
     }
     size_t limit = MAX_BYTES > 0 ? (size_t)MAX_BYTES : lb_run_worker_bytes(run);
-    if (is_refused || bytes > limit)
+    /* Refused alone says little: a Lua heap takes all that is free before it collects, and gives it back when it is refused. */
+    size_t overdraft = run->options.memory_bytes / 10 / run->options.n_threads + OVERDRAFT_BYTES;
+    if (bytes > limit || (is_refused && bytes > overdraft))
         return lb_error_set(err, LB_ERR_RESOURCE,
                             "%s: a partition of more than %llu rows does not fit into memory, and "
                             "%s needs %s at once; give it a frame of few rows, or more memory with "
