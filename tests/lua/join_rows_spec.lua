@@ -312,6 +312,11 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
     end
     assert.same({ "1x", "1y", "2x", "2y", "3x", "3y" }, left:join(right, { how = "cross", combine = combine }):collect())
     local rows = left:join(right, { on = "k", combine = function(l, r) return { sum = l.a + l.k, b = r.b } end })
+    -- What a later function reads of the combined records is no column of either side.
+    for _, strategy in ipairs { "hash", "merge" } do
+      local same = left:join(right, { on = "k", strategy = strategy, combine = function(l, r) return { sum = l.a + l.k, b = r.b } end })
+      assert.same({ 4 }, same:map(function(row) return row.sum end):collect())
+    end
     assert.same({ { sum = 4, b = "x" } }, rows:collect())
   end)
 

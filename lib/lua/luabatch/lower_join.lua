@@ -174,7 +174,8 @@ return function(lower, tools)
       local store = b:add { op = "store", inputs = { right.stream }, label = node.label }
       stream = b:add { op = "cartesian", inputs = { left.stream, store }, label = node.label }
     else
-      local needed = node.strategy ~= "merge" and node.needed
+      -- With `combine` what is needed later are fields of what it makes.
+      local needed = node.strategy ~= "merge" and not node.combine and node.needed
       left = trimmed(b, left, wanted_of(outputs, needed, "left"))
       right = trimmed(b, right, (node.how == "semi" or node.how == "anti") and {} or wanted_of(outputs, needed, "right"))
       stream = (node.strategy == "merge" and merge or hash)(b, node, left, right, outputs)
