@@ -85,6 +85,20 @@ return function(lower, tools)
     return list
   end
 
+  -- Of what the outputs take of a side, the columns, at least one; and the outputs as numbers in this list.
+  local function taken(outputs, which)
+    local list, place = {}, {}
+    for _, out in ipairs(outputs) do
+      local number = out[which]
+      if number and not place[number] then
+        list[#list + 1] = number
+        place[number] = #list
+      end
+    end
+    if #list == 0 then list[1] = 1 end
+    return list, place
+  end
+
   local function keyed(b, one, columns)
     return b:add {
       op = "bundle", inputs = { one.stream }, keys = one.keys, columns = columns, strict = true, label = "key",
@@ -147,21 +161,28 @@ return function(lower, tools)
         })
       end
     end
-    -- The way by disk.
+    -- The way by disk, where a column or a number that nobody wants is not written.
+    local probe_columns, probe_place = taken(columns, "probe")
+    local build_columns, build_place = taken(columns, "build")
+    local n_build, stored_outputs = #build_columns, {}
+    for i, out in ipairs(columns) do
+      stored_outputs[i] = { probe = out.probe and probe_place[out.probe], build = out.build and build_place[out.build] }
+    end
+    if rest then build_columns[n_build + 1] = build.width + 1 end
     local counted = { stream = b:add { op = "join_morsels", inputs = { probe.stream, sink }, label = node.label }, keys = probe.keys }
-    local stored = { stream = b:add { op = "scan.store", inputs = { sink }, index = true }, keys = build.keys }
+    local stored = { stream = b:add { op = "scan.store", inputs = { sink }, index = rest and true or nil }, keys = build.keys }
     local sorted = tools.by_sides(b, node, "first", {
-      when(true, keyed(b, counted, tools.range(probe.width))), when(true, keyed(b, stored, tools.range(build.width + 1))),
+      when(true, keyed(b, counted, probe_columns)), when(true, keyed(b, stored, build_columns)),
     }, true)
     local order = b:add {
       op = "join_order", reads = { sink }, label = node.label, inputs = {
         when(true, b:add {
-          op = "scan.join_match", inputs = { sorted, sink }, kind = kind, label = node.label, salt = tools.salt_of(node),
+          op = "scan.join_match", inputs = { sorted, sink }, kind = kind, columns = n_build, label = node.label, salt = tools.salt_of(node),
         }),
       },
     }
     streams[#streams + 1] = when(true, b:add {
-      op = "scan.join_ordered", inputs = { order, sink }, outputs = columns, label = node.label,
+      op = "scan.join_ordered", inputs = { order, sink }, outputs = stored_outputs, columns = n_build, label = node.label,
     })
     return b:add { op = "union", inputs = streams }
   end

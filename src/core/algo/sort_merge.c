@@ -54,6 +54,7 @@ struct lb_sort_cursor {
     /* resources */
     struct lb_sort_chunk *retired; /* frames with rows handed out */
     struct lb_sort_chunk *spare;
+    struct lb_buf packed; /* a frame as it was written */
     struct lb_buf scratch;
 };
 
@@ -113,16 +114,25 @@ static lb_status next_frame(struct lb_sort_cursor *cursor, struct source *source
         return LB_OK;
     const struct lb_sort_frame *frame = &source->run->frames[source->frame];
     struct lb_sort_chunk *buffer = NULL;
-    LB_TRY(new_frame(cursor, frame->at.raw_size, &buffer, err));
+    bool packed = frame->rows_bytes > 0;
+    size_t bytes = packed ? frame->rows_bytes : frame->at.raw_size;
+    if (packed) {
+        cursor->packed.size = 0;
+        LB_TRY(lb_buf_reserve(&cursor->packed, frame->at.raw_size, err));
+    }
+    LB_TRY(new_frame(cursor, bytes, &buffer, err));
     lb_status status =
-        lb_spill_read(source->run->file->spill, &frame->at, buffer->rows, &cursor->scratch, err);
+        lb_spill_read(source->run->file->spill, &frame->at,
+                      packed ? cursor->packed.data : buffer->rows, &cursor->scratch, err);
     if (status != LB_OK) {
         recycle_frame(cursor, buffer);
         return status;
     }
+    if (packed)
+        lb_sort_frame_unpack(cursor->packed.data, buffer->rows, bytes);
     source->buffer = buffer;
     source->at = buffer->rows;
-    source->limit = buffer->rows + frame->at.raw_size;
+    source->limit = buffer->rows + bytes;
     source->check_high = source->frame >= source->last_sure;
     source->frame++;
     return LB_OK;
@@ -409,6 +419,7 @@ void lb_sort_cursor_delete(struct lb_sort_cursor *cursor)
         }
     free_frames(cursor, cursor->retired);
     free_frames(cursor, cursor->spare);
+    lb_buf_fini(&cursor->packed);
     lb_buf_fini(&cursor->scratch);
     lb_free(cursor->sources, cursor->capacity * sizeof *cursor->sources);
     lb_free(cursor->nodes, cursor->capacity * sizeof *cursor->nodes);

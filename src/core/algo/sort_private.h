@@ -115,6 +115,7 @@ void lb_sort_file_unref(struct lb_sort_file *file); /* NULL allowed */
 /* A frame of a spilled run and its first row. */
 struct lb_sort_frame {
     struct lb_frame at;
+    uint32_t rows_bytes; /* of its rows unpacked; 0: it is one row as it is in memory */
     uint32_t first_partition;
     uint32_t last_partition;
     uint64_t sequence;
@@ -178,8 +179,10 @@ struct lb_sort_run_writer {
     struct lb_sorter *sorter;
     struct lb_sort_run *run;
     char *frame;
-    size_t frame_bytes; /* capacity */
-    size_t used;
+    size_t frame_bytes;        /* of the rows of a usual frame, unpacked */
+    size_t used;               /* of them */
+    char *at;                  /* where the next packed row goes */
+    struct lb_sort_row last;   /* the row before: what is the same is not written again */
     struct lb_sort_frame head; /* of the frame being filled */
 };
 
@@ -191,6 +194,9 @@ lb_status lb_sort_run_writer_add(struct lb_sort_run_writer *writer, const struct
 lb_status lb_sort_run_writer_finish(struct lb_sort_run_writer *writer, struct lb_sort_run **run,
                                     struct lb_error *err) LB_MUST_USE;
 void lb_sort_run_writer_fini(struct lb_sort_run_writer *writer);
+
+/* The rows of a frame, from how they are packed to how they are in memory: rows_bytes at `rows`. */
+void lb_sort_frame_unpack(const char *packed, char *rows, size_t rows_bytes);
 
 /* ---- sort_sample.c ---- */
 

@@ -1,8 +1,11 @@
 /* Runs: sorted rows, in memory or in a spill file, and where a range of them begins and ends.
  *
- * FORMAT  A spilled run is a list of frames; a frame is rows back to back, each a struct
- *         lb_sort_row padded with zeros to 8 bytes. A frame holds about frame_bytes, a larger row
- *         alone has a frame of its own, and a partition begins a new frame unless the last one is
+ * FORMAT  A spilled run is a list of frames; a frame is rows back to back, each packed: a byte of what
+ *         follows; unless they are the last row's, the three sizes and the partition, u32 each; how far the
+ *         sequence number is from the last row's, 0 to 8 bytes, zigzag; key and payload. The first row of a frame follows one
+ *         of zeros. So a row of small values, the usual one, costs lz4 half the bytes it has in memory. A frame
+ *         holds rows of about frame_bytes in memory; a larger row alone has a frame of its own, as it is in
+ *         memory. A partition begins a new frame unless the last one is
  *         still small: so a merge of one partition reads little else, and the number of frames
  *         depends on the bytes, not on the number of partitions.
  * INDEX   Per frame the first row's partition, sequence number and first key bytes stay in memory:
@@ -10,6 +13,11 @@
  *         them; since the key is cut, the answer may be "perhaps", and then the cursor looks at the
  *         rows themselves. */
 #include "core/algo/sort_private.h"
+
+#include <endian.h>
+
+/* Bits of a packed row's first byte; the low ones are the number of bytes of the sequence number. */
+enum { SEQUENCE_BYTES = 15, SAME_SIZES = 16, SAME_PARTITION = 32 };
 
 enum {
 #ifdef LB_TINY
@@ -194,6 +202,77 @@ void lb_sort_run_frames(const struct lb_sorter_config *config, const struct lb_s
 
 /* ---- writing ---- */
 
+/* Packed rows take at most one byte more than the heads of those in memory, which are 24 bytes, and up to 8 are
+ * written where fewer count. */
+static size_t packed_bytes(size_t rows_bytes)
+{
+    return rows_bytes + rows_bytes / sizeof(struct lb_sort_row) + 8;
+}
+
+static void pack_row(struct lb_sort_run_writer *writer, const struct lb_sort_row *row)
+{
+    struct lb_sort_row *last = &writer->last;
+    char *out = writer->at + 1;
+    uint64_t step = row->sequence - last->sequence;
+    step = step << 1 ^ -(step >> 63);
+    unsigned tag = step == 0 ? 0 : (71 - (unsigned)__builtin_clzll(step)) / 8;
+    if (row->key_size == last->key_size && row->group_size == last->group_size &&
+        row->payload_size == last->payload_size) {
+        tag |= SAME_SIZES;
+    } else {
+        memcpy(out, &row->key_size, 4);
+        memcpy(out + 4, &row->group_size, 4);
+        memcpy(out + 8, &row->payload_size, 4);
+        out += 12;
+    }
+    if (row->partition == last->partition) {
+        tag |= SAME_PARTITION;
+    } else {
+        memcpy(out, &row->partition, 4);
+        out += 4;
+    }
+    step = htole64(step);
+    memcpy(out, &step, sizeof step);
+    out += tag & SEQUENCE_BYTES;
+    size_t size = (size_t)row->key_size + row->payload_size;
+    memcpy(out, row->bytes, size);
+    *writer->at = (char)tag;
+    writer->at = out + size;
+    *last = *row;
+}
+
+void lb_sort_frame_unpack(const char *packed, char *rows, size_t rows_bytes)
+{
+    struct lb_sort_row head = {0};
+    const char *end = rows + rows_bytes;
+    while (rows < end) {
+        unsigned tag = (unsigned char)*packed++;
+        if (!(tag & SAME_SIZES)) {
+            memcpy(&head.key_size, packed, 4);
+            memcpy(&head.group_size, packed + 4, 4);
+            memcpy(&head.payload_size, packed + 8, 4);
+            packed += 12;
+        }
+        if (!(tag & SAME_PARTITION)) {
+            memcpy(&head.partition, packed, 4);
+            packed += 4;
+        }
+        unsigned n = tag & SEQUENCE_BYTES;
+        uint64_t step = 0;
+        memcpy(&step, packed, n);
+        step = le64toh(step);
+        packed += n;
+        head.sequence += step >> 1 ^ -(step & 1);
+        size_t size = (size_t)head.key_size + head.payload_size;
+        size_t bytes = lb_sort_row_bytes(&head);
+        memset(rows + bytes - 8, 0, 8); /* the padding, if any */
+        memcpy(rows, &head, sizeof head);
+        memcpy(rows + sizeof head, packed, size);
+        packed += size;
+        rows += bytes;
+    }
+}
+
 lb_status lb_sort_run_writer_init(struct lb_sort_run_writer *writer, struct lb_sorter *sorter,
                                   struct lb_sort_file *file, struct lb_error *err)
 {
@@ -206,7 +285,7 @@ lb_status lb_sort_run_writer_init(struct lb_sort_run_writer *writer, struct lb_s
     writer->run->file = file;
     writer->frame_bytes = sorter->frame_bytes;
     lb_budget_force(sorter->config.budget, writer->frame_bytes);
-    writer->frame = lb_alloc(writer->frame_bytes);
+    writer->frame = lb_alloc(packed_bytes(writer->frame_bytes));
     if (writer->frame == NULL)
         return lb_error_memory(err, "a frame of a sorted run", writer->frame_bytes);
     return LB_OK;
@@ -214,7 +293,7 @@ lb_status lb_sort_run_writer_init(struct lb_sort_run_writer *writer, struct lb_s
 
 void lb_sort_run_writer_fini(struct lb_sort_run_writer *writer)
 {
-    lb_free(writer->frame, writer->frame_bytes);
+    lb_free(writer->frame, packed_bytes(writer->frame_bytes));
     if (writer->frame_bytes > 0)
         lb_budget_release(writer->sorter->config.budget, writer->frame_bytes);
     lb_sort_run_delete(writer->run);
@@ -245,18 +324,21 @@ static lb_status put_frame(struct lb_sort_run_writer *writer, const void *rows, 
 
 static lb_status flush_frame(struct lb_sort_run_writer *writer, struct lb_error *err)
 {
-    size_t used = writer->used;
-    writer->used = 0;
-    if (used == 0)
+    if (writer->used == 0)
         return LB_OK;
+    writer->head.rows_bytes = (uint32_t)writer->used;
+    writer->used = 0;
     if (lb_sort_stopped(&writer->sorter->config))
         return lb_error_set(err, LB_ERR_CANCELLED, "sorting was stopped");
-    return put_frame(writer, writer->frame, used, err);
+    return put_frame(writer, writer->frame, (size_t)(writer->at - writer->frame), err);
 }
 
 static void begin_frame(struct lb_sort_run_writer *writer, const struct lb_sort_row *row)
 {
     struct lb_sort_frame *head = &writer->head;
+    writer->at = writer->frame;
+    memset(&writer->last, 0, sizeof writer->last);
+    head->rows_bytes = 0;
     head->first_partition = row->partition;
     head->last_partition = row->partition;
     head->sequence = row->sequence;
@@ -280,7 +362,7 @@ lb_status lb_sort_run_writer_add(struct lb_sort_run_writer *writer, const struct
         begin_frame(writer, row);
     if (bytes > writer->frame_bytes)
         return put_frame(writer, row, bytes, err);
-    memcpy(writer->frame + writer->used, row, bytes);
+    pack_row(writer, row);
     writer->used += bytes;
     writer->head.last_partition = row->partition;
     return LB_OK;

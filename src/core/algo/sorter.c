@@ -2,9 +2,10 @@
  *
  * IDEA   prepare makes ranges of the sample's quantiles, and merges spilled runs, smallest first,
  *        until a cursor can read all that are left with its share of merge_bytes. It merges no more
- *        runs than needed for that. FRAMES A cursor holds one frame of each spilled run. Frames of
- *        1/64 of a cursor's memory allow it to read about 60 runs at once, and are large enough (32
- *        KiB and more) for a disk. */
+ *        runs than needed for that.
+ * FRAMES A cursor holds one frame of each spilled run. Frames of 1/256 of a cursor's memory allow it to
+ *        read about 250 runs at once, which a limit of a tenth of the data makes, without a merge beforehand; 32
+ *        KiB are still enough for a disk. */
 #include "core/algo/sort_private.h"
 
 enum {
@@ -23,7 +24,7 @@ enum {
 static uint32_t fan_in(size_t bytes, size_t frame_bytes)
 {
     size_t n = bytes / frame_bytes;
-    n = n > 4 ? n - 2 : 2; /* two more frames: one just handed out, one compressed */
+    n = n > 5 ? n - 3 : 2; /* three more frames: one just handed out, one packed, one compressed */
     return n > MAX_FAN_IN ? MAX_FAN_IN : (uint32_t)n;
 }
 
@@ -49,7 +50,7 @@ lb_status lb_sorter_new(const struct lb_sorter_config *config, struct lb_sorter 
         return lb_error_memory(err, "a sorter", counts_bytes);
     }
     size_t share = config->merge_bytes / (config->n_workers > 0 ? config->n_workers : 1);
-    size_t frame = share / 64 & ~(size_t)4095;
+    size_t frame = share / 256 & ~(size_t)4095;
     frame = frame < MIN_FRAME_BYTES ? MIN_FRAME_BYTES : frame;
     sorter->frame_bytes = frame > MAX_FRAME_BYTES ? MAX_FRAME_BYTES : frame;
     sorter->fan_in = fan_in(share, sorter->frame_bytes);

@@ -1,13 +1,14 @@
 /* The way of a hash join whose build side does not fit the memory: join_morsels, scan.join_match, join_order, scan.join_ordered.
  *
- * IDEA    sort (with sides) brings the rows of a key together, the build rows first, each with its number as last column.
+ * IDEA    sort (with sides) brings the rows of a key together, the build rows first, each with its number as last column when they are given by themselves, too.
  *         scan.join_match keeps them while the probe rows of the key stream by, and gives for each probe row one record: its place, its
  *         columns, its matches. join_order sorts these by place, and scan.join_ordered makes the joined records of each, only then
  *         and only as far as they are wanted. So the disk holds each probe row once, whatever the number of its matches.
  *         A place is (morsel of the probe side, position); build rows by themselves have places in morsels behind
  *         those. A morsel is a partition of the second sort, so that what comes out is cut as the probe side was.
- * FORMAT  matches: empty: none; 'I', then build rows one after the other, each n_columns + 1 codec values; or 'G' and the u32 number
+ * FORMAT  matches: empty: none; 'I', then build rows one after the other, each n_columns codec values and, with a rest, its number; or 'G' and the u32 number
  *         of a group on disk (join_build.h): the build rows of a key that are more than INLINE_BYTES.
+ *         The columns of both sides are those that the outputs take.
  *         A row of join_order: key = place, 8 bytes big-endian; payload = u32 bytes of the probe columns (NO_PROBE: there is no probe
  *         row), the columns as codec values, then the matches.
  * MEMORY  The build rows of one key up to hold_bytes a worker, then in frames on disk, which are read one at a time.
@@ -73,6 +74,7 @@ struct match_shared {
     struct lb_range_shared range; /* first: lb_range_claim uses it */
     struct lb_join_build *build;
     enum lb_join_kind kind;
+    uint32_t n_columns; /* of a build row */
     uint64_t n_probe_morsels;
 };
 
@@ -89,6 +91,18 @@ struct match_local {
         continues; /* the piece began within the key: what is to be given once, an earlier piece gives */
 };
 
+/* The parameter `columns`: how many a build row has. */
+static lb_status param_columns(const struct lb_op *op, uint32_t *n_columns, struct lb_error *err)
+{
+    int64_t n = 0;
+    LB_TRY(lb_param_int(op, "columns", 0, &n, err));
+    if (n < 1 || n > LB_MAX_COLUMNS)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter 'columns' is wrong",
+                            op->label);
+    *n_columns = (uint32_t)n;
+    return LB_OK;
+}
+
 static lb_status match_open(struct lb_op *self, struct lb_error *err)
 {
     struct match_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
@@ -96,6 +110,7 @@ static lb_status match_open(struct lb_op *self, struct lb_error *err)
         return lb_error_memory(err, self->label, sizeof *shared);
     LB_TRY(lb_join_build_of(self, 1, &shared->build, err));
     LB_TRY(lb_join_param_kind(self, &shared->kind, err));
+    LB_TRY(param_columns(self, &shared->n_columns, err));
     shared->n_probe_morsels = shared->build->n_probe_morsels;
     shared->range.sorter = lb_sort_op_sorter(self->inputs[0]);
     shared->range.cuts = LB_CUT_TAILS;
@@ -309,7 +324,7 @@ static lb_status put_rest(struct lb_op_local *local, const char *rows, size_t si
     while (cursor < rows + size && status == LB_OK) {
         const char *start = cursor;
         struct lb_value number;
-        skip_values(&cursor, shared->build->n_columns);
+        skip_values(&cursor, shared->n_columns);
         lb_codec_next(&cursor, &number);
         uint64_t row = (uint64_t)number.i;
         uint64_t place = (shared->n_probe_morsels + row / LB_JOIN_REST_ROWS) << PLACE_BITS |
@@ -549,6 +564,7 @@ struct ordered_shared {
     struct lb_range_shared range; /* first */
     struct lb_join_build *build;
     struct lb_join_outputs outputs;
+    uint32_t n_columns; /* of a build row */
     uint32_t n_partitions;
 };
 
@@ -565,6 +581,7 @@ static lb_status ordered_open(struct lb_op *self, struct lb_error *err)
         return lb_error_memory(err, self->label, sizeof *shared);
     LB_TRY(lb_join_build_of(self, 1, &shared->build, err));
     LB_TRY(lb_join_param_outputs(self, &shared->outputs, err));
+    LB_TRY(param_columns(self, &shared->n_columns, err));
     if (self->inputs[0]->class != &lb_op_join_order)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no join_order", self->label);
     shared->range.sorter = ((struct order_shared *)self->inputs[0]->shared)->sorter;
@@ -646,11 +663,12 @@ static lb_status put_matches(struct lb_op_local *local, bool has_probe, const ch
     struct ordered_local *own = ((struct lb_range_local *)local->state)->own;
     const char *cursor = rows;
     while (cursor < rows + size) {
-        for (uint32_t i = 0; i < shared->build->n_columns; i++) {
+        for (uint32_t i = 0; i < shared->n_columns; i++) {
             own->build[i] = cursor;
             cursor += lb_codec_size(cursor);
         }
-        skip_values(&cursor, 1); /* its number */
+        if (shared->build->rest != LB_JOIN_REST_NONE)
+            skip_values(&cursor, 1); /* its number */
         LB_TRY(put_joined(local, has_probe, true, err));
     }
     return LB_OK;
