@@ -257,8 +257,22 @@ static lb_status get_value(const char **cursor, const char *end, bool closed, un
         return bad_key(err);
     LB_TRY(lb_codec_begin(out, tag == KEY_LIST ? 'l' : 'm', &mark, err));
     uint32_t n = 0;
-    for (; *cursor < end && **cursor != KEY_END; n++)
+    const char *last = NULL; /* name of a map, which are strings and ascend */
+    size_t last_size = 0;
+    for (; *cursor < end && **cursor != KEY_END; n++) {
+        const char *start = *cursor;
+        bool is_name = tag == KEY_MAP && n % 2 == 0;
+        if (is_name && *start != KEY_STRING)
+            return bad_key(err);
         LB_TRY(get_value(cursor, end, true, depth - 1, out, err));
+        size_t size = (size_t)(*cursor - start);
+        if (is_name && last != NULL && lb_key_compare(last, last_size, start, size) >= 0)
+            return bad_key(err);
+        if (is_name) {
+            last = start;
+            last_size = size;
+        }
+    }
     if (*cursor == end || (tag == KEY_MAP && n % 2 != 0))
         return bad_key(err);
     *cursor += 1;
