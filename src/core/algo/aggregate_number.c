@@ -421,26 +421,19 @@ static lb_status extreme_save_merged(struct lb_aggregate *self, struct lb_buf *o
     return put_partial(out, current->is_float ? STATE_FLOAT : STATE_INT, &bits, sizeof bits, err);
 }
 
-const struct lb_aggregate_class lb_aggregate_min = {.name = "min",
-                                                    .open = extreme_open,
-                                                    .close = extreme_close,
-                                                    .update = extreme_update,
-                                                    .save = extreme_save,
-                                                    .reset = extreme_reset,
-                                                    .held_bytes = extreme_held,
-                                                    .load = extreme_load,
-                                                    .merge = extreme_merge,
-                                                    .result = extreme_result,
-                                                    .save_merged = extreme_save_merged};
-
-const struct lb_aggregate_class lb_aggregate_max = {.name = "max",
-                                                    .open = extreme_open,
-                                                    .close = extreme_close,
-                                                    .update = extreme_update,
-                                                    .save = extreme_save,
-                                                    .reset = extreme_reset,
-                                                    .held_bytes = extreme_held,
-                                                    .load = extreme_load,
-                                                    .merge = extreme_merge,
-                                                    .result = extreme_result,
-                                                    .save_merged = extreme_save_merged};
+#define EXTREME_CLASS(variable, its_name)        \
+    const struct lb_aggregate_class variable = { \
+        .name = its_name,                        \
+        .open = extreme_open,                    \
+        .close = extreme_close,                  \
+        .update = extreme_update,                \
+        .save = extreme_save,                    \
+        .reset = extreme_reset,                  \
+        .held_bytes = extreme_held,              \
+        .load = extreme_load,                    \
+        .merge = extreme_merge,                  \
+        .result = extreme_result,                \
+        .save_merged = extreme_save_merged,      \
+    }
+EXTREME_CLASS(lb_aggregate_min, "min");
+EXTREME_CLASS(lb_aggregate_max, "max");

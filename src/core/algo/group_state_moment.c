@@ -524,41 +524,24 @@ static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out
     return lb_builder_float(out, xy < 0 ? -corr : corr, err);
 }
 
+#define MOMENT_FUNCTIONS                                                        \
+    .open = moment_open, .close = moment_close, .forget = moment_forget,        \
+    .extra_bytes = moment_bytes, .update = moment_update, .saves_merged = true, \
+    .save = moment_save, .merge = moment_merge
 const struct lb_group_state_class lb_group_variance = {.name = "variance",
                                                        .state_bytes = VARIANCE_BYTES,
                                                        .fit = variance_fit,
                                                        .n_columns = 1,
-                                                       .open = moment_open,
-                                                       .close = moment_close,
-                                                       .forget = moment_forget,
-                                                       .extra_bytes = moment_bytes,
-                                                       .update = moment_update,
-                                                       .saves_merged = true,
-                                                       .save = moment_save,
-                                                       .merge = moment_merge,
-                                                       .result = moment_result};
+                                                       .result = moment_result,
+                                                       MOMENT_FUNCTIONS};
 const struct lb_group_state_class lb_group_stddev = {.name = "stddev",
                                                      .state_bytes = VARIANCE_BYTES,
                                                      .fit = variance_fit,
                                                      .n_columns = 1,
-                                                     .open = moment_open,
-                                                     .close = moment_close,
-                                                     .forget = moment_forget,
-                                                     .extra_bytes = moment_bytes,
-                                                     .update = moment_update,
-                                                     .saves_merged = true,
-                                                     .save = moment_save,
-                                                     .merge = moment_merge,
-                                                     .result = moment_result};
+                                                     .result = moment_result,
+                                                     MOMENT_FUNCTIONS};
 const struct lb_group_state_class lb_group_corr = {.name = "corr",
                                                    .state_bytes = CORR_BYTES,
                                                    .n_columns = 2,
-                                                   .open = moment_open,
-                                                   .close = moment_close,
-                                                   .forget = moment_forget,
-                                                   .extra_bytes = moment_bytes,
-                                                   .update = moment_update,
-                                                   .saves_merged = true,
-                                                   .save = moment_save,
-                                                   .merge = moment_merge,
-                                                   .result = corr_result};
+                                                   .result = corr_result,
+                                                   MOMENT_FUNCTIONS};
