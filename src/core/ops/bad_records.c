@@ -186,3 +186,14 @@ lb_status lb_bad_report(struct lb_bad_sink *sink, const struct lb_op_local *loca
     }
     return LB_OK;
 }
+
+lb_status lb_bad_put_type(struct lb_buf *out, uint32_t column, const char *type,
+                          struct lb_error *err)
+{
+    size_t pair;
+    LB_TRY(lb_codec_begin(out, 'l', &pair, err));
+    LB_TRY(lb_codec_put_int(out, column, err));
+    LB_TRY(lb_codec_put_string(out, type, strlen(type), err));
+    lb_codec_end(out, pair, 2);
+    return LB_OK;
+}

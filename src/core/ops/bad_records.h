@@ -43,4 +43,8 @@ lb_status lb_bad_message(const struct lb_op_local *local, const char *data,
 lb_status lb_bad_restart(const struct lb_op_local *local, const char *data,
                          const struct lb_bad_record *record, struct lb_error *err);
 
+/* For self->restart: appends "the column (from 1) needs this type". */
+lb_status lb_bad_put_type(struct lb_buf *out, uint32_t column, const char *type,
+                          struct lb_error *err) LB_MUST_USE;
+
 #endif

@@ -5,7 +5,7 @@
  *         of a file needs no count, nor does a dialect without quote.
  * TYPES   A value that does not fit an inferred type ends the run with LB_RESTART; self->restart says which columns need which
  *         type. One that does not fit a declared type makes its record a bad one.
- * THREADS `lock` guards wider and restart_morsel: the first misfit decides. */
+ * THREADS `lock` guards restart_morsel and self->restart: the first misfit decides. */
 #include <stdio.h>
 
 #include "core/base/sys.h"
@@ -20,8 +20,7 @@ struct csv_shared {
     struct lb_csv_quotes quotes;
     struct lb_bad_sink *bad;
     pthread_mutex_t lock;
-    enum lb_csv_type *wider; /* per column, 0: as it is */
-    uint64_t restart_morsel; /* of which wider speaks */
+    uint64_t restart_morsel; /* of which self->restart speaks */
 };
 
 struct csv_local {
@@ -58,10 +57,7 @@ static lb_status csv_open(struct lb_op *self, struct lb_error *err)
     LB_TRY(lb_csv_schema_init(self, &shared->schema, err));
     LB_TRY(lb_bad_sink_new(self, &shared->bad, err));
     shared->schema.fails_on_bad = lb_bad_sink_fails(shared->bad);
-    LB_TRY(lb_file_scan_open(self, &csv_class, err));
-    size_t bytes = (shared->schema.n_columns + 1) * sizeof *shared->wider;
-    shared->wider = lb_alloc_zero(bytes);
-    return shared->wider != NULL ? LB_OK : lb_error_memory(err, self->label, bytes);
+    return lb_file_scan_open(self, &csv_class, err);
 }
 
 static void csv_close(struct lb_op *self)
@@ -70,8 +66,6 @@ static void csv_close(struct lb_op *self)
     if (shared == NULL)
         return;
     lb_file_scan_close(&shared->scan);
-    if (shared->wider != NULL)
-        lb_free(shared->wider, (shared->schema.n_columns + 1) * sizeof *shared->wider);
     lb_bad_sink_delete(shared->bad);
     lb_csv_schema_fini(&shared->schema);
     lb_csv_quotes_fini(&shared->quotes);
@@ -130,24 +124,20 @@ static lb_status csv_locate(const struct lb_batch *batch, uint32_t row, struct l
 /* ---- widening ---- */
 
 /* Writes what is wider into self->restart; the lock is held. */
-static lb_status put_restart(struct lb_op *self, struct lb_error *err)
+static lb_status put_restart(struct lb_op *self, const struct lb_csv_rows *rows,
+                             struct lb_error *err)
 {
-    struct csv_shared *shared = self->shared;
     struct lb_buf *out = &self->restart;
-    size_t map, list, pair;
+    size_t map, list;
     uint32_t n = 0;
     out->size = 0;
     LB_TRY(lb_codec_begin(out, 'm', &map, err));
     LB_TRY(lb_codec_put_string(out, "columns", 7, err));
     LB_TRY(lb_codec_begin(out, 'l', &list, err));
-    for (uint32_t i = 0; i < shared->schema.n_columns; i++) {
-        if (shared->wider[i] == 0)
+    for (uint32_t i = 0; i < rows->schema->n_columns; i++) {
+        if (rows->wider[i] == 0)
             continue;
-        const char *name = lb_csv_type_name(shared->wider[i]);
-        LB_TRY(lb_codec_begin(out, 'l', &pair, err));
-        LB_TRY(lb_codec_put_int(out, i + 1, err));
-        LB_TRY(lb_codec_put_string(out, name, strlen(name), err));
-        lb_codec_end(out, pair, 2);
+        LB_TRY(lb_bad_put_type(out, i + 1, lb_csv_type_name(rows->wider[i]), err));
         n++;
     }
     lb_codec_end(out, list, n);
@@ -164,9 +154,7 @@ static lb_status restart(struct lb_op_local *local, struct lb_error *err)
     lb_status status = LB_OK;
     if (local->worker->morsel < shared->restart_morsel) {
         shared->restart_morsel = local->worker->morsel;
-        for (uint32_t i = 0; i < shared->schema.n_columns; i++)
-            shared->wider[i] = rows->wider[i];
-        status = put_restart(local->op, err);
+        status = put_restart(local->op, rows, err);
     }
     pthread_mutex_unlock(&shared->lock);
     LB_TRY(status);

@@ -204,11 +204,7 @@ static lb_status put_restart(struct lb_op *self, const struct lb_json_rows *rows
     for (uint32_t i = 0; rows->is_misfit && i < rows->schema->n_columns; i++) {
         if (rows->wider[i] == LB_JSON_NULL)
             continue;
-        const char *name = lb_json_type_name(rows->wider[i]);
-        LB_TRY(lb_codec_begin(out, 'l', &pair, err));
-        LB_TRY(lb_codec_put_int(out, i + 1, err));
-        LB_TRY(lb_codec_put_string(out, name, strlen(name), err));
-        lb_codec_end(out, pair, 2);
+        LB_TRY(lb_bad_put_type(out, i + 1, lb_json_type_name(rows->wider[i]), err));
         n++;
     }
     lb_codec_end(out, list, n);
