@@ -172,6 +172,7 @@ build = {
         "src/core/ops/scan_text.c",
         "src/core/ops/scan_values.c",
         "src/core/ops/scan_window.c",
+        "src/core/ops/shuffle.c",
         "src/core/ops/skips.c",
         "src/core/ops/sort.c",
         "src/core/ops/store.c",

@@ -236,14 +236,9 @@ static lb_status push(struct lb_op_local *local, const struct lb_batch *batch, s
             LB_TRY(lb_builder_null(values, err));
         c->columns[batch->n_columns + i] = lb_builder_finish(values);
     }
-    struct lb_batch wider = *batch;
-    wider.n_columns = batch->n_columns + c->n_computed;
-    wider.columns = c->columns;
+    struct lb_batch wider = lb_batch_same_rows(batch, c->columns, batch->n_columns + c->n_computed);
     wider.n_selected = c->n_selected;
     wider.select = c->n_selected < batch->n_rows ? c->select : NULL;
-    wider.parent = batch;
-    wider.parent_rows = NULL;
-    wider.locate = NULL;
     return lb_push(local->next, &wider, err);
 }
 

@@ -160,6 +160,26 @@ static inline uint32_t lb_batch_row(const struct lb_batch *batch, uint32_t i)
     return batch->select ? batch->select[i] : i;
 }
 
+/* Column i; records are as wide as the batch, columns beyond are nil. */
+static inline struct lb_column lb_batch_column(const struct lb_batch *batch, uint32_t i)
+{
+    return i < batch->n_columns ? batch->columns[i] : (struct lb_column){.type = LB_NULL};
+}
+
+/* A batch of the same rows as another, which it was made from, in other columns. */
+static inline struct lb_batch lb_batch_same_rows(const struct lb_batch *parent,
+                                                 const struct lb_column *columns,
+                                                 uint32_t n_columns)
+{
+    struct lb_batch out = *parent;
+    out.columns = columns;
+    out.n_columns = n_columns;
+    out.parent = parent;
+    out.parent_rows = NULL;
+    out.locate = NULL;
+    return out;
+}
+
 /* Appends where physical row `row` came from, walking parents up to a source; appends nothing when
  * that is not known. */
 lb_status lb_batch_locate(const struct lb_batch *batch, uint32_t row, struct lb_buf *out,

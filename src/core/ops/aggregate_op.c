@@ -21,6 +21,7 @@
 #include "core/ops/ops.h"
 #include "core/ops/partials.h"
 #include "core/ops/range_scan.h"
+#include "core/ops/shuffle.h"
 
 #ifdef LB_TINY
 enum { SMALL_TABLE_BYTES = 2 << 10 };
@@ -78,31 +79,21 @@ static lb_status aggregate_open(struct lb_op *self, struct lb_error *err)
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     lb_heat_init(&shared->heat, false);
-    int64_t n_partitions = 1;
-    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_shuffle_partitions(self, &shared->n_partitions, err));
     LB_TRY(lb_param_bool(self, "whole", false, &shared->whole, err));
     LB_TRY(lb_param_bool(self, "pieces", false, &shared->pieces, err));
     LB_TRY(lb_param_bool(self, "merges", false, &shared->merges, err));
     LB_TRY(find_class(self, &shared->class, err));
-    if (n_partitions < 1 || n_partitions > 65535)
-        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
-                            self->label, (long long)n_partitions);
-    shared->n_partitions = (uint32_t)n_partitions;
     size_t worker_bytes = lb_run_worker_bytes(self->run);
     shared->table_bytes = worker_bytes / 2;
-    struct lb_sorter_config config = {
+    const struct lb_sorter_config shape = {
         .n_partitions = shared->n_partitions,
         .n_ranges = 1,
         .split_keys = shared->pieces,
         .has_pieces = shared->pieces,
         .writer_bytes = worker_bytes / 2,
-        .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
-        .n_workers = self->run->options.n_threads,
-        .spill = self->run->spill,
-        .budget = self->run->budget,
-        .stop = &self->run->stop,
     };
-    return lb_sorter_new(&config, &shared->sorter, err);
+    return lb_shuffle_new(self, &shape, &shared->sorter, err);
 }
 
 static lb_status open_aggregate(struct lb_aggregate *aggregate, const struct lb_op *op,
@@ -266,9 +257,7 @@ static void aggregate_close(struct lb_op *self)
     struct aggregate_shared *shared = self->shared;
     if (shared == NULL)
         return;
-    if (shared->sorter != NULL)
-        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
-    lb_sorter_delete(shared->sorter);
+    lb_shuffle_delete(self, shared->sorter);
     lb_heat_fini(&shared->heat);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;

@@ -76,19 +76,6 @@ static void compute_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
-/* A batch of the same rows as its parent. */
-static struct lb_batch same_rows(const struct lb_batch *parent, const struct lb_column *columns,
-                                 uint32_t n_columns)
-{
-    struct lb_batch out = *parent;
-    out.columns = columns;
-    out.n_columns = n_columns;
-    out.parent = parent;
-    out.parent_rows = NULL;
-    out.locate = NULL;
-    return out;
-}
-
 /* The user's mistakes get the name of the step; what breaks the run stays as it is. */
 static lb_status named(const struct lb_op_local *local, lb_status status, struct lb_error *err)
 {
@@ -115,7 +102,8 @@ static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *
         if (status != LB_OK)
             return named(local, status, err);
     }
-    struct lb_batch out = same_rows(batch, state->columns, (uint32_t)width + state->n_states);
+    struct lb_batch out =
+        lb_batch_same_rows(batch, state->columns, (uint32_t)width + state->n_states);
     return lb_push(local->next, &out, err);
 }
 
@@ -123,7 +111,7 @@ static lb_status where_push(struct lb_op_local *local, const struct lb_batch *ba
                             struct lb_error *err)
 {
     struct compute_local *state = local->state;
-    struct lb_batch out = same_rows(batch, batch->columns, batch->n_columns);
+    struct lb_batch out = lb_batch_same_rows(batch, batch->columns, batch->n_columns);
     lb_status status = lb_expr_filter(state->states[0], batch, state->select, &out.n_selected, err);
     if (status != LB_OK)
         return named(local, status, err);

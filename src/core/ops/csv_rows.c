@@ -20,31 +20,6 @@ enum { SPARE_POSITIONS = 64, VALID_WORDS = (LB_BATCH_ROWS + 63) / 64, SHOWN_BYTE
 
 /* ---- parameters ---- */
 
-static lb_status wrong(const struct lb_op *op, const char *key, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter '%s' is wrong", op->class->name,
-                        key);
-}
-
-/* A list of items of one tag ('b': booleans); an absent one is empty when it may be. */
-static lb_status param_list(const struct lb_op *op, const char *key, char tag, bool may_lack,
-                            struct lb_value *list, struct lb_error *err)
-{
-    *list = (struct lb_value){.tag = 'l'};
-    if (!lb_value_field(&op->params, key, list))
-        return may_lack ? LB_OK : wrong(op, key, err);
-    if (list->tag != 'l')
-        return wrong(op, key, err);
-    const char *cursor = list->data;
-    struct lb_value item;
-    for (uint32_t i = 0; i < list->count; i++) {
-        lb_codec_next(&cursor, &item);
-        if (tag == 'b' ? item.tag != 't' && item.tag != 'f' : item.tag != tag)
-            return wrong(op, key, err);
-    }
-    return LB_OK;
-}
-
 static lb_status param_dialect(const struct lb_op *op, struct lb_csv_schema *schema,
                                struct lb_error *err)
 {
@@ -56,7 +31,7 @@ static lb_status param_dialect(const struct lb_op *op, struct lb_csv_schema *sch
     (void)lb_value_field(&op->params, "sep", &separator);
     (void)lb_value_field(&op->params, "quote", &quote);
     if (separator.tag != 's' || quote.tag != 's')
-        return wrong(op, separator.tag != 's' ? "sep" : "quote", err);
+        return lb_param_wrong(op, separator.tag != 's' ? "sep" : "quote", err);
     return lb_csv_dialect_set(&schema->dialect, separator.data, separator.size, quote.data,
                               quote.size, err);
 }
@@ -65,14 +40,14 @@ static lb_status param_columns(const struct lb_op *op, struct lb_csv_schema *sch
                                struct lb_error *err)
 {
     struct lb_value columns, types, inferred, labels, item;
-    LB_TRY(param_list(op, "columns", 'i', false, &columns, err));
-    LB_TRY(param_list(op, "types", 's', false, &types, err));
-    LB_TRY(param_list(op, "inferred", 'b', true, &inferred, err));
-    LB_TRY(param_list(op, "labels", 's', true, &labels, err));
+    LB_TRY(lb_param_list(op, "columns", 'i', true, &columns, err));
+    LB_TRY(lb_param_list(op, "types", 's', true, &types, err));
+    LB_TRY(lb_param_list(op, "inferred", 'b', false, &inferred, err));
+    LB_TRY(lb_param_list(op, "labels", 's', false, &labels, err));
     if (types.count != columns.count || columns.count > LB_MAX_COLUMNS ||
         (inferred.count > 0 && inferred.count != columns.count) ||
         (labels.count > 0 && labels.count != columns.count))
-        return wrong(op, "columns", err);
+        return lb_param_wrong(op, "columns", err);
     schema->n_columns = columns.count;
     if (columns.count == 0)
         return LB_OK;
@@ -83,11 +58,11 @@ static lb_status param_columns(const struct lb_op *op, struct lb_csv_schema *sch
         struct lb_csv_column *column = &schema->columns[i];
         lb_codec_next(&columns.data, &item);
         if (item.i < 1 || item.i > schema->n_fields)
-            return wrong(op, "columns", err);
+            return lb_param_wrong(op, "columns", err);
         column->field = (uint32_t)item.i - 1;
         lb_codec_next(&types.data, &item);
         if (!lb_csv_type_parse(item.data, item.size, &column->type))
-            return wrong(op, "types", err);
+            return lb_param_wrong(op, "types", err);
         if (inferred.count > 0) {
             lb_codec_next(&inferred.data, &item);
             column->is_inferred = item.tag == 't' && column->type != LB_CSV_STRING;
@@ -106,12 +81,12 @@ lb_status lb_csv_schema_init(const struct lb_op *op, struct lb_csv_schema *schem
 {
     struct lb_value item;
     LB_TRY(param_dialect(op, schema, err));
-    LB_TRY(param_list(op, "file_names", 's', false, &schema->file_names, err));
+    LB_TRY(lb_param_list(op, "file_names", 's', true, &schema->file_names, err));
     schema->n_fields = schema->file_names.count;
     if (schema->n_fields == 0)
-        return wrong(op, "file_names", err);
+        return lb_param_wrong(op, "file_names", err);
     LB_TRY(param_columns(op, schema, err));
-    LB_TRY(param_list(op, "null", 's', true, &schema->nulls, err));
+    LB_TRY(lb_param_list(op, "null", 's', false, &schema->nulls, err));
     if (!lb_value_field(&op->params, "null", &item))
         schema->null_sizes = 1; /* the empty text, in no list */
     const char *cursor = schema->nulls.data;

@@ -20,6 +20,7 @@
 #include "core/ops/ops.h"
 #include "core/column/key.h"
 #include "core/ops/partials.h"
+#include "core/ops/shuffle.h"
 
 #ifdef LB_TINY
 enum {
@@ -62,12 +63,6 @@ const struct lb_group_shared *lb_group_op_shared(const struct lb_op *op)
 
 /* ---- opening and closing ---- */
 
-static lb_status wrong_param(const struct lb_op *self, const char *key, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL, "plan: operator group: parameter '%s' of %s is wrong",
-                        key, self->label);
-}
-
 static lb_status read_keys(struct lb_op *self, struct lb_error *err)
 {
     struct lb_group_shared *shared = self->shared;
@@ -75,7 +70,7 @@ static lb_status read_keys(struct lb_op *self, struct lb_error *err)
     if (!lb_value_field(&self->params, "keys", &list))
         return LB_OK;
     if (list.tag != 'l' || list.count > LB_MAX_COLUMNS)
-        return wrong_param(self, "keys", err);
+        return lb_param_wrong(self, "keys", err);
     if (list.count == 0)
         return LB_OK;
     shared->key_columns = lb_alloc(list.count * sizeof *shared->key_columns);
@@ -86,7 +81,7 @@ static lb_status read_keys(struct lb_op *self, struct lb_error *err)
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 'i' || item.i < 1 || item.i > LB_MAX_COLUMNS)
-            return wrong_param(self, "keys", err);
+            return lb_param_wrong(self, "keys", err);
         shared->key_columns[i] = (uint32_t)item.i - 1;
     }
     return LB_OK;
@@ -99,7 +94,7 @@ static lb_status read_aggregates(struct lb_op *self, struct lb_error *err)
     if (!lb_value_field(&self->params, "aggregates", &list))
         return LB_OK;
     if (list.tag != 'l')
-        return wrong_param(self, "aggregates", err);
+        return lb_param_wrong(self, "aggregates", err);
     if (list.count + (uint64_t)shared->n_keys > LB_MAX_COLUMNS)
         return lb_error_set(err, LB_ERR_USAGE, "%s: more than %d columns", self->label,
                             LB_MAX_COLUMNS);
@@ -151,17 +146,14 @@ static lb_status group_open(struct lb_op *self, struct lb_error *err)
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     lb_heat_init(&shared->heat, false);
-    int64_t n_partitions = 1;
-    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_shuffle_partitions(self, &shared->n_partitions, err));
     LB_TRY(lb_param_bool(self, "pieces", false, &shared->pieces, err));
     LB_TRY(lb_param_bool(self, "merges", false, &shared->merges, err));
     LB_TRY(read_keys(self, err));
     shared->heat.closed = shared->n_keys > 1;
     LB_TRY(read_aggregates(self, err));
-    if (n_partitions < 1 || n_partitions > 65535)
-        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
-                            self->label, (long long)n_partitions);
-    shared->n_partitions = shared->n_keys > 0 ? (uint32_t)n_partitions : 1;
+    if (shared->n_keys == 0)
+        shared->n_partitions = 1;
     /* Wrong parameters are found here, also when there is no row. */
     struct lb_group_state *states;
     LB_TRY(lb_group_open_states(shared, NULL, &states, err));
@@ -169,19 +161,14 @@ static lb_status group_open(struct lb_op *self, struct lb_error *err)
     size_t worker_bytes = lb_run_worker_bytes(self->run);
     /* A table that reduces is worth more than a writer that spills late. */
     shared->table_bytes = worker_bytes / 3 * 2;
-    struct lb_sorter_config config = {
+    const struct lb_sorter_config shape = {
         .n_partitions = shared->n_partitions,
         .n_ranges = 1,
         .split_keys = shared->pieces,
         .has_pieces = shared->pieces,
         .writer_bytes = worker_bytes / 3,
-        .merge_bytes = worker_bytes / 2 * self->run->options.n_threads,
-        .n_workers = self->run->options.n_threads,
-        .spill = self->run->spill,
-        .budget = self->run->budget,
-        .stop = &self->run->stop,
     };
-    return lb_sorter_new(&config, &shared->sorter, err);
+    return lb_shuffle_new(self, &shape, &shared->sorter, err);
 }
 
 static void group_close(struct lb_op *self)
@@ -189,9 +176,7 @@ static void group_close(struct lb_op *self)
     struct lb_group_shared *shared = self->shared;
     if (shared == NULL)
         return;
-    if (shared->sorter != NULL)
-        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
-    lb_sorter_delete(shared->sorter);
+    lb_shuffle_delete(self, shared->sorter);
     lb_heat_fini(&shared->heat);
     lb_free(shared->key_columns, shared->n_keys * sizeof *shared->key_columns);
     lb_free(shared->aggregates, shared->n_aggregates * sizeof *shared->aggregates);

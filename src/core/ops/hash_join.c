@@ -39,11 +39,6 @@ struct probe_local {
     uint32_t morsel;                           /* scan.join_rest */
 };
 
-static lb_status wrong(const struct lb_op *op, const char *key, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter '%s' is wrong", op->label, key);
-}
-
 static lb_status open_shared(struct lb_op *self, struct lb_error *err)
 {
     struct probe_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
@@ -55,7 +50,7 @@ static lb_status open_shared(struct lb_op *self, struct lb_error *err)
     LB_TRY(lb_join_param_outputs(self, &shared->outputs, err));
     for (uint32_t i = 0; i < shared->outputs.n; i++)
         if (shared->outputs.items[i].build > shared->build->n_columns)
-            return wrong(self, "outputs", err);
+            return lb_param_wrong(self, "outputs", err);
     return LB_OK;
 }
 
@@ -73,12 +68,12 @@ static lb_status probe_open(struct lb_op *self, struct lb_error *err)
     LB_TRY(lb_join_param_kind(self, &shared->kind, err));
     if (!lb_value_field(&self->params, "keys", &list) || list.tag != 'l' ||
         list.count != shared->build->n_keys)
-        return wrong(self, "keys", err);
+        return lb_param_wrong(self, "keys", err);
     const char *cursor = list.data;
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 'i' || item.i < 1 || item.i > LB_MAX_COLUMNS)
-            return wrong(self, "keys", err);
+            return lb_param_wrong(self, "keys", err);
         shared->keys[i] = (uint32_t)(item.i - 1);
     }
     return LB_OK;

@@ -33,28 +33,11 @@ struct build_local {
 
 /* ---- parameters ---- */
 
-static lb_status wrong(const struct lb_op *op, const char *key, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter '%s' is wrong", op->label, key);
-}
-
-static lb_status param_choice(const struct lb_op *op, const char *key, const char *const *names,
-                              int *choice, struct lb_error *err)
-{
-    char *name = NULL;
-    LB_TRY(lb_param_string(op, key, &name, err));
-    *choice = 0;
-    while (name != NULL && names[*choice] != NULL && strcmp(names[*choice], name) != 0)
-        ++*choice;
-    lb_strfree(name);
-    return names[*choice] != NULL ? LB_OK : wrong(op, key, err);
-}
-
 lb_status lb_join_param_kind(const struct lb_op *op, enum lb_join_kind *kind, struct lb_error *err)
 {
     static const char *const names[] = {"inner", "outer", "semi", "anti", "none", NULL};
     int choice = 0;
-    LB_TRY(param_choice(op, "kind", names, &choice, err));
+    LB_TRY(lb_param_choice(op, "kind", names, &choice, err));
     *kind = (enum lb_join_kind)choice;
     return LB_OK;
 }
@@ -74,13 +57,13 @@ lb_status lb_join_param_outputs(const struct lb_op *op, struct lb_join_outputs *
     struct lb_value list, item;
     if (!lb_value_field(&op->params, "outputs", &list) || list.tag != 'l' || list.count < 1 ||
         list.count > LB_MAX_COLUMNS)
-        return wrong(op, "outputs", err);
+        return lb_param_wrong(op, "outputs", err);
     const char *cursor = list.data;
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
         struct lb_join_output output = {column_of(&item, "probe"), column_of(&item, "build")};
         if (output.probe == UINT32_MAX || output.build == UINT32_MAX)
-            return wrong(op, "outputs", err);
+            return lb_param_wrong(op, "outputs", err);
         outputs->items[outputs->n++] = output;
     }
     return LB_OK;
@@ -118,19 +101,19 @@ static lb_status build_open(struct lb_op *self, struct lb_error *err)
     int rest = 0;
     LB_TRY(lb_param_int(self, "columns", 0, &n_columns, err));
     LB_TRY(lb_param_bool(self, "spill", false, &build->spills, err));
-    LB_TRY(param_choice(self, "rest", rests, &rest, err));
+    LB_TRY(lb_param_choice(self, "rest", rests, &rest, err));
     if (n_columns < 1 || n_columns > LB_MAX_COLUMNS)
-        return wrong(self, "columns", err);
+        return lb_param_wrong(self, "columns", err);
     build->n_columns = (uint32_t)n_columns;
     build->rest = (enum lb_join_rest)rest;
     if (!lb_value_field(&self->params, "keys", &list) || list.tag != 'l' || list.count < 1 ||
         list.count > LB_MAX_COLUMNS)
-        return wrong(self, "keys", err);
+        return lb_param_wrong(self, "keys", err);
     const char *cursor = list.data;
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 'i' || item.i < 1 || item.i > n_columns)
-            return wrong(self, "keys", err);
+            return lb_param_wrong(self, "keys", err);
         build->keys[build->n_keys++] = (uint32_t)(item.i - 1);
     }
     build->most_bytes = lb_run_worker_bytes(self->run) * self->run->options.n_threads;

@@ -55,31 +55,6 @@ struct lb_json_shapes {
 
 /* ---- parameters ---- */
 
-static lb_status wrong(const struct lb_op *op, const char *key, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter '%s' is wrong", op->class->name,
-                        key);
-}
-
-/* A list of items of one tag ('b': booleans); absent: empty. */
-static lb_status param_list(const struct lb_op *op, const char *key, char tag,
-                            struct lb_value *list, struct lb_error *err)
-{
-    *list = (struct lb_value){.tag = 'l'};
-    if (!lb_value_field(&op->params, key, list))
-        return LB_OK;
-    if (list->tag != 'l')
-        return wrong(op, key, err);
-    const char *cursor = list->data;
-    struct lb_value item;
-    for (uint32_t i = 0; i < list->count; i++) {
-        lb_codec_next(&cursor, &item);
-        if (tag == 'b' ? item.tag != 't' && item.tag != 'f' : item.tag != tag)
-            return wrong(op, key, err);
-    }
-    return LB_OK;
-}
-
 static struct lb_json_name *find_name(const struct lb_json_schema *schema, const char *text,
                                       size_t size)
 {
@@ -104,15 +79,15 @@ lb_status lb_json_schema_init(const struct lb_op *op, struct lb_json_schema *sch
                               struct lb_error *err)
 {
     struct lb_value columns, types, inferred, known, watched, item;
-    LB_TRY(param_list(op, "columns", 's', &columns, err));
-    LB_TRY(param_list(op, "types", 's', &types, err));
-    LB_TRY(param_list(op, "inferred", 'b', &inferred, err));
-    LB_TRY(param_list(op, "known", 's', &known, err));
-    LB_TRY(param_list(op, "watch", 's', &watched, err));
+    LB_TRY(lb_param_list(op, "columns", 's', false, &columns, err));
+    LB_TRY(lb_param_list(op, "types", 's', false, &types, err));
+    LB_TRY(lb_param_list(op, "inferred", 'b', false, &inferred, err));
+    LB_TRY(lb_param_list(op, "known", 's', false, &known, err));
+    LB_TRY(lb_param_list(op, "watch", 's', false, &watched, err));
     LB_TRY(lb_param_bool(op, "watch_all", false, &schema->watches_all, err));
     if (types.count != columns.count || columns.count > LB_MAX_COLUMNS ||
         (inferred.count > 0 && inferred.count != columns.count))
-        return wrong(op, "columns", err);
+        return lb_param_wrong(op, "columns", err);
     uint64_t n_names = (uint64_t)columns.count + known.count + watched.count;
     for (schema->n_slots = 16; schema->n_slots < 2 * n_names;)
         schema->n_slots *= 2;
@@ -129,7 +104,7 @@ lb_status lb_json_schema_init(const struct lb_op *op, struct lb_json_schema *sch
         add_name(schema, &item, (int32_t)i);
         lb_codec_next(&types.data, &item);
         if (!lb_json_type_parse(item.data, item.size, &column->type))
-            return wrong(op, "types", err);
+            return lb_param_wrong(op, "types", err);
         if (inferred.count > 0) {
             lb_codec_next(&inferred.data, &item);
             column->is_inferred = item.tag == 't' && column->type != LB_JSON_ANY;

@@ -127,7 +127,7 @@ void lb_op_close(struct lb_op *op)
     lb_op_add_times(op, &times);
 }
 
-static lb_status wrong_param(const struct lb_op *op, const char *key, struct lb_error *err)
+lb_status lb_param_wrong(const struct lb_op *op, const char *key, struct lb_error *err)
 {
     return lb_error_set(err, LB_ERR_INTERNAL, "plan: operator %s: parameter '%s' is wrong",
                         op->class->name, key);
@@ -146,7 +146,7 @@ lb_status lb_param_int(const struct lb_op *op, const char *key, int64_t fallback
     else if (field.tag == 'i')
         *value = field.i;
     else
-        return wrong_param(op, key, err);
+        return lb_param_wrong(op, key, err);
     return LB_OK;
 }
 
@@ -158,8 +158,42 @@ lb_status lb_param_bool(const struct lb_op *op, const char *key, bool fallback, 
     if (!lb_value_field(&op->params, key, &field))
         return LB_OK;
     if (field.tag != 't' && field.tag != 'f')
-        return wrong_param(op, key, err);
+        return lb_param_wrong(op, key, err);
     *value = field.tag == 't';
+    return LB_OK;
+}
+
+lb_status lb_param_choice(const struct lb_op *op, const char *key, const char *const *names,
+                          int *choice, struct lb_error *err)
+{
+    struct lb_value field;
+    *choice = 0;
+    if (!lb_value_field(&op->params, key, &field))
+        return LB_OK;
+    for (int i = 0; field.tag == 's' && names[i] != NULL; i++) {
+        if (strlen(names[i]) == field.size && memcmp(names[i], field.data, field.size) == 0) {
+            *choice = i;
+            return LB_OK;
+        }
+    }
+    return lb_param_wrong(op, key, err);
+}
+
+lb_status lb_param_list(const struct lb_op *op, const char *key, char tag, bool must,
+                        struct lb_value *list, struct lb_error *err)
+{
+    struct lb_value item;
+    *list = (struct lb_value){.tag = 'l'};
+    if (!lb_value_field(&op->params, key, list))
+        return must ? lb_param_wrong(op, key, err) : LB_OK;
+    if (list->tag != 'l')
+        return lb_param_wrong(op, key, err);
+    const char *cursor = list->data;
+    for (uint32_t i = 0; i < list->count; i++) {
+        lb_codec_next(&cursor, &item);
+        if (tag == 'b' ? item.tag != 't' && item.tag != 'f' : item.tag != tag)
+            return lb_param_wrong(op, key, err);
+    }
     return LB_OK;
 }
 
@@ -171,7 +205,7 @@ lb_status lb_param_string(const struct lb_op *op, const char *key, char **value,
     if (!lb_value_field(&op->params, key, &field))
         return LB_OK;
     if (field.tag != 's' || memchr(field.data, 0, field.size) != NULL)
-        return wrong_param(op, key, err);
+        return lb_param_wrong(op, key, err);
     *value = lb_alloc(field.size + 1);
     if (*value == NULL)
         return lb_error_memory(err, key, field.size + 1);

@@ -128,6 +128,14 @@ lb_status lb_param_int(const struct lb_op *op, const char *key, int64_t fallback
                        struct lb_error *err) LB_MUST_USE;
 lb_status lb_param_bool(const struct lb_op *op, const char *key, bool fallback, bool *value,
                         struct lb_error *err) LB_MUST_USE;
+/* Which of the names, NULL-terminated, it is; absent: the first. */
+lb_status lb_param_choice(const struct lb_op *op, const char *key, const char *const *names,
+                          int *choice, struct lb_error *err) LB_MUST_USE;
+/* A list of items of one tag ('b': booleans); absent: empty, unless it must be there. */
+lb_status lb_param_list(const struct lb_op *op, const char *key, char tag, bool must,
+                        struct lb_value *list, struct lb_error *err) LB_MUST_USE;
+/* What these give: LB_ERR_INTERNAL. */
+lb_status lb_param_wrong(const struct lb_op *op, const char *key, struct lb_error *err);
 /* NUL-terminated copy to be freed with lb_strfree; *value NULL when absent. */
 lb_status lb_param_string(const struct lb_op *op, const char *key, char **value,
                           struct lb_error *err) LB_MUST_USE;

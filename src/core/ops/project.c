@@ -74,32 +74,14 @@ static void project_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
-/* A batch of the same rows as its parent. */
-static struct lb_batch same_rows(const struct lb_batch *parent, const struct lb_column *columns,
-                                 uint32_t n_columns)
-{
-    struct lb_batch out = *parent;
-    out.columns = columns;
-    out.n_columns = n_columns;
-    out.parent = parent;
-    out.parent_rows = NULL;
-    out.locate = NULL;
-    return out;
-}
-
 static lb_status project_push(struct lb_op_local *local, const struct lb_batch *batch,
                               struct lb_error *err)
 {
     const struct project_shared *shared = local->op->shared;
     struct project_local *state = local->state;
-    for (uint32_t i = 0; i < shared->n_source; i++) {
-        /* Records are as wide as the batch; columns beyond are nil. */
-        if (shared->source[i] < batch->n_columns)
-            state->columns[i] = batch->columns[shared->source[i]];
-        else
-            state->columns[i] = (struct lb_column){.type = LB_NULL};
-    }
-    struct lb_batch out = same_rows(batch, state->columns, shared->n_source);
+    for (uint32_t i = 0; i < shared->n_source; i++)
+        state->columns[i] = lb_batch_column(batch, shared->source[i]);
+    struct lb_batch out = lb_batch_same_rows(batch, state->columns, shared->n_source);
     return lb_push(local->next, &out, err);
 }
 
@@ -115,7 +97,7 @@ static lb_status tag_push(struct lb_op_local *local, const struct lb_batch *batc
         state->tags[i] = shared->tag;
     state->columns[0] = (struct lb_column){.type = LB_INT64, .ints = state->tags};
     memcpy(state->columns + 1, batch->columns, batch->n_columns * sizeof *state->columns);
-    struct lb_batch out = same_rows(batch, state->columns, batch->n_columns + 1);
+    struct lb_batch out = lb_batch_same_rows(batch, state->columns, batch->n_columns + 1);
     return lb_push(local->next, &out, err);
 }
 
@@ -139,7 +121,7 @@ static lb_status sample_push(struct lb_op_local *local, const struct lb_batch *b
         if (hash < shared->threshold || shared->threshold == UINT64_MAX)
             state->select[n++] = lb_batch_row(batch, i);
     }
-    struct lb_batch out = same_rows(batch, batch->columns, batch->n_columns);
+    struct lb_batch out = lb_batch_same_rows(batch, batch->columns, batch->n_columns);
     out.select = state->select;
     out.n_selected = n;
     return lb_push(local->next, &out, err);

@@ -37,11 +37,6 @@ struct rows_local {
     struct lb_buf value;
 };
 
-static lb_status wrong(const struct lb_op *self, const char *what, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: wrong %s", self->label, what);
-}
-
 /* A list of 1-based column numbers. */
 static lb_status param_columns(const struct lb_op *self, const char *key, uint32_t *columns,
                                uint32_t *n, struct lb_error *err)
@@ -49,12 +44,12 @@ static lb_status param_columns(const struct lb_op *self, const char *key, uint32
     struct lb_value value, item;
     if (!lb_value_field(&self->params, key, &value) || value.tag != 'l' ||
         value.count > LB_MAX_COLUMNS)
-        return wrong(self, key, err);
+        return lb_param_wrong(self, key, err);
     const char *cursor = value.data;
     for (uint32_t i = 0; i < value.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 'i' || item.i < 1 || item.i > LB_MAX_COLUMNS)
-            return wrong(self, key, err);
+            return lb_param_wrong(self, key, err);
         columns[(*n)++] = (uint32_t)(item.i - 1);
     }
     return LB_OK;
@@ -66,12 +61,12 @@ static lb_status param_names(const struct lb_op *self, struct rows_shared *share
     struct lb_value value, item;
     if (!lb_value_field(&self->params, "names", &value) || value.tag != 'l' || value.count == 0 ||
         value.count > LB_MAX_COLUMNS)
-        return wrong(self, "names", err);
+        return lb_param_wrong(self, "names", err);
     const char *cursor = value.data;
     for (uint32_t i = 0; i < value.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 's')
-            return wrong(self, "names", err);
+            return lb_param_wrong(self, "names", err);
         shared->names[shared->n_names++] = (struct name){item.data, item.size, i};
     }
     return LB_OK;
@@ -98,8 +93,9 @@ static lb_status bundle_open(struct lb_op *self, struct lb_error *err)
     LB_TRY(lb_param_bool(self, "strict", false, &shared->strict, err));
     LB_TRY(param_columns(self, "columns", shared->columns, &shared->n_columns, err));
     LB_TRY(param_columns(self, "keys", shared->keys, &shared->n_keys, err));
-    return shared->n_keys > 0 && shared->n_columns < LB_MAX_COLUMNS ? LB_OK
-                                                                    : wrong(self, "keys", err);
+    return shared->n_keys > 0 && shared->n_columns < LB_MAX_COLUMNS
+               ? LB_OK
+               : lb_param_wrong(self, "keys", err);
 }
 
 /* Maps have their keys in order of bytes. */
@@ -127,7 +123,7 @@ static lb_status explode_open(struct lb_op *self, struct lb_error *err)
     struct rows_shared *shared = self->shared;
     LB_TRY(lb_param_int(self, "column", 0, &column, err));
     if (column < 1 || column > LB_MAX_COLUMNS)
-        return wrong(self, "column", err);
+        return lb_param_wrong(self, "column", err);
     shared->keys[0] = (uint32_t)(column - 1);
     return LB_OK;
 }
@@ -157,12 +153,6 @@ static void rows_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
-/* Column i of a batch; records are as wide as the batch, columns beyond are nil. */
-static struct lb_column column_of(const struct lb_batch *batch, uint32_t i)
-{
-    return i < batch->n_columns ? batch->columns[i] : (struct lb_column){.type = LB_NULL};
-}
-
 /* ---- bundle ---- */
 
 static lb_status put_key(const struct rows_shared *shared, struct rows_local *state,
@@ -172,7 +162,7 @@ static lb_status put_key(const struct rows_shared *shared, struct rows_local *st
     state->value.size = 0;
     LB_TRY(lb_codec_begin(&state->value, 'l', &mark, err));
     for (uint32_t j = 0; j < shared->n_keys; j++) {
-        struct lb_column column = column_of(batch, shared->keys[j]);
+        struct lb_column column = lb_batch_column(batch, shared->keys[j]);
         if (shared->strict && !lb_column_is_valid(&column, row))
             return lb_builder_null(&state->key, err);
         LB_TRY(lb_codec_put_column(&state->value, &column, row, err));
@@ -187,7 +177,7 @@ static lb_status bundle_push(struct lb_op_local *local, const struct lb_batch *b
     const struct rows_shared *shared = local->op->shared;
     struct rows_local *state = local->state;
     if (shared->n_keys == 1) {
-        state->columns[0] = column_of(batch, shared->keys[0]);
+        state->columns[0] = lb_batch_column(batch, shared->keys[0]);
     } else {
         /* The rows stay where they are: those that are not selected get a nil. */
         lb_builder_reset(&state->key);
@@ -203,13 +193,8 @@ static lb_status bundle_push(struct lb_op_local *local, const struct lb_batch *b
         state->columns[0] = lb_builder_finish(&state->key);
     }
     for (uint32_t i = 0; i < shared->n_columns; i++)
-        state->columns[i + 1] = column_of(batch, shared->columns[i]);
-    struct lb_batch out = *batch;
-    out.columns = state->columns;
-    out.n_columns = shared->n_columns + 1;
-    out.parent = batch;
-    out.parent_rows = NULL;
-    out.locate = NULL;
+        state->columns[i + 1] = lb_batch_column(batch, shared->columns[i]);
+    struct lb_batch out = lb_batch_same_rows(batch, state->columns, shared->n_columns + 1);
     return lb_push(local->next, &out, err);
 }
 
@@ -239,7 +224,7 @@ static lb_status pack_push(struct lb_op_local *local, const struct lb_batch *bat
         LB_TRY(lb_codec_begin(&state->value, 'm', &mark, err));
         for (uint32_t j = 0; j < shared->n_names; j++) {
             const struct name *name = &shared->names[j];
-            struct lb_column from = column_of(batch, name->column + shared->keep_first);
+            struct lb_column from = lb_batch_column(batch, name->column + shared->keep_first);
             if (!lb_column_is_valid(&from, row))
                 continue;
             LB_TRY(lb_codec_put_string(&state->value, name->data, name->size, err));
@@ -330,7 +315,7 @@ static lb_status explode_push(struct lb_op_local *local, const struct lb_batch *
 {
     const struct rows_shared *shared = local->op->shared;
     struct rows_local *state = local->state;
-    struct lb_column lists = column_of(batch, shared->keys[0]);
+    struct lb_column lists = lb_batch_column(batch, shared->keys[0]);
     lb_batch_builder_reset(&state->builder);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);

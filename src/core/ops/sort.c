@@ -9,6 +9,7 @@
 #include "core/ops/metrics.h"
 #include "core/ops/column_keys.h"
 #include "core/ops/ops.h"
+#include "core/ops/shuffle.h"
 
 /* ORDER by */
 enum by { BY_HASH, BY_GIVEN, BY_TURN, BY_NONE };
@@ -46,42 +47,20 @@ struct lb_sorter *lb_sort_op_sorter(const struct lb_op *sink)
     return lb_aggregate_op_sorter(sink);
 }
 
-/* Which of the names, "a|b|c" in enum order, the parameter has. */
-static lb_status param_choice(const struct lb_op *op, const char *key, const char *const *names,
-                              int n_names, int *choice, struct lb_error *err)
-{
-    char *name = NULL;
-    LB_TRY(lb_param_string(op, key, &name, err));
-    *choice = 0;
-    bool found = name == NULL;
-    for (int i = 0; i < n_names && !found; i++) {
-        if (strcmp(names[i], name) == 0) {
-            *choice = i;
-            found = true;
-        }
-    }
-    lb_strfree(name);
-    if (!found)
-        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter '%s' is wrong",
-                            op->class->name, key);
-    return LB_OK;
-}
-
 static lb_status sort_open(struct lb_op *self, struct lb_error *err)
 {
-    static const char *const by_names[] = {"hash", "given", "turn", "none"};
-    static const char *const key_names[] = {"first", "record", "none", "columns"};
+    static const char *const by_names[] = {"hash", "given", "turn", "none", NULL};
+    static const char *const key_names[] = {"first", "record", "none", "columns", NULL};
     struct sort_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     lb_heat_init(&shared->heat, false);
     int by = 0, key = 0;
-    int64_t n_partitions = 1;
     int64_t n_values = 0;
     bool descending = false, pieces = false, values = false;
-    LB_TRY(param_choice(self, "by", by_names, 4, &by, err));
-    LB_TRY(param_choice(self, "key", key_names, 4, &key, err));
-    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_param_choice(self, "by", by_names, &by, err));
+    LB_TRY(lb_param_choice(self, "key", key_names, &key, err));
+    LB_TRY(lb_shuffle_partitions(self, &shared->n_partitions, err));
     LB_TRY(lb_param_bool(self, "descending", false, &descending, err));
     LB_TRY(lb_param_bool(self, "sides", false, &shared->sides, err));
     LB_TRY(lb_param_bool(self, "values", false, &values, err));
@@ -89,9 +68,6 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     shared->n_values = (uint32_t)n_values;
     LB_TRY(lb_param_bool(self, "pieces", false, &pieces, err));
     LB_TRY(lb_param_bool(self, "keep_key", true, &shared->keep_key, err));
-    if (n_partitions < 1 || n_partitions > 65535)
-        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
-                            self->label, (long long)n_partitions);
     shared->by = (enum by)by;
     shared->key = (enum key)key;
     shared->closed = shared->sides || shared->n_values > 0;
@@ -99,21 +75,15 @@ static lb_status sort_open(struct lb_op *self, struct lb_error *err)
     shared->heat.closed = shared->closed;
     if (shared->key == KEY_COLUMNS)
         LB_TRY(lb_param_column_keys(self, &shared->keys, err));
-    shared->n_partitions = (uint32_t)n_partitions;
-    struct lb_sorter_config config = {
+    const struct lb_sorter_config shape = {
         .n_partitions = shared->n_partitions,
         .n_ranges = by == BY_NONE ? 256 : 1, /* a group must not be split */
         .split_keys = by == BY_NONE || pieces,
         .has_pieces = pieces && !descending,
         .descending = descending,
         .writer_bytes = lb_run_worker_bytes(self->run),
-        .merge_bytes = lb_run_worker_bytes(self->run) / 2 * self->run->options.n_threads,
-        .n_workers = self->run->options.n_threads,
-        .spill = self->run->spill,
-        .budget = self->run->budget,
-        .stop = &self->run->stop,
     };
-    return lb_sorter_new(&config, &shared->sorter, err);
+    return lb_shuffle_new(self, &shape, &shared->sorter, err);
 }
 
 static lb_status sort_attach(struct lb_op_local *local, struct lb_error *err)
@@ -340,9 +310,7 @@ static void sort_close(struct lb_op *self)
     struct sort_shared *shared = self->shared;
     if (shared == NULL)
         return;
-    if (shared->sorter != NULL)
-        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
-    lb_sorter_delete(shared->sorter);
+    lb_shuffle_delete(self, shared->sorter);
     lb_heat_fini(&shared->heat);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;

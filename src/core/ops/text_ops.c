@@ -284,12 +284,7 @@ static lb_status push_replaced(struct lb_op_local *local, const struct lb_batch 
     uint32_t n_columns = only ? 1 : batch->n_columns;
     memcpy(state->columns, batch->columns, n_columns * sizeof *state->columns);
     state->columns[0] = *column;
-    struct lb_batch out = *batch;
-    out.columns = state->columns;
-    out.n_columns = n_columns;
-    out.parent = batch;
-    out.parent_rows = NULL;
-    out.locate = NULL;
+    struct lb_batch out = lb_batch_same_rows(batch, state->columns, n_columns);
     return lb_push(local->next, &out, err);
 }
 
@@ -348,12 +343,9 @@ static lb_status grep_push(struct lb_op_local *local, const struct lb_batch *bat
         if (found)
             state->select[n++] = row;
     }
-    struct lb_batch out = *batch;
+    struct lb_batch out = lb_batch_same_rows(batch, batch->columns, batch->n_columns);
     out.select = state->select;
     out.n_selected = n;
-    out.parent = batch;
-    out.parent_rows = NULL;
-    out.locate = NULL;
     return lb_push(local->next, &out, err);
 }
 

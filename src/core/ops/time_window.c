@@ -152,11 +152,6 @@ static lb_status window_begin(struct lb_op_local *local, struct lb_error *err)
 
 /* ---- times ---- */
 
-static struct lb_column column_of(const struct lb_batch *batch, uint32_t i)
-{
-    return i < batch->n_columns ? batch->columns[i] : (struct lb_column){.type = LB_NULL};
-}
-
 /* The number or text in a column; *is_there is false for nil. */
 static lb_status read_time(const struct lb_op *op, const struct lb_batch *batch,
                            const struct lb_column *column, uint32_t row, struct number *time,
@@ -278,7 +273,7 @@ static lb_status push_tumbling(struct lb_op_local *local, const struct lb_batch 
 {
     const struct window_shared *shared = local->op->shared;
     struct window_local *state = local->state;
-    struct lb_column times = column_of(batch, shared->column);
+    struct lb_column times = lb_batch_column(batch, shared->column);
     uint32_t n = 0;
     LB_TRY(ready_select(local, batch->n_selected, err));
     lb_builder_reset(&state->starts);
@@ -297,16 +292,11 @@ static lb_status push_tumbling(struct lb_op_local *local, const struct lb_batch 
     while (state->starts.n_rows < batch->n_rows)
         LB_TRY(lb_builder_null(&state->starts, err));
     for (uint32_t i = 0; i < shared->n_columns; i++)
-        state->columns[i] = column_of(batch, i);
+        state->columns[i] = lb_batch_column(batch, i);
     state->columns[shared->n_columns] = lb_builder_finish(&state->starts);
-    struct lb_batch out = *batch;
-    out.columns = state->columns;
-    out.n_columns = shared->n_columns + 1;
+    struct lb_batch out = lb_batch_same_rows(batch, state->columns, shared->n_columns + 1);
     out.select = n < batch->n_rows ? state->select : NULL;
     out.n_selected = n;
-    out.parent = batch;
-    out.parent_rows = NULL;
-    out.locate = NULL;
     return lb_push(local->next, &out, err);
 }
 
@@ -325,7 +315,7 @@ static lb_status push_sliding(struct lb_op_local *local, const struct lb_batch *
 {
     const struct window_shared *shared = local->op->shared;
     struct window_local *state = local->state;
-    struct lb_column times = column_of(batch, shared->column);
+    struct lb_column times = lb_batch_column(batch, shared->column);
     lb_batch_builder_reset(&state->rows);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
@@ -336,7 +326,7 @@ static lb_status push_sliding(struct lb_op_local *local, const struct lb_batch *
         for (uint64_t k = 0; k < n; k++) {
             struct lb_builder *column = NULL;
             for (uint32_t j = 0; j < shared->n_columns; j++) {
-                struct lb_column from = column_of(batch, j);
+                struct lb_column from = lb_batch_column(batch, j);
                 LB_TRY(lb_batch_builder_column(&state->rows, j, &column, err));
                 LB_TRY(lb_builder_column(column, &from, row, err));
             }
@@ -372,7 +362,7 @@ static lb_status session_push(struct lb_op_local *local, const struct lb_batch *
 {
     const struct window_shared *shared = local->op->shared;
     struct window_local *state = local->state;
-    struct lb_column keys = column_of(batch, 0), times = column_of(batch, 1);
+    struct lb_column keys = lb_batch_column(batch, 0), times = lb_batch_column(batch, 1);
     lb_builder_reset(&state->starts);
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
@@ -400,15 +390,10 @@ static lb_status session_push(struct lb_op_local *local, const struct lb_batch *
     while (state->starts.n_rows < batch->n_rows)
         LB_TRY(lb_builder_null(&state->starts, err));
     for (uint32_t i = 0; i < shared->n_columns; i++)
-        state->columns[i] = column_of(batch, i + 2);
+        state->columns[i] = lb_batch_column(batch, i + 2);
     state->columns[shared->n_columns] = lb_builder_finish(&state->starts);
     state->columns[shared->n_columns + 1] = times;
-    struct lb_batch out = *batch;
-    out.columns = state->columns;
-    out.n_columns = shared->n_columns + 2;
-    out.parent = batch;
-    out.parent_rows = NULL;
-    out.locate = NULL;
+    struct lb_batch out = lb_batch_same_rows(batch, state->columns, shared->n_columns + 2);
     return lb_push(local->next, &out, err);
 }
 

@@ -11,6 +11,7 @@
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/ops/ops.h"
+#include "core/ops/shuffle.h"
 
 enum { AHEAD = 8 }; /* rows whose places are called into the cache meanwhile */
 
@@ -30,12 +31,6 @@ const struct lb_window_shared *lb_window_op_shared(const struct lb_op *op)
 
 /* ---- opening and closing ---- */
 
-static lb_status wrong_param(const struct lb_op *self, const char *key, struct lb_error *err)
-{
-    return lb_error_set(err, LB_ERR_INTERNAL,
-                        "plan: operator window: parameter '%s' of %s is wrong", key, self->label);
-}
-
 /* A list of column numbers; absent: none. */
 static lb_status read_numbers(const struct lb_op *self, const char *key, uint32_t **numbers,
                               uint32_t *n, struct lb_error *err)
@@ -44,7 +39,7 @@ static lb_status read_numbers(const struct lb_op *self, const char *key, uint32_
     if (!lb_value_field(&self->params, key, &list) || (list.tag == 'l' && list.count == 0))
         return LB_OK;
     if (list.tag != 'l' || list.count > LB_MAX_COLUMNS)
-        return wrong_param(self, key, err);
+        return lb_param_wrong(self, key, err);
     *numbers = lb_alloc(list.count * sizeof **numbers);
     if (*numbers == NULL)
         return lb_error_memory(err, self->label, list.count * sizeof **numbers);
@@ -53,7 +48,7 @@ static lb_status read_numbers(const struct lb_op *self, const char *key, uint32_
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
         if (item.tag != 'i' || item.i < 1 || item.i > LB_MAX_COLUMNS)
-            return wrong_param(self, key, err);
+            return lb_param_wrong(self, key, err);
         (*numbers)[i] = (uint32_t)item.i - 1;
     }
     return LB_OK;
@@ -66,7 +61,7 @@ static lb_status read_keys(const struct lb_op *self, struct lb_window_shared *sh
     LB_TRY(read_numbers(self, "partition", &shared->partition, &shared->n_partition, err));
     if (lb_value_field(&self->params, "order", &list) &&
         (list.tag != 'l' || list.count > LB_MAX_COLUMNS))
-        return wrong_param(self, "order", err);
+        return lb_param_wrong(self, "order", err);
     shared->n_keys = shared->n_partition + list.count;
     if (shared->n_keys == 0)
         return LB_OK;
@@ -80,7 +75,7 @@ static lb_status read_keys(const struct lb_op *self, struct lb_window_shared *sh
         lb_codec_next(&cursor, &item);
         if (item.tag != 'm' || !lb_value_field(&item, "column", &field) || field.tag != 'i' ||
             field.i < 1 || field.i > LB_MAX_COLUMNS)
-            return wrong_param(self, "order", err);
+            return lb_param_wrong(self, "order", err);
         shared->keys[i].column = (uint32_t)field.i - 1;
         shared->keys[i].descending = lb_value_field(&item, "desc", &field) && field.tag == 't';
     }
@@ -109,36 +104,30 @@ static lb_status window_open(struct lb_op *self, struct lb_error *err)
     struct lb_window_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
-    int64_t n_partitions = 1, top = 0;
+    int64_t top = 0;
     LB_TRY(read_keys(self, shared, err));
     LB_TRY(read_numbers(self, "columns", &shared->kept, &shared->n_kept, err));
     LB_TRY(find_kept_keys(self, shared, err));
-    LB_TRY(lb_param_int(self, "partitions", 1, &n_partitions, err));
+    LB_TRY(lb_shuffle_partitions(self, &shared->n_partitions, err));
     LB_TRY(lb_param_int(self, "top", 0, &top, err));
     LB_TRY(lb_param_bool(self, "ties", false, &shared->ties, err));
-    if (n_partitions < 1 || n_partitions > 65535)
-        return lb_error_set(err, LB_ERR_USAGE, "%s: %lld partitions (1 to 65535 are possible)",
-                            self->label, (long long)n_partitions);
     if (top < 0 || top > UINT32_MAX / 4)
-        return wrong_param(self, "top", err);
+        return lb_param_wrong(self, "top", err);
     shared->top = (uint64_t)top;
-    shared->n_partitions = shared->n_partition > 0 ? (uint32_t)n_partitions : 1;
+    if (shared->n_partition == 0)
+        shared->n_partitions = 1;
     size_t bytes = lb_run_worker_bytes(self->run);
     if (shared->top > 0) {
         shared->top_bytes = bytes / 2;
         bytes /= 2;
     }
-    struct lb_sorter_config config = {
+    const struct lb_sorter_config shape = {
         .n_partitions = shared->n_partitions,
         .n_ranges = 1,
         .writer_bytes = bytes,
         .merge_bytes = bytes / 2 * self->run->options.n_threads,
-        .n_workers = self->run->options.n_threads,
-        .spill = self->run->spill,
-        .budget = self->run->budget,
-        .stop = &self->run->stop,
     };
-    return lb_sorter_new(&config, &shared->sorter, err);
+    return lb_shuffle_new(self, &shape, &shared->sorter, err);
 }
 
 static void window_close(struct lb_op *self)
@@ -146,9 +135,7 @@ static void window_close(struct lb_op *self)
     struct lb_window_shared *shared = self->shared;
     if (shared == NULL)
         return;
-    if (shared->sorter != NULL)
-        atomic_fetch_add(&self->run->spilled_bytes, lb_sorter_spilled_bytes(shared->sorter));
-    lb_sorter_delete(shared->sorter);
+    lb_shuffle_delete(self, shared->sorter);
     lb_free(shared->keys, shared->n_keys * sizeof *shared->keys);
     lb_free(shared->partition, shared->n_partition * sizeof *shared->partition);
     lb_free(shared->kept, shared->n_kept * sizeof *shared->kept);
