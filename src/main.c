@@ -21,15 +21,22 @@ enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
 
 /* The engine is at work and sees for itself when its output breaks. */
 static volatile sig_atomic_t is_busy;
+/* The reader of standard output was gone when something was written to a pipe. */
+static volatile sig_atomic_t is_broken;
 
 /* SIGPIPE must not kill the engine at work, but a script that prints for ever has to end when its reader is gone:
  * print does not look at write errors. */
 static void broken_pipe(int signal_number)
 {
     (void)signal_number;
+    int saved = errno;
     struct pollfd output = {.fd = STDOUT_FILENO};
-    if (!is_busy && poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0)
-        _exit(STATUS_PIPE);
+    if (poll(&output, 1, 0) == 1 && (output.revents & POLLERR) != 0) {
+        if (!is_busy)
+            _exit(STATUS_PIPE);
+        is_broken = 1;
+    }
+    errno = saved;
 }
 
 /* A file may not grow further (ulimit -f): the write that tried fails with EFBIG and is told. Not SIG_IGN, which commands
@@ -205,7 +212,7 @@ int main(int argc, char **argv)
     /* What print could not write is noticed here at the latest. */
     errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        if (errno == EPIPE)
+        if (errno == EPIPE || is_broken)
             return status != 0 ? status : STATUS_PIPE;
         if (status == 0) {
             fprintf(stderr, "luabatch: cannot write to standard output: %s\n",

@@ -10,7 +10,11 @@
  *        release. */
 #include "core/algo/sort_private.h"
 
-enum { PREFETCH = 16 };
+#ifdef LB_TINY
+enum { DUE_BYTES = 16 << 10, PREFETCH = 16 };
+#else
+enum { DUE_BYTES = 4 << 20, PREFETCH = 16 };
+#endif
 
 /* The part of one run. */
 struct source {
@@ -52,7 +56,8 @@ struct lb_sort_cursor {
     uint32_t until_check;
     const struct lb_sort_row *newest; /* handed out last */
     /* resources */
-    struct lb_sort_chunk *retired; /* frames with rows handed out */
+    struct lb_sort_chunk *retired; /* frames with rows handed out, */
+    size_t retired_bytes;          /* those since the last release */
     struct lb_sort_chunk *spare;
     struct lb_buf packed; /* a frame as it was written */
     struct lb_buf scratch;
@@ -107,6 +112,7 @@ static lb_status next_frame(struct lb_sort_cursor *cursor, struct source *source
     if (source->buffer != NULL) {
         source->buffer->next = cursor->retired;
         cursor->retired = source->buffer;
+        cursor->retired_bytes += source->buffer->bytes;
         source->buffer = NULL;
     }
     source->at = source->limit = NULL;
@@ -390,8 +396,14 @@ lb_status lb_sort_cursor_next(struct lb_sort_cursor *cursor, const struct lb_sor
     return LB_OK;
 }
 
+bool lb_sort_cursor_is_due(const struct lb_sort_cursor *cursor)
+{
+    return cursor->retired_bytes >= DUE_BYTES;
+}
+
 void lb_sort_cursor_release(struct lb_sort_cursor *cursor)
 {
+    cursor->retired_bytes = 0;
     const char *newest = (const char *)cursor->newest;
     struct lb_sort_chunk *frame = cursor->retired;
     cursor->retired = NULL;

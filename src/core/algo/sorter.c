@@ -28,6 +28,14 @@ static uint32_t fan_in(size_t bytes, size_t frame_bytes)
     return n > MAX_FAN_IN ? MAX_FAN_IN : (uint32_t)n;
 }
 
+static void set_fan_in(struct lb_sorter *sorter, size_t frame_bytes)
+{
+    const struct lb_sorter_config *config = &sorter->config;
+    size_t n_workers = config->n_workers > 0 ? config->n_workers : 1;
+    sorter->fan_in = fan_in(config->merge_bytes / n_workers, frame_bytes);
+    sorter->prepare_fan_in = fan_in(config->merge_bytes, frame_bytes);
+}
+
 lb_status lb_sorter_new(const struct lb_sorter_config *config, struct lb_sorter **out,
                         struct lb_error *err)
 {
@@ -53,8 +61,7 @@ lb_status lb_sorter_new(const struct lb_sorter_config *config, struct lb_sorter 
     size_t frame = share / 256 & ~(size_t)4095;
     frame = frame < MIN_FRAME_BYTES ? MIN_FRAME_BYTES : frame;
     sorter->frame_bytes = frame > MAX_FRAME_BYTES ? MAX_FRAME_BYTES : frame;
-    sorter->fan_in = fan_in(share, sorter->frame_bytes);
-    sorter->prepare_fan_in = fan_in(config->merge_bytes, sorter->frame_bytes);
+    set_fan_in(sorter, sorter->frame_bytes);
     pthread_mutex_init(&sorter->lock, NULL);
     lb_sort_sample_init(&sorter->sample);
     *out = sorter;
@@ -157,7 +164,7 @@ static lb_status copy_range(struct lb_sorter *sorter, const struct lb_sort_run *
     lb_status status = lb_sort_cursor_next(cursor, &row, err);
     while (status == LB_OK && row != NULL) {
         status = lb_sort_run_writer_add(out, row, err);
-        if (++n_unreleased == RELEASE_ROWS) {
+        if (++n_unreleased == RELEASE_ROWS || lb_sort_cursor_is_due(cursor)) {
             n_unreleased = 0;
             lb_sort_cursor_release(cursor);
         }
@@ -193,8 +200,25 @@ static lb_status merge_runs(struct lb_sorter *sorter, const struct lb_sort_run *
     return status;
 }
 
+/* The mean size of the frames on disk: greater than usual where rows are. */
+static size_t mean_frame_bytes(const struct lb_sorter *sorter)
+{
+    uint64_t bytes = 0, n_frames = 0;
+    for (const struct lb_sort_run *run = sorter->runs; run != NULL; run = run->next) {
+        if (run->file == NULL)
+            continue;
+        n_frames += run->n_frames;
+        for (size_t i = 0; i < run->n_frames; i++)
+            bytes += run->frames[i].at.raw_size;
+    }
+    return n_frames > 0 ? (size_t)(bytes / n_frames) : 0;
+}
+
 static lb_status reduce_runs(struct lb_sorter *sorter, struct lb_error *err)
 {
+    size_t frame_bytes = mean_frame_bytes(sorter);
+    if (frame_bytes > sorter->frame_bytes)
+        set_fan_in(sorter, frame_bytes);
     while (sorter->n_spilled > sorter->fan_in) {
         uint32_t n = sorter->n_spilled - sorter->fan_in + 1;
         if (n > sorter->prepare_fan_in)

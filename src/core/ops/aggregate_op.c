@@ -424,7 +424,7 @@ static lb_status merge_produce(struct lb_op_local *local, struct lb_error *err)
             break;
         n_rows += lb_range_counts(local->op, state->range, row);
         LB_TRY(merge_row(local, row, err));
-        if (i % 1024 == 0)
+        if (i % 1024 == 0 || lb_sort_cursor_is_due(state->cursor))
             lb_sort_cursor_release(state->cursor);
     }
     lb_range_add_rows(local->op, state->range, n_rows);

@@ -27,6 +27,7 @@ enum {
 };
 #endif
 enum { SPLITS_OF_A_FILE = 64, SHOWN_BYTES = 200 };
+enum { FREE_BYTES = 8 << 20 }; /* of a block, that go without asking */
 
 /* ---- opening ---- */
 
@@ -47,16 +48,25 @@ void lb_file_scan_close(struct lb_file_scan *scan)
     lb_file_list_fini(&scan->files);
 }
 
-void lb_file_piece_init(struct lb_file_piece *piece, const struct lb_file_scan *scan)
+void lb_file_piece_init(struct lb_file_piece *piece, const struct lb_op_local *local)
 {
-    piece->scan = scan;
+    piece->scan = local->op->shared;
+    piece->run = local->op->run;
     piece->fd = -1;
+}
+
+/* What a block of so many bytes takes of the budget. */
+static size_t charge(size_t block_bytes)
+{
+    return block_bytes > FREE_BYTES ? block_bytes : 0;
 }
 
 static void free_block(struct lb_file_piece *piece)
 {
-    if (piece->block != NULL)
+    if (piece->block != NULL) {
         lb_free(piece->block, piece->block_bytes + LB_TEXT_PADDING);
+        lb_budget_release(piece->run->budget, charge(piece->block_bytes));
+    }
     piece->block = NULL;
     piece->block_bytes = 0;
 }
@@ -78,10 +88,20 @@ static lb_status grow_block(struct lb_file_piece *piece, size_t bytes, struct lb
                             lb_file_label(piece->file), class->record,
                             (unsigned long long)piece->block_offset,
                             (unsigned long long)(class->most_bytes >> 20), class->too_long);
+    size_t more = charge(bytes) - charge(piece->block_bytes);
+    if (!lb_budget_reserve(piece->run->budget, more))
+        return lb_error_set(err, LB_ERR_RESOURCE,
+                            "%s: the %s at byte %llu needs more than %.1f MiB (the memory limit is "
+                            "%.1f MiB; see --memory)",
+                            lb_file_label(piece->file), class->record,
+                            (unsigned long long)piece->block_offset, (double)piece->used / 1048576,
+                            (double)piece->run->options.memory_bytes / 1048576);
     size_t old = piece->block != NULL ? piece->block_bytes + LB_TEXT_PADDING : 0;
     char *block = lb_realloc(piece->block, old, bytes + LB_TEXT_PADDING);
-    if (block == NULL)
+    if (block == NULL) {
+        lb_budget_release(piece->run->budget, more);
         return lb_error_memory(err, "a record's buffer", bytes);
+    }
     piece->block = block;
     piece->block_bytes = bytes;
     return LB_OK;

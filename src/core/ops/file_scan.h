@@ -8,7 +8,7 @@
  * CALLS   lb_file_scan_open in open, lb_file_scan_close in close; lb_file_piece_init in attach, lb_file_piece_fini in detach;
  *         lb_file_scan_claim in claim, lb_file_piece_produce in produce: it calls the class's push. A struct lb_file_scan is the
  *         first member of op->shared, a struct lb_file_piece the first of local->state.
- * MEMORY  One block per worker (a longer record makes it grow), or one chunk.
+ * MEMORY  One block per worker, or one chunk. A longer record makes it grow, beyond some MiB within the budget.
  * CHANGES A file that was replaced, or has another size or time of change than when the run began, is an error, not a mix: it is
  *         looked at when a split is opened and again when it was read.
  * WHY NOT mmap: a file that shrinks while it is read would kill the process; reading costs 5 % here. */
@@ -65,6 +65,7 @@ struct lb_file_scan {
 
 struct lb_file_piece {
     const struct lb_file_scan *scan;
+    struct lb_run *run;
     const struct lb_file *file;
     size_t file_number;    /* in scan->files */
     bool is_chunk;         /* data is in block already */
@@ -84,7 +85,7 @@ struct lb_file_piece {
 lb_status lb_file_scan_open(struct lb_op *self, const struct lb_file_scan_class *class,
                             struct lb_error *err) LB_MUST_USE;
 void lb_file_scan_close(struct lb_file_scan *scan);
-void lb_file_piece_init(struct lb_file_piece *piece, const struct lb_file_scan *scan);
+void lb_file_piece_init(struct lb_file_piece *piece, const struct lb_op_local *local);
 void lb_file_piece_fini(struct lb_file_piece *piece);
 lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more,
                              struct lb_error *err) LB_MUST_USE;

@@ -393,7 +393,7 @@ static lb_status read_head(struct lb_op_local *local, struct lb_error *err)
     lb_status status = lb_sort_cursor_next(cursor, &row, err);
     for (uint32_t i = 1; status == LB_OK && row != NULL && row->bytes[0] != LB_KEY_NIL; i++) {
         status = hold(local, row, err);
-        if (i % 1024 == 0)
+        if (i % 1024 == 0 || lb_sort_cursor_is_due(cursor))
             lb_sort_cursor_release(cursor);
         if (status == LB_OK)
             status = lb_sort_cursor_next(cursor, &row, err);
@@ -418,7 +418,7 @@ static lb_status match_produce(struct lb_op_local *local, struct lb_error *err)
         if (row == NULL)
             break;
         LB_TRY(match_row(local, row, err));
-        if (i % 1024 == 0) /* everything kept is copied */
+        if (i % 1024 == 0 || lb_sort_cursor_is_due(state->cursor)) /* everything kept is copied */
             lb_sort_cursor_release(state->cursor);
     }
     /* Where the key's probe rows go on in the next piece it has some, if not in this one. */

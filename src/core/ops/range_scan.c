@@ -4,6 +4,8 @@
 #include "core/base/sys.h"
 #include "core/ops/metrics.h"
 
+enum { FREE_LIST_BYTES = 1 << 20 };
+
 uint32_t lb_sort_row_width(const struct lb_sort_row *row)
 {
     const char *cursor = row->bytes + row->key_size;
@@ -248,6 +250,22 @@ lb_status lb_range_enter(struct lb_range_local *state, const struct lb_sort_row 
     state->partition = row->partition;
     state->group.size = 0;
     return lb_buf_append(&state->group, row->bytes, row->group_size, err);
+}
+
+lb_status lb_range_charge(struct lb_op_local *local, const struct lb_buf *list, size_t *charged,
+                          struct lb_error *err)
+{
+    struct lb_run *run = local->op->run;
+    if (list->capacity <= FREE_LIST_BYTES || list->capacity <= *charged)
+        return LB_OK;
+    if (!lb_budget_reserve(run->budget, list->capacity - *charged))
+        return lb_error_set(err, LB_ERR_RESOURCE,
+                            "%s: the list of a key needs more than %.1f MiB (the memory limit is "
+                            "%.1f MiB; see --memory)",
+                            local->op->label, (double)list->size / 1048576,
+                            (double)run->options.memory_bytes / 1048576);
+    *charged = list->capacity;
+    return LB_OK;
 }
 
 static lb_status put_scalar_or_value(struct lb_buf *out, bool is_string, const char *data,

@@ -73,6 +73,9 @@ lb_status lb_range_enter(struct lb_range_local *state, const struct lb_sort_row 
  * list. */
 lb_status lb_range_put_value(const struct lb_sort_row *row, struct lb_buf *out,
                              struct lb_error *err) LB_MUST_USE;
+/* Reserves what the list of a group takes in memory beyond a little; *charged: so far, to be released at detach. */
+lb_status lb_range_charge(struct lb_op_local *local, const struct lb_buf *list, size_t *charged,
+                          struct lb_error *err) LB_MUST_USE;
 /* Appends the key of a row, its first column, to the builder's column; copies. */
 lb_status lb_range_put_key(const struct lb_sort_row *row, struct lb_builder *column,
                            struct lb_error *err) LB_MUST_USE;

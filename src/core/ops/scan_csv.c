@@ -80,7 +80,7 @@ static lb_status csv_attach(struct lb_op_local *local, struct lb_error *err)
     struct csv_local *state = local->state = lb_alloc_zero(sizeof *state);
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
-    lb_file_piece_init(&state->piece, &shared->scan);
+    lb_file_piece_init(&state->piece, local);
     return lb_csv_rows_init(&state->rows, &shared->schema, err);
 }
 

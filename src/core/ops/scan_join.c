@@ -402,7 +402,7 @@ static lb_status read_head(struct lb_op_local *local, struct lb_error *err)
             if (status == LB_OK)
                 status = lb_range_put_value(row, &own->left, err);
         }
-        if (i % 1024 == 0)
+        if (i % 1024 == 0 || lb_sort_cursor_is_due(cursor))
             lb_sort_cursor_release(cursor);
         if (status == LB_OK)
             status = lb_sort_cursor_next(cursor, &row, err);
@@ -465,7 +465,7 @@ static lb_status join_produce(struct lb_op_local *local, struct lb_error *err)
             LB_TRY(join_row(local, row, err));
         counts = counts && lb_range_counts(local->op, state->range, row);
         n_rows += counts;
-        if (i % 1024 == 0) /* everything kept is copied */
+        if (i % 1024 == 0 || lb_sort_cursor_is_due(state->cursor)) /* everything kept is copied */
             lb_sort_cursor_release(state->cursor);
     }
     lb_range_add_rows(local->op, state->range, n_rows);
@@ -494,6 +494,7 @@ struct lists {
     struct lb_buf bytes[MOST_SIDES];
     size_t marks[MOST_SIDES];
     uint32_t counts[MOST_SIDES];
+    size_t charged[MOST_SIDES]; /* reserved for bytes */
 };
 
 static lb_status cogroup_open(struct lb_op *self, struct lb_error *err)
@@ -522,8 +523,10 @@ static lb_status cogroup_attach(struct lb_op_local *local, struct lb_error *err)
 static void cogroup_detach(struct lb_op_local *local)
 {
     struct lists *lists = ((struct lb_range_local *)local->state)->own;
-    for (uint32_t i = 0; lists != NULL && i < lists->n_sides; i++)
+    for (uint32_t i = 0; lists != NULL && i < lists->n_sides; i++) {
+        lb_budget_release(local->op->run->budget, lists->charged[i]);
         lb_buf_fini(&lists->bytes[i]);
+    }
     lb_free(lists, sizeof *lists);
     lb_range_detach(local);
 }
@@ -579,8 +582,9 @@ static lb_status cogroup_produce(struct lb_op_local *local, struct lb_error *err
             return lb_error_set(err, LB_ERR_INTERNAL, "%s: a record of side %u", local->op->label,
                                 side);
         LB_TRY(lb_range_put_value(row, &lists->bytes[side], err));
+        LB_TRY(lb_range_charge(local, &lists->bytes[side], &lists->charged[side], err));
         lists->counts[side]++;
-        if (i % 1024 == 0)
+        if (i % 1024 == 0 || lb_sort_cursor_is_due(state->cursor))
             lb_sort_cursor_release(state->cursor);
     }
 }

@@ -79,7 +79,7 @@ static lb_status json_attach(struct lb_op_local *local, struct lb_error *err)
     struct json_local *state = local->state = lb_alloc_zero(sizeof *state);
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
-    lb_file_piece_init(&state->piece, &shared->scan);
+    lb_file_piece_init(&state->piece, local);
     return lb_json_rows_init(&state->rows, &shared->schema, err);
 }
 

@@ -22,7 +22,7 @@ static lb_status sorted_produce(struct lb_op_local *local, struct lb_error *err)
         if (!lb_batch_builder_fits(&state->builder, lb_sort_row_width(row)))
             LB_TRY(lb_range_flush(local, err));
         LB_TRY(lb_sort_row_decode(row, &state->builder, err));
-        if (lb_batch_builder_is_full(&state->builder))
+        if (lb_batch_builder_is_full(&state->builder) || lb_sort_cursor_is_due(state->cursor))
             LB_TRY(lb_range_flush(local, err));
     }
 }
@@ -46,6 +46,7 @@ struct group_list {
     struct lb_buf bytes; /* the values so far, encoded */
     size_t mark;
     uint32_t count;
+    size_t charged; /* reserved for bytes */
 };
 
 static lb_status groups_open(struct lb_op *self, struct lb_error *err)
@@ -67,8 +68,10 @@ static lb_status groups_attach(struct lb_op_local *local, struct lb_error *err)
 static void groups_detach(struct lb_op_local *local)
 {
     struct group_list *list = ((struct lb_range_local *)local->state)->own;
-    if (list != NULL)
+    if (list != NULL) {
+        lb_budget_release(local->op->run->budget, list->charged);
         lb_buf_fini(&list->bytes);
+    }
     lb_free(list, sizeof *list);
     lb_range_detach(local);
 }
@@ -117,8 +120,10 @@ static lb_status groups_produce(struct lb_op_local *local, struct lb_error *err)
         if (is_new)
             LB_TRY(begin_list(state, row, err));
         LB_TRY(lb_range_put_value(row, &list->bytes, err));
+        LB_TRY(lb_range_charge(local, &list->bytes, &list->charged, err));
         list->count++;
-        if (since_release % 1024 == 1023) /* key and values are copied: a huge group may go on */
+        /* Key and values are copied: a huge group may go on. */
+        if (since_release % 1024 == 1023 || lb_sort_cursor_is_due(state->cursor))
             lb_sort_cursor_release(state->cursor);
     }
 }
@@ -175,9 +180,10 @@ static lb_status set_produce(struct lb_op_local *local, struct lb_error *err)
                 LB_TRY(lb_range_flush(local, err));
             LB_TRY(lb_sort_row_decode(row, &state->builder, err));
         }
-        if (lb_batch_builder_is_full(&state->builder))
+        bool is_due = lb_sort_cursor_is_due(state->cursor);
+        if (lb_batch_builder_is_full(&state->builder) || (is_due && state->builder.n_rows > 0))
             LB_TRY(lb_range_flush(local, err));
-        else if (since_release % 1024 == 1023 && state->builder.n_rows == 0)
+        else if ((is_due || since_release % 1024 == 1023) && state->builder.n_rows == 0)
             lb_sort_cursor_release(state->cursor);
     }
 }

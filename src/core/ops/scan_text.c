@@ -72,7 +72,7 @@ static lb_status text_attach(struct lb_op_local *local, struct lb_error *err)
     struct text_local *state = local->state = lb_alloc_zero(sizeof *state);
     if (state == NULL)
         return lb_error_memory(err, local->op->label, sizeof *state);
-    lb_file_piece_init(&state->piece, local->op->shared);
+    lb_file_piece_init(&state->piece, local);
     return LB_OK;
 }
 

@@ -1,0 +1,63 @@
+-- Records of a megabyte and more: within the memory limit, or an error that says what is too large.
+local cli = require "tests.cli.support"
+
+local tonumber = tonumber
+
+local N = 100
+local RECORDS = ("lb.range(%d):map(function(i) return i %% 10, ('x'):rep(1000000) .. i end)"):format(N)
+
+describe("records of a megabyte", function()
+  after_each(cli.clean)
+
+  it("are sorted within the memory", function()
+    for verb, result in pairs {
+      ["sort_by()"] = N, ["sort_by_key()"] = N, ["reduce_groups(function(k, v, emit) emit(k, #v()) end)"] = 10,
+    } do
+      local status, out, err = cli.run("--memory", "32M", "--threads", "2", "--stats=json", "-e",
+        ("return %s:%s:count()"):format(RECORDS, verb))
+      assert.same({ 0, result .. "\n" }, { status, out }, verb .. ": " .. err)
+      local peak = tonumber(err:match('"peak_bytes":(%d+)'))
+      assert.is_true(peak < 48 * 1024 * 1024, ("%s: %d bytes"):format(verb, peak))
+    end
+  end)
+
+  it("make lists that are too large, which is an error", function()
+    for _, verb in ipairs { "group_by_key", "cogroup" } do
+      local status, out, err = cli.run("--memory", "32M", "--threads", "2", "-e",
+        ("return %s:map(function(_, s) return 1, s end):%s(%s):count()"):format(RECORDS, verb,
+          verb == "cogroup" and "lb.from_pairs { { 1, 2 } }" or ""))
+      assert.same({ 5, "" }, { status, out })
+      assert.truthy(err:find("^luabatch: " .. verb .. ": the list of a key needs more than %d+%.%d MiB %(the memory limit is 32%.0 MiB"),
+        err)
+    end
+  end)
+end)
+
+describe("a line beyond the memory", function()
+  after_each(cli.clean)
+
+  it("is an error that names its place, of a file and of what grows when it is decompressed", function()
+    local path = cli.path ".txt"
+    cli.shell(("(echo first; head -c 80000000 /dev/zero | tr '\\0' x; echo) > %s; gzip -1 -k %s"):format(path, path))
+    for _, line in ipairs {
+      "luabatch --memory 16M -e 'lb.text(arg[1]):count()' PATH", "luabatch --memory 16M -e 'lb.text(arg[1]):count()' PATH.gz",
+      "cat PATH | luabatch --memory 16M -e 'lb.stdin():count()'",
+      "luabatch --memory 16M -e 'lb.csv(arg[1], { types = { first = \"string\" } }):count()' PATH",
+    } do
+      local status, out, err = cli.shell((line:gsub("PATH", path)))
+      assert.same({ 5, "" }, { status, out }, line)
+      assert.truthy(err:find("^luabatch: [^:]+: the %a+ at byte %d+ needs more than %d+%.%d MiB %(the memory limit is 16%.0 MiB"), err)
+    end
+    assert.same({ 0, "2\n", "" }, { cli.run("--memory", "1G", "-e", "lb.text(arg[1]):count()", path) })
+    os.remove(path .. ".gz")
+  end)
+end)
+
+describe("print in a worker", function()
+  after_each(cli.clean)
+
+  it("ends with status 141 when the reader is gone", function()
+    local status, out, err = cli.shell "luabatch -e 'lb.range(300000):foreach(print)' | true; status=${PIPESTATUS[0]}; exit $status"
+    assert.same({ 141, "", "" }, { status, out, err })
+  end)
+end)
