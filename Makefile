@@ -34,7 +34,7 @@ LDFLAGS_release := -Wl,-z,relro,-z,now,-z,noexecstack
 CFLAGS_debug   := -O1 -g -DLB_TINY -DLB_DEBUG
 CFLAGS_asan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_ubsan   := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=undefined -fno-sanitize-recover=undefined
-CFLAGS_fuzz    := $(subst address,fuzzer-no-link$(comma)address,$(CFLAGS_asan))
+CFLAGS_fuzz    := $(subst address,fuzzer-no-link$(comma)address,$(CFLAGS_asan)) -Wno-gnu-variable-sized-type-not-at-end
 CFLAGS_tsan    := -O1 -g -DLB_TINY -DLB_DEBUG -fsanitize=thread
 CFLAGS_coverage  := -O0 -g -DLB_TINY -DLB_DEBUG --coverage -fprofile-update=atomic
 LDFLAGS_coverage := --coverage

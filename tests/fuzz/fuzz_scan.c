@@ -159,7 +159,8 @@ static void ask(const struct question *q, struct outcome *outcome)
 /* Of several threads any one may be the first to fail. */
 static void check_same(const struct outcome *a, const struct outcome *b, bool and_message)
 {
-    CHECK(a->status == b->status);
+    if (a->status != b->status)
+        FUZZ_FAIL("'%s' became '%s'", a->message, b->message);
     if (a->status != LB_OK) {
         CHECK(!and_message || strcmp(a->message, b->message) == 0);
         return;

@@ -197,6 +197,10 @@ static lb_status skip_header(struct lb_op_local *local, const char **cursor, boo
         return LB_OK;
     }
     size_t mark = lb_csv_bom(*cursor, size);
+    if (schema->has_header && size == mark && !at_end) { /* of the header nothing yet */
+        *more = true;
+        return LB_OK;
+    }
     if (schema->has_header && size > mark) {
         bool is_inside = false;
         const char *start = *cursor + mark;
