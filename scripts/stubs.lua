@@ -153,7 +153,7 @@ end
 local sections = {
   source = "Sources", row_source = "Sources of rows", aggregates = "Aggregates", window = "Window functions",
   windows = "Windows of time", job = "Jobs", init = "Counters", row = "Verbs of rows",
-  dataset = "Verbs", action = "Actions", groups = "Groups",
+  dataset = "Verbs", by_key = "Verbs by key", action = "Actions", save = "Actions that write files", groups = "Groups",
 }
 
 local function page(owner, name, about)
