@@ -122,6 +122,7 @@ build = {
         "src/core/io/native.c",
         "src/core/io/once.c",
         "src/core/io/output.c",
+        "src/core/io/output_commit.c",
         "src/core/io/output_compress.c",
         "src/core/io/output_temp.c",
         "src/core/io/output_tree.c",

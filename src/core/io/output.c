@@ -1,21 +1,15 @@
-/* Atomic output: see output.h for the contract.
+/* Atomic output: see output.h for the contract; output_commit.c is how it appears.
  *
  * STATES an output is a stream (standard output, or a special file that is written straight to), a
  *        file or a directory. A file's temporary has no name at all where the file system allows it
  *        (O_TMPFILE), so that not even SIGKILL leaves one; else it has a hidden name. So have the parts of a directory: the
  *        hidden directory is made at commit and filled with their names, or earlier when more are open than may be. What a
  *        process leaves that is killed in between, the next one that writes there removes (output_temp.h).
- * APPEND to a directory: the new one has the old parts, too, as second names of the same files, and takes the old one's place in one
- *        step. Two that append wait for each other by a lock on the directory. Where there are no second names, parts move one by one.
- * IDEA   What commit does, in this order: the data is synced, the name appears in one system call,
- *        the directory that holds the name is synced. A new name never replaces anything that came
- *        there meanwhile, unless in mode overwrite; there the new takes the old one's place in one
- *        step, too (rename, or an exchange of two directories).
  * THREADS claim is one atomic addition, write_at one positioned write; all else is for one
  *        thread at a time.
  * WHY NOT leave all writing to the final sync: nobody computes while it lasts. Told to begin with
  *        every 8 MB, the kernel left it 0.02 s of 300 MB instead of 0.12 s. */
-#include "core/io/output.h"
+#include "core/io/output_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,38 +33,7 @@ enum { COPY_BYTES = 100, WRITE_BACK_BYTES = 1000 };
 #else
 enum { COPY_BYTES = 1 << 20, WRITE_BACK_BYTES = 8 << 20 };
 #endif
-enum {
-    WRITE_LIMIT = 1 << 30,
-    MAX_SYNCED_PARTS = 64 /* in folders: more are synced with their file system */
-};
-
-enum kind { KIND_STREAM, KIND_FILE, KIND_DIRECTORY };
-
-struct lb_output {
-    /* configuration */
-    enum kind kind;
-    enum lb_output_mode mode;
-    char *name;    /* as the user gave it, for messages */
-    char *target;  /* where it goes: no slash at its end, links resolved */
-    bool existed;  /* there was such a file or directory at new */
-    mode_t access; /* its permissions, when existed */
-
-    /* state */
-    _Atomic uint64_t end_bytes;     /* of the current part, claims included */
-    _Atomic uint64_t n_dirty_bytes; /* written since write-back was last asked for */
-    struct lb_tree tree;            /* the parts of a directory */
-
-    /* a stream whose attempts may be repeated, else NULL */
-    struct lb_delivery *delivery;
-    struct lb_running_hash *hash; /* of the bytes written, those of earlier attempts included */
-
-    /* resources */
-    int fd; /* the current part, or -1 */
-    bool owns_fd;
-    int old_fd; /* mode append: the file that it goes behind, locked, or -1 */
-    struct stat old;
-    struct lb_temp temp; /* hidden file or directory */
-};
+enum { WRITE_LIMIT = 1 << 30 };
 
 /* ---- making ---- */
 
@@ -116,7 +79,7 @@ bool lb_output_exists(const char *path)
     return exists;
 }
 
-static lb_status name_memory_error(struct lb_error *err)
+lb_status lb_output_name_error(struct lb_error *err)
 {
     return lb_error_memory(err, "the name of an output", PATH_MAX);
 }
@@ -130,13 +93,13 @@ static lb_status resolve_target(struct lb_output *output, struct lb_error *err)
     char *copy = lb_strdup(real);
     free(real);
     if (copy == NULL)
-        return name_memory_error(err);
+        return lb_output_name_error(err);
     lb_strfree(output->target);
     output->target = copy;
     return LB_OK;
 }
 
-static lb_status exists_error(const struct lb_output *output, struct lb_error *err)
+lb_status lb_output_exists_error(const struct lb_output *output, struct lb_error *err)
 {
     return lb_error_set(err, LB_ERR_USAGE, "%s exists (mode = \"overwrite\" replaces it)",
                         output->name);
@@ -166,7 +129,7 @@ static lb_status check_target(struct lb_output *output, struct lb_error *err)
                             "%s is a directory (a path that ends in '/' is written as one)",
                             output->name);
     if (output->mode == LB_MODE_ERROR || output->mode == LB_MODE_IGNORE)
-        return exists_error(output, err);
+        return lb_output_exists_error(output, err);
     output->existed = true;
     output->access = info.st_mode & 07777;
     LB_TRY(resolve_target(output, err));
@@ -179,7 +142,7 @@ static lb_status write_fully(struct lb_output *output, uint64_t offset, const ch
                              size_t size, struct lb_error *err);
 
 /* Whether what is under the name still is the file whose bytes come first. */
-static lb_status check_old(const struct lb_output *output, struct lb_error *err)
+lb_status lb_output_check_old(const struct lb_output *output, struct lb_error *err)
 {
     struct stat now;
     const struct stat *old = &output->old;
@@ -199,13 +162,13 @@ static lb_status lock_old(struct lb_output *output, struct lb_error *err)
     int fd = output->old_fd = lb_sys.open(output->target, O_RDONLY | O_CLOEXEC, 0);
     if (fd < 0)
         return lb_error_system(err, errno, "cannot read '%s'", output->name);
-    /* Where a file system has no locks, check_old notices. */
+    /* Where a file system has no locks, lb_output_check_old notices. */
     if (lb_sys.flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
         return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run is appending to it",
                             output->name);
     if (lb_sys.fstat(fd, &output->old) != 0)
         return lb_error_system(err, errno, "cannot read '%s'", output->name);
-    return check_old(output, err);
+    return lb_output_check_old(output, err);
 }
 
 /* Mode append: the old bytes come first. */
@@ -233,7 +196,7 @@ static lb_status copy_old(struct lb_output *output, struct lb_error *err)
 }
 
 /* Directory part of path; NULL when out of memory. */
-static char *parent_of(const char *path)
+char *lb_output_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (slash == NULL)
@@ -249,9 +212,9 @@ static char *parent_of(const char *path)
 
 static lb_status open_file(struct lb_output *output, struct lb_error *err)
 {
-    char *parent = parent_of(output->target);
+    char *parent = lb_output_parent(output->target);
     if (parent == NULL)
-        return name_memory_error(err);
+        return lb_output_name_error(err);
     output->fd = lb_temp_open_nameless(parent);
     lb_strfree(parent);
     if (output->fd < 0)
@@ -283,9 +246,9 @@ static lb_status open_directory(struct lb_output *output, const char *extension,
                                 struct lb_error *err)
 {
     const char *old = output->existed && output->mode == LB_MODE_APPEND ? output->target : NULL;
-    char *parent = parent_of(output->target);
+    char *parent = lb_output_parent(output->target);
     if (parent == NULL)
-        return name_memory_error(err);
+        return lb_output_name_error(err);
     /* Where nothing can be made, that shows now. */
     lb_status status = LB_OK;
     if (access(parent, W_OK) != 0)
@@ -294,17 +257,6 @@ static lb_status open_directory(struct lb_output *output, const char *extension,
         status = lb_tree_init(&output->tree, parent, old, extension, err);
     lb_strfree(parent);
     return status;
-}
-
-/* The hidden directory, in which parts have their names. */
-static lb_status name_parts(struct lb_output *output, struct lb_error *err)
-{
-    if (output->temp.path == NULL) {
-        LB_TRY(lb_temp_new_directory(&output->temp, output->target, err));
-        if (output->existed && chmod(output->temp.path, output->access) != 0)
-            return lb_error_system(err, errno, "cannot write '%s'", output->name);
-    }
-    return lb_tree_name_parts(&output->tree, output->temp.path, err);
 }
 
 /* An output whose target has been looked at; NULL where that failed. */
@@ -324,7 +276,7 @@ static lb_status new_unopened(const char *path, enum lb_output_mode mode, struct
     self->name = lb_strdup(is_standard_output(path) ? "standard output" : path);
     self->target = without_slash(path);
     if (self->name == NULL || self->target == NULL)
-        status = name_memory_error(err);
+        status = lb_output_name_error(err);
     else if (is_standard_output(path) || is_descriptor(path))
         self->kind = KIND_STREAM;
     else {
@@ -420,7 +372,8 @@ bool lb_output_is_seekable(const struct lb_output *output)
 
 /* ---- writing ---- */
 
-static lb_status write_error(const struct lb_output *output, int errno_value, struct lb_error *err)
+lb_status lb_output_write_error(const struct lb_output *output, int errno_value,
+                                struct lb_error *err)
 {
     return lb_error_system(err, errno_value, "cannot write %s", output->name);
 }
@@ -432,7 +385,7 @@ static void wait_writable(int fd)
     poll(&waited, 1, -1);
 }
 
-static lb_status other_bytes_error(const struct lb_output *output, struct lb_error *err)
+lb_status lb_output_other_bytes(const struct lb_output *output, struct lb_error *err)
 {
     return lb_error_set(err, LB_ERR_RESOURCE,
                         "%s: the repeated attempt gives other bytes than the %llu that are out "
@@ -455,7 +408,7 @@ static lb_status write_fully(struct lb_output *output, uint64_t offset, const ch
             continue;
         }
         if (n <= 0)
-            return write_error(output, n < 0 ? errno : ENOSPC, err);
+            return lb_output_write_error(output, n < 0 ? errno : ENOSPC, err);
         done += (size_t)n;
     }
     return LB_OK;
@@ -472,7 +425,7 @@ static lb_status skip_delivered(struct lb_output *output, const char **data, siz
     *data += n;
     *size -= n;
     if (n == left && lb_running_hash_value(output->hash) != delivery->hash)
-        return other_bytes_error(output, err);
+        return lb_output_other_bytes(output, err);
     return LB_OK;
 }
 
@@ -522,277 +475,7 @@ lb_status lb_output_write(struct lb_output *output, const void *data, size_t siz
     return lb_output_write_at(output, lb_output_claim(output, size), data, size, err);
 }
 
-/* ---- parts and commit ---- */
-
-static lb_status sync_fd(const struct lb_output *output, int fd, struct lb_error *err)
-{
-    if (lb_sys.fsync(fd) != 0)
-        return write_error(output, errno, err);
-    return LB_OK;
-}
-
-static lb_status sync_directory(const struct lb_output *output, const char *path,
-                                struct lb_error *err)
-{
-    int fd = lb_sys.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return errno == EACCES ? LB_OK : write_error(output, errno, err);
-    lb_status status = LB_OK;
-    /* Some file systems have nothing to sync in a directory, and say so. */
-    if (lb_sys.fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP)
-        status = write_error(output, errno, err);
-    lb_sys.close(fd);
-    return status;
-}
-
-static lb_status close_fd(struct lb_output *output, struct lb_error *err)
-{
-    int fd = output->fd;
-    output->fd = -1;
-    if (fd >= 0 && output->owns_fd && lb_sys.close(fd) != 0)
-        return write_error(output, errno, err);
-    return LB_OK;
-}
-
-/* Thousands of small files are synced together; for a few that would mean to wait for what others write. */
-static bool is_synced_whole(const struct lb_output *output)
-{
-    return lb_tree_has_folders(&output->tree) && output->tree.n_parts > MAX_SYNCED_PARTS;
-}
-
-static lb_status end_part(struct lb_output *output, struct lb_error *err)
-{
-    if (output->fd < 0)
-        return LB_OK;
-    if (!is_synced_whole(output))
-        LB_TRY(sync_fd(output, output->fd, err));
-    return close_fd(output, err);
-}
-
-static lb_status sync_folders(const struct lb_output *output, struct lb_error *err)
-{
-    const struct lb_tree *tree = &output->tree;
-    lb_status status = LB_OK;
-    for (uint32_t i = 0; i < tree->n_parts && status == LB_OK; i++) {
-        size_t size = strlen(tree->path) + strlen(tree->parts[i].folder) + 2;
-        char *path = lb_alloc(size);
-        if (path == NULL)
-            return name_memory_error(err);
-        snprintf(path, size, "%s/%s", tree->path, tree->parts[i].folder);
-        status = sync_directory(output, path, err);
-        /* Those above it hold no files, but names. */
-        for (char *slash = strrchr(path, '/'); status == LB_OK && slash > path + strlen(tree->path);
-             slash = strrchr(path, '/')) {
-            *slash = '\0';
-            status = sync_directory(output, path, err);
-        }
-        lb_free(path, size);
-    }
-    return status;
-}
-
-/* Files and folders of a tree. */
-static lb_status sync_tree(const struct lb_output *output, struct lb_error *err)
-{
-    if (!is_synced_whole(output))
-        return sync_folders(output, err);
-    int fd = lb_sys.open(output->temp.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (fd < 0)
-        return write_error(output, errno, err);
-    lb_status status = LB_OK;
-    if (lb_sys.syncfs(fd) != 0)
-        status = write_error(output, errno, err);
-    lb_sys.close(fd);
-    return status;
-}
-
-lb_status lb_output_part(struct lb_output *output, uint32_t n, struct lb_error *err)
-{
-    return lb_output_part_in(output, "", n, err);
-}
-
-lb_status lb_output_part_in(struct lb_output *output, const char *folder, uint32_t n,
-                            struct lb_error *err)
-{
-    if (output->kind != KIND_DIRECTORY) {
-        if (n != 0 || *folder != '\0')
-            return lb_error_set(err, LB_ERR_INTERNAL, "%s has just one part", output->name);
-        return LB_OK;
-    }
-    LB_TRY(end_part(output, err));
-    atomic_store(&output->end_bytes, 0);
-    atomic_store(&output->n_dirty_bytes, 0);
-    bool is_held = false, needs_path = true;
-    for (int i = 0; i < 2 && needs_path; i++) {
-        if (i > 0)
-            LB_TRY(name_parts(output, err));
-        LB_TRY(
-            lb_tree_open_part(&output->tree, folder, n, &output->fd, &is_held, &needs_path, err));
-    }
-    if (needs_path)
-        return lb_error_system(err, EMFILE, "cannot write '%s'", output->name);
-    output->owns_fd = !is_held;
-    return LB_OK;
-}
-
-static lb_status sync_parent(const struct lb_output *output, struct lb_error *err)
-{
-    char *parent = parent_of(output->target);
-    lb_status status =
-        parent == NULL ? name_memory_error(err) : sync_directory(output, parent, err);
-    lb_strfree(parent);
-    return status;
-}
-
-/* Standard output: nothing to publish, but a full or vanished disk may be told only at close. */
-static lb_status commit_stream(struct lb_output *output, struct lb_error *err)
-{
-    if (output->hash != NULL && output->hash->n_bytes < output->delivery->n_bytes)
-        return other_bytes_error(output, err);
-    if (output->owns_fd)
-        return close_fd(output, err);
-    int copy = lb_sys.dup(output->fd);
-    if (copy >= 0 && lb_sys.close(copy) != 0)
-        return write_error(output, errno, err);
-    return LB_OK;
-}
-
-/* The new file takes the old one's place. */
-static lb_status replace_file(struct lb_output *output, struct lb_error *err)
-{
-    if (output->temp.path == NULL)
-        LB_TRY(lb_temp_link(&output->temp, output->target, output->fd, err));
-    if (lb_sys.rename(output->temp.path, output->target) != 0)
-        return write_error(output, errno, err);
-    lb_temp_forget(&output->temp);
-    return LB_OK;
-}
-
-static lb_status publish_file(struct lb_output *output, struct lb_error *err)
-{
-    int failure;
-    if (output->old_fd >= 0)
-        LB_TRY(check_old(output, err));
-    if (output->existed)
-        return replace_file(output, err);
-    if (output->temp.path == NULL) {
-        failure = lb_temp_publish(output->fd, output->target);
-    } else {
-        failure = lb_tree_rename_new(output->temp.path, output->target);
-        if (failure == 0)
-            lb_temp_forget(&output->temp);
-    }
-    if (failure == EEXIST && output->mode == LB_MODE_OVERWRITE) {
-        output->existed = true; /* since we looked */
-        return replace_file(output, err);
-    }
-    if (failure == EEXIST && output->mode == LB_MODE_APPEND)
-        return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has made it meanwhile",
-                            output->name);
-    if (failure == EEXIST)
-        return exists_error(output, err);
-    return failure != 0 ? write_error(output, failure, err) : LB_OK;
-}
-
-/* Locks the directory that has the target's name now. -1 and errno. */
-static int lock_target(const struct lb_output *output)
-{
-    for (;;) {
-        struct stat opened, named;
-        int fd = lb_sys.open(output->target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-        if (fd < 0)
-            return -1;
-        while (lb_sys.flock(fd, LOCK_EX) != 0 && errno == EINTR)
-            ;
-        if (lb_sys.fstat(fd, &opened) != 0 || lb_sys.stat(output->target, &named) != 0 ||
-            (opened.st_ino == named.st_ino && opened.st_dev == named.st_dev))
-            return fd;
-        lb_sys.close(fd); /* another one has appended meanwhile */
-    }
-}
-
-/* 0 or an errno value; *is_exchanged: the old directory is where the hidden one was. */
-static int append_directory(struct lb_output *output, bool *is_exchanged)
-{
-    int lock = lock_target(output);
-    if (lock < 0)
-        return errno;
-    int failure = lb_tree_link_all(output->target, output->temp.path, false);
-    if (failure == 0)
-        failure = lb_tree_exchange(output->temp.path, output->target);
-    *is_exchanged = failure == 0;
-    if (failure == 0) {
-        /* What came since it was looked at. */
-        (void)lb_tree_link_all(output->temp.path, output->target, true);
-    } else if (failure != EEXIST && failure != ENOSPC && failure != EIO && failure != ENOMEM) {
-        failure = lb_tree_move_parts(&output->tree, output->target);
-    }
-    lb_sys.close(lock);
-    return failure;
-}
-
-static lb_status publish_directory(struct lb_output *output, struct lb_error *err)
-{
-    int failure;
-    if (!output->existed) {
-        failure = lb_tree_rename_new(output->temp.path, output->target);
-        if (failure == EEXIST || failure == ENOTEMPTY)
-            return exists_error(output, err);
-        if (failure == 0)
-            lb_temp_forget(&output->temp);
-    } else if (output->mode == LB_MODE_APPEND) {
-        bool is_exchanged = false;
-        failure = append_directory(output, &is_exchanged);
-        if (failure == 0 && (sync_directory(output, output->target, err) != LB_OK ||
-                             (is_exchanged && sync_parent(output, err) != LB_OK))) {
-            if (is_exchanged)
-                lb_tree_exchange(output->temp.path, output->target);
-            else
-                lb_tree_take_back(&output->tree, output->target, output->tree.n_parts);
-            return err->status;
-        }
-        lb_temp_remove(&output->temp);
-        if (failure == EEXIST)
-            return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has added parts meanwhile",
-                                output->name);
-    } else {
-        failure = lb_tree_exchange(output->temp.path, output->target);
-        if (failure == 0 && sync_parent(output, err) != LB_OK) {
-            lb_tree_exchange(output->temp.path, output->target);
-            return err->status;
-        }
-        if (failure == 0)
-            lb_temp_remove(&output->temp); /* the old one, by now */
-    }
-    return failure != 0 ? write_error(output, failure, err) : LB_OK;
-}
-
-lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
-{
-    if (output->kind == KIND_STREAM)
-        return commit_stream(output, err);
-    if (output->kind == KIND_FILE) {
-        LB_TRY(sync_fd(output, output->fd, err));
-        LB_TRY(publish_file(output, err));
-    } else {
-        LB_TRY(end_part(output, err));
-        LB_TRY(name_parts(output, err));
-        LB_TRY(lb_tree_finish(&output->tree, err));
-        if (lb_tree_has_folders(&output->tree))
-            LB_TRY(sync_tree(output, err));
-        LB_TRY(sync_directory(output, output->temp.path, err));
-        LB_TRY(publish_directory(output, err));
-    }
-    /* A directory that was there is synced while the old one can still come back. */
-    if (output->kind == KIND_DIRECTORY && output->existed)
-        return LB_OK;
-    lb_status status = sync_parent(output, err);
-    if (status != LB_OK && !output->existed)
-        lb_temp_remove_path(output->target, output->kind == KIND_DIRECTORY);
-    else if (status != LB_OK && output->kind == KIND_FILE)
-        lb_error_prefix(err, "%s is replaced, but the disk may lose that: ", output->name);
-    return status;
-}
+/* ---- the end ---- */
 
 void lb_output_delete(struct lb_output *output)
 {

@@ -52,13 +52,11 @@ lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delive
 bool lb_output_is_directory(const struct lb_output *output);
 /* True when write_at may be used: a regular file of ours. */
 bool lb_output_is_seekable(const struct lb_output *output);
-/* Begins part n (0-based). One thread at a time. Single files and standard output: opened by new;
- * n must be 0. */
-lb_status lb_output_part(struct lb_output *output, uint32_t n, struct lb_error *err) LB_MUST_USE;
-/* The same in a folder of a directory, such as "year=2024/month=1", whose parts are numbered by themselves: n is 0 for its
+/* Begins part n (0-based). One thread at a time. Single files and standard output: opened by new; n must be 0 and folder "".
+ * Of a directory, folder is "" or such as "year=2024/month=1", whose parts are numbered by themselves: n is 0 for its
  * first. All parts of a folder come one after the other. Their data is synced at commit. */
-lb_status lb_output_part_in(struct lb_output *output, const char *folder, uint32_t n,
-                            struct lb_error *err) LB_MUST_USE;
+lb_status lb_output_part(struct lb_output *output, const char *folder, uint32_t n,
+                         struct lb_error *err) LB_MUST_USE;
 /* Appends to the current part. EPIPE gives LB_ERR_PIPE, ENOSPC LB_ERR_RESOURCE. */
 lb_status lb_output_write(struct lb_output *output, const void *data, size_t size,
                           struct lb_error *err) LB_MUST_USE;

@@ -288,7 +288,7 @@ static lb_status begin_part(struct write_shared *shared, struct lb_error *err)
     if (shared->in_part)
         return LB_OK;
     const char *folder = shared->folder.size > 0 ? shared->folder.data : "";
-    LB_TRY(lb_output_part_in(shared->output, folder, shared->n_parts++, err));
+    LB_TRY(lb_output_part(shared->output, folder, shared->n_parts++, err));
     shared->in_part = true;
     return shared->header.size > 0 ? put_header(shared, err) : LB_OK;
 }

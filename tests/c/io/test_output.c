@@ -104,7 +104,7 @@ static lb_status write_file(const char *path, enum lb_output_mode mode, const ch
     lb_status status = lb_output_new(path, mode, NULL, &output, &err);
     if (status != LB_OK)
         return status;
-    status = lb_output_part(output, 0, &err);
+    status = lb_output_part(output, "", 0, &err);
     if (status == LB_OK)
         status = lb_output_write(output, text, strlen(text), &err);
     if (status == LB_OK)
@@ -121,7 +121,7 @@ static lb_status write_directory(const char *path, enum lb_output_mode mode, int
     if (status != LB_OK)
         return status;
     for (int i = 0; i < n_parts && status == LB_OK; i++) {
-        status = lb_output_part(output, (uint32_t)i, &err);
+        status = lb_output_part(output, "", (uint32_t)i, &err);
         if (status == LB_OK)
             status = lb_output_write(output, text, strlen(text), &err);
     }
@@ -250,7 +250,7 @@ static void test_directory(void **state)
     OK(lb_output_new("out/", LB_MODE_OVERWRITE, ".txt", &output, &err));
     assert_true(lb_output_is_directory(output));
     assert_int_equal(lb_output_write(output, "x", 1, &err), LB_ERR_INTERNAL); /* no part yet */
-    OK(lb_output_part(output, 0, &err));
+    OK(lb_output_part(output, "", 0, &err));
     OK(lb_output_write(output, "x", 1, &err));
     lb_output_delete(output);
     expect_file("out/part-00000.txt", "c\n");
@@ -523,7 +523,7 @@ static void test_exit(void **state)
                 raise(SIGKILL);
             } else {
                 if (lb_output_new("d/", LB_MODE_ERROR, NULL, &output[1], &err) != LB_OK ||
-                    lb_output_part(output[1], 0, &err) != LB_OK)
+                    lb_output_part(output[1], "", 0, &err) != LB_OK)
                     _exit(9);
                 pid_t grandchild = fork();
                 if (grandchild == 0)
