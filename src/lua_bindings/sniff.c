@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/io/csv_sniff.h"
+#include "core/io/hive.h"
 #include "core/io/json_sniff.h"
 #include "core/io/native.h"
 #include "lua_bindings/compat.h"
@@ -19,6 +20,7 @@ struct sniff {
     struct lb_json_sniff json;
     struct lb_file_list files;
     struct lb_buf native_names; /* of one file, a codec list */
+    struct lb_buf text;
 };
 
 static int l_sniff_close(lua_State *L)
@@ -28,6 +30,7 @@ static int l_sniff_close(lua_State *L)
     lb_json_sniff_fini(&sniff->json);
     lb_file_list_fini(&sniff->files);
     lb_buf_fini(&sniff->native_names);
+    lb_buf_fini(&sniff->text);
     return 0;
 }
 
@@ -192,5 +195,56 @@ int lb_lua_native_names(lua_State *L)
         }
         lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     }
+    return 1;
+}
+
+int lb_lua_hive_parts(lua_State *L)
+{
+    const char *cursor = luaL_checkstring(L, 1);
+    struct sniff *sniff = push_sniff(L);
+    struct lb_hive_part part;
+    struct lb_error err;
+    lua_newtable(L);
+    for (lua_Integer n = 1; lb_hive_next(&cursor, &part); n++) {
+        struct lb_buf *text = &sniff->text;
+        lua_createtable(L, 2, 0);
+        for (int i = 1; i <= (part.is_nil ? 1 : 2); i++) {
+            text->size = 0;
+            if (lb_hive_decode(i == 1 ? part.name : part.value,
+                               i == 1 ? part.name_size : part.value_size, text, &err) != LB_OK)
+                return lb_lua_raise(L, &err);
+            lua_pushlstring(L, text->size > 0 ? text->data : "", text->size);
+            lua_rawseti(L, -2, i);
+        }
+        lua_rawseti(L, -2, n);
+    }
+    return 1;
+}
+
+int lb_lua_csv_type(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct lb_buf *text = &push_sniff(L)->text;
+    struct lb_error err;
+    enum lb_csv_type type = LB_CSV_NIL;
+    double number;
+    for (int pass = 0; pass < 2;
+         pass++) { /* an integer that is no exact float makes strings of floats */
+        for (lua_Integer i = 1; lua_rawgeti(L, 1, i) == LUA_TSTRING; i++) {
+            size_t size;
+            const char *data = lua_tolstring(L, -1, &size);
+            text->size = 0;
+            if (lb_buf_append(text, data, size, &err) != LB_OK ||
+                lb_buf_reserve(text, LB_TEXT_PADDING, &err) != LB_OK)
+                return lb_lua_raise(L, &err);
+            if (pass == 0)
+                type = lb_csv_type_join(type, lb_csv_type_of(text->data, size));
+            else if (type == LB_CSV_FLOAT && !lb_csv_float(text->data, size, &number))
+                type = LB_CSV_STRING;
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pushstring(L, lb_csv_type_name(type != LB_CSV_NIL ? type : LB_CSV_STRING));
     return 1;
 }

@@ -10,5 +10,9 @@ int lb_lua_csv_sniff(lua_State *L);
 int lb_lua_json_sniff(lua_State *L);
 /* core.native_names(paths) -> list of { path =, names = list; nil where records are no rows } */
 int lb_lua_native_names(lua_State *L);
+/* core.hive_parts(path) -> list of { name, text }, text nil where the folder says so; see io/hive.h */
+int lb_lua_hive_parts(lua_State *L);
+/* core.csv_type(texts) -> the narrowest type of CSV that all fit; "string" for none */
+int lb_lua_csv_type(lua_State *L);
 
 #endif

@@ -96,7 +96,7 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     local folders = {
       ':save_csv(%q, { mode = "append" })', ":save_text(%q)", ':save_json(%q, { mode = "overwrite" })',
       ':with_columns({ year = "a %% 3" }):save_csv(%q, { partition_by = "year" })',
-      ':with_columns({ year = "a %% 3" }):save(%q, { partition_by = "year", mode = "append" })',
+      ':with_columns({ year = "a %% 3" }):save_tsv(%q, { partition_by = "year", mode = "append" })',
       ':with_columns({ year = "a %% 3" }):save_json(%q, { partition_by = "year", mode = "overwrite" })',
     }
     -- Too much is left out; the file for it has no place; its name is a folder's.

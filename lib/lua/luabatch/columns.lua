@@ -147,6 +147,13 @@ function types.csv(node)
   return result
 end
 
+function types.file_columns(node)
+  local result = {}
+  for name, kind in pairs(columns.types(node.inputs[1])) do result[name] = kind end
+  for _, column in ipairs(node.added) do result[column.name] = column.type end
+  return result
+end
+
 function types.unpack(node) return node.types or {} end
 types.named = types.unpack
 
@@ -268,6 +275,13 @@ reads.drop_duplicates = through(function(node) return set_of(node.keys) end)
 
 reads.time_window = through(function(node) return { [node.column] = true } end)
 reads.session = through(function(node) return set_of(node.keys, { node.column }) end)
+
+function reads.file_columns(node, later)
+  if later == true then return { true } end
+  local set = join_sets(later, {})
+  for _, column in ipairs(node.added) do set[column.name] = nil end
+  return { set }
+end
 
 function reads.union(node, later)
   local sets = {}

@@ -88,6 +88,8 @@ local function describe_columns(node, parts)
     end
     parts[#parts + 1] = ("reads %d of %d columns:"):format(#read, #node.source.names)
     list("", read, tostring)
+  elseif node.op == "file_columns" then
+    list("adds ", node.added, function(column) return column.name .. " " .. column.type end)
   elseif node.op == "select" then
     local computed = {}
     for _, item in ipairs(node.items) do

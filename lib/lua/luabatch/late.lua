@@ -75,6 +75,11 @@ function grow.select(node)
   for _, name in ipairs(unknown(node, node.inputs[1])) do add_item(node, node.items, { name = name, column = name }) end
 end
 
+function grow.file_columns(node)
+  if #unknown(node, node.inputs[1]) == 0 then return end
+  require("luabatch.file_columns").join(node.label, node.inputs[1].names, node.added, node.names)
+end
+
 -- What tells columns of the sides of a join apart was settled when it was made.
 function grow.join_rows(node)
   for side, input in ipairs(node.inputs) do

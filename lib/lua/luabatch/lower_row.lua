@@ -96,6 +96,16 @@ return function(lower, tools)
     return #names == #node.names and stream or project(b, stream, picks)
   end
 
+  function lower.file_columns(b, node)
+    local list = {}
+    for i, column in ipairs(node.added) do
+      list[i] = column.folder and { name = column.name, type = column.type } or { type = column.type }
+    end
+    return b:add {
+      op = "file_columns", inputs = { b:input(node) }, width = #node.inputs[1].names, columns = list, label = node.label,
+    }
+  end
+
   -- Values as rows of one column: only the name is new.
   function lower.named(b, node)
     return b:input(node)

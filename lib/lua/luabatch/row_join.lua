@@ -127,7 +127,9 @@ function row_join.mismatch(node, seen)
 end
 
 -- Steps that give about as much as they get, or less.
-local narrow = { select = true, where = true, filter = true, sample = true, limit = true, drop_duplicates = true, top = true }
+local narrow = {
+  file_columns = true, select = true, where = true, filter = true, sample = true, limit = true, drop_duplicates = true, top = true,
+}
 
 -- A compressed file stands for about four times as much.
 local function files_bytes(paths)

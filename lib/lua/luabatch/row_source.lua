@@ -4,6 +4,7 @@ local core = require "luabatch.core"
 local check = require "luabatch.check"
 local columns = require "luabatch.columns"
 local dataset = require "luabatch.dataset"
+local file_columns = require "luabatch.file_columns"
 local source = require "luabatch.source"
 
 local row_source = {}
@@ -44,8 +45,9 @@ local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
     header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = true,
-    on_bad = "policy",
+    on_bad = "policy", filename = true, hive = "boolean",
   })
+  local added, types = file_columns.find(verb, paths, options)
   local format = {
     sep = options.sep or sep, quote = options.quote or '"', header = options.header ~= false,
     null = null_list(verb, options.null or { "" }),
@@ -67,9 +69,10 @@ local function delimited(verb, path, options, sep)
   end
   columns.unique(verb, file_names, math.huge)
   columns.unique(verb, names)
-  local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, options.types, kinds)
+  local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, types, kinds)
   known.format, known.on_bad, known.verb = format, options.on_bad or "fail", verb
-  return dataset.new { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }
+  local node = { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }
+  return dataset.new(file_columns.add(verb, node, added))
 end
 
 --- Rows of comma-separated files. A type that is not declared is found from a sample and widened when a later value does not fit;
@@ -78,7 +81,9 @@ end
 -- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
 -- @param options table?: `header` (false: the first line is a row; columns are then column1, column2, ... or those of `columns`), `sep`,
 --   `quote`, `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null`
---   (list of texts that stand for nil, default `{""}`), `on_bad` ("fail", "skip" or `{to = path}`)
+--   (list of texts that stand for nil, default `{""}`), `on_bad` ("fail", "skip" or `{to = path}`), `filename` (true, or a name: adds a
+--   column with the path of each row's file), `hive` (true: folders such as `year=2024`, as save's `partition_by` writes them, add
+--   columns)
 -- @return dataset: of rows
 -- @raise nothing matches the path; a bad record (wrong number of fields, quotes, a declared type that does not fit) ends the run
 -- @usage lb.csv("sales.csv"):where("amount > 100"):show()
@@ -128,28 +133,30 @@ end
 -- comes later becomes a column, too, and a type is widened when a later value does not fit.
 -- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
 -- @param options table?: `columns` (those wanted, in this order; the others are passed over), `types` (`{name = "integer"}`; "boolean",
---   "integer", "float", "string", "any"), `on_bad`, as for `csv`
+--   "integer", "float", "string", "any"), `on_bad`, `filename`, `hive`, as for `csv`
 -- @return dataset: of rows
 -- @raise nothing matches the path; a bad record (no object, or a declared type that does not fit) ends the run
 -- @usage lb.json("events.json"):group_by("kind"):count():show()
 function row_source.json(path, options)
   local verb = "json"
   local paths = source.path_list(verb, path)
-  options = check.options(verb, options, { columns = "table", types = "table", on_bad = "policy" })
+  options = check.options(verb, options, { columns = "table", types = "table", on_bad = "policy", filename = true, hive = "boolean" })
+  local added, declared_types = file_columns.find(verb, paths, options)
   local names = options.columns and columns.unique(verb, options.columns)
   local sniffed = sniff_json(paths, names)
   local types = by_name(sniffed.names, sniffed.types)
   -- What is declared need not be in the sample.
-  for _, name in ipairs(names or late_names(paths, types, options.types)) do
+  for _, name in ipairs(names or late_names(paths, types, declared_types)) do
     if not types[name] then
       sniffed.names[#sniffed.names + 1] = name
       types[name] = "any"
     end
   end
-  local known = declared(verb, { names = sniffed.names, types = types }, options.types, json_kinds)
+  local known = declared(verb, { names = sniffed.names, types = types }, declared_types, json_kinds)
   known.on_bad, known.verb, known.open, known.late = options.on_bad or "fail", verb, names == nil, 0
   names = names or columns.unique(verb, sniffed.names)
-  return dataset.new { op = "json", paths = paths, source = known, names = names, columns = #names, label = verb }
+  local node = { op = "json", paths = paths, source = known, names = names, columns = #names, label = verb }
+  return dataset.new(file_columns.add(verb, node, added))
 end
 
 return row_source

@@ -5,6 +5,7 @@ local builtin = require "luabatch.builtin"
 local check = require "luabatch.check"
 local compat = require "luabatch.compat"
 local dataset = require "luabatch.dataset"
+local file_columns = require "luabatch.file_columns"
 
 local source = {}
 
@@ -27,13 +28,17 @@ end
 --- The lines of text files, without their newlines (LF or CRLF). Plain files are read by all threads.
 -- @param path string|list: a file, a directory, a glob, or a list of those; "-" is standard input. Files named .gz, .zst,
 --   .lz4 and .bz2 are decompressed.
--- @param options table?: there are none; a name in it is an error
--- @return dataset: of strings
+-- @param options table?: `filename`, `hive`, as for `csv`: the records are rows then, with the columns `line` and these
+-- @return dataset: of strings, or of rows
 -- @raise nothing matches the path; a compressed file that is cut off or broken ends the run
 -- @usage print(lb.text("logs/*.gz"):grep("ERROR"):count())
 function source.text(path, options)
-  check.options("text", options, {})
-  return dataset.new { op = "text", paths = source.path_list("text", path), columns = 1 }
+  options = check.options("text", options, file_columns.options)
+  local paths = source.path_list("text", path)
+  local node, added = { op = "text", paths = paths, columns = 1 }, file_columns.find("text", paths, options)
+  if #added == 0 then return dataset.new(node) end
+  node = { op = "named", inputs = { node }, names = { "line" }, columns = 1, types = { line = "string" }, label = "text" }
+  return dataset.new(file_columns.add("text", node, added))
 end
 
 --- The lines of standard input, as `lb.text "-"`.
@@ -73,17 +78,18 @@ end
 
 --- Records written by `save`, exactly as they were; rows have their columns again.
 -- @param path string|list: as for `text`
--- @param options table?: there are none; a name in it is an error
+-- @param options table?: `filename`, `hive`, as for `csv`, where the records are rows
 -- @return dataset
 -- @raise nothing matches the path; a file that is no such file, or broken; files of rows with other columns
 -- @usage
 -- lb.from_pairs({ { "a", 1 } }):save("counts.lbb", { mode = "overwrite" })
 -- lb.read("counts.lbb"):show()
 function source.read(path, options)
-  check.options("read", options, {})
+  options = check.options("read", options, file_columns.options)
   local paths = source.path_list("read", path)
-  local names = saved_names(paths)
-  return dataset.new { op = "read", paths = paths, names = names, columns = names and #names }
+  local names, added = saved_names(paths), file_columns.find("read", paths, options)
+  if #added > 0 and not names then check.misuse("read: 'filename' and 'hive' add columns to rows, and %s holds no rows", paths[1]) end
+  return dataset.new(file_columns.add("read", { op = "read", paths = paths, names = names, columns = names and #names }, added))
 end
 
 --- Integers from first to last, last included; `range(n)` begins at 1.

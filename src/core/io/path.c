@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/buf.h"
 #include "core/base/sys.h"
+#include "core/io/hive.h"
 
 /* Names found, to be sorted before they are added. */
 struct name_list {
@@ -127,7 +129,7 @@ static lb_status push_name(struct name_list *list, const char *directory, const 
         list->capacity = capacity;
     }
     size_t length = strlen(directory);
-    const char *slash = length > 0 && directory[length - 1] == '/' ? "" : "/";
+    const char *slash = length == 0 || directory[length - 1] == '/' ? "" : "/";
     size_t size = length + strlen(slash) + strlen(name) + 1;
     char *path = lb_alloc(size); /* just as long as lb_strfree takes it to be */
     if (path == NULL)
@@ -149,7 +151,7 @@ static void free_names(struct name_list *list)
 static lb_status read_names(const char *path, struct name_list *list, bool *complete,
                             struct lb_error *err)
 {
-    DIR *directory = lb_sys.opendir(path);
+    DIR *directory = lb_sys.opendir(*path != '\0' ? path : ".");
     if (directory == NULL)
         return lb_error_system(err, errno, "cannot read directory '%s'", path);
     lb_status status = LB_OK;
@@ -170,19 +172,44 @@ static lb_status read_names(const char *path, struct name_list *list, bool *comp
     return status;
 }
 
-/* Adds the regular files of a directory; *complete as for read_names. */
-static lb_status add_directory(struct lb_file_list *list, const char *path, bool *complete,
+/* Collects the regular files of a directory and of its folders that are columns; *complete as for read_names. */
+static lb_status collect_files(const char *path, struct name_list *files, bool *complete,
                                struct lb_error *err)
 {
     struct name_list names = {0};
     lb_status status = read_names(path, &names, complete, err);
-    if (status == LB_OK && names.n_names > 0)
-        qsort(names.names, names.n_names, sizeof *names.names, compare_names);
+    for (size_t i = 0; status == LB_OK && i < names.n_names; i++) {
+        struct stat info;
+        const char *name = strrchr(names.names[i], '/') + 1;
+        if (lb_sys.stat(names.names[i], &info) != 0)
+            status = missing_error(err, errno, names.names[i]);
+        else if (S_ISREG(info.st_mode))
+            status = push_name(files, "", names.names[i], err);
+        else if (S_ISDIR(info.st_mode) && lb_hive_is_folder(name))
+            status = collect_files(names.names[i], files, complete, err);
+    }
+    free_names(&names);
+    return status;
+}
+
+static void sort_names(struct name_list *list)
+{
+    if (list->n_names > 0)
+        qsort(list->names, list->n_names, sizeof *list->names, compare_names);
+}
+
+/* Adds the files of a directory; *complete as for read_names. */
+static lb_status add_directory(struct lb_file_list *list, const char *path, bool *complete,
+                               struct lb_error *err)
+{
+    struct name_list names = {0};
+    lb_status status = collect_files(path, &names, complete, err);
+    sort_names(&names);
     for (size_t i = 0; status == LB_OK && i < names.n_names; i++) {
         struct stat info;
         if (lb_sys.stat(names.names[i], &info) != 0)
             status = missing_error(err, errno, names.names[i]);
-        else if (S_ISREG(info.st_mode))
+        else
             status = add_readable(list, names.names[i], &info, err);
     }
     free_names(&names);
@@ -202,30 +229,6 @@ static int note_glob_failure(const char *path, int errno_value)
     glob_failure.errno_value = errno_value;
     strncpy(glob_failure.path, path, sizeof glob_failure.path - 1);
     return 1;
-}
-
-static lb_status add_matches(struct lb_file_list *list, const char *pattern, glob_t *found,
-                             struct lb_error *err)
-{
-    size_t before = list->n_files;
-    bool complete = false;
-
-    qsort(found->gl_pathv, found->gl_pathc, sizeof *found->gl_pathv, compare_names);
-    for (size_t i = 0; i < found->gl_pathc; i++) {
-        const char *path = found->gl_pathv[i];
-        struct stat info;
-        if (i > 0 && strcmp(path, found->gl_pathv[i - 1]) == 0)
-            continue; /* braces may name a file twice */
-        if (lb_sys.stat(path, &info) != 0)
-            return missing_error(err, errno, path);
-        if (S_ISDIR(info.st_mode))
-            LB_TRY(add_directory(list, path, &complete, err));
-        else
-            LB_TRY(add_readable(list, path, &info, err));
-    }
-    if (list->n_files == before && !complete)
-        return lb_error_set(err, LB_ERR_USAGE, "no input matches '%s'", pattern);
-    return LB_OK;
 }
 
 /* The names that glob() looks at go through lb_sys as all others do: safe mode must not tell of any outside. */
@@ -254,22 +257,23 @@ static int glob_lstat(const char *path, struct stat *info)
     return lb_sys.lstat(path, info);
 }
 
-static lb_status add_glob(struct lb_file_list *list, const char *pattern, struct lb_error *err)
+/* Collects what a pattern without ** matches, unsorted. */
+static lb_status glob_names(const char *pattern, struct name_list *names, struct lb_error *err)
 {
     glob_t found = {.gl_opendir = glob_opendir,
                     .gl_readdir = glob_readdir,
                     .gl_closedir = glob_closedir,
                     .gl_stat = glob_stat,
                     .gl_lstat = glob_lstat};
-    lb_status status;
+    lb_status status = LB_OK;
 
     memset(&glob_failure, 0, sizeof glob_failure);
     switch (glob(pattern, GLOB_BRACE | GLOB_NOSORT | GLOB_ALTDIRFUNC, note_glob_failure, &found)) {
     case 0:
-        status = add_matches(list, pattern, &found, err);
+        for (size_t i = 0; i < found.gl_pathc && status == LB_OK; i++)
+            status = push_name(names, "", found.gl_pathv[i], err);
         break;
     case GLOB_NOMATCH:
-        status = lb_error_set(err, LB_ERR_USAGE, "no input matches '%s'", pattern);
         break;
     case GLOB_NOSPACE:
         return lb_error_memory(err, "the matches of a glob", strlen(pattern));
@@ -278,6 +282,118 @@ static lb_status add_glob(struct lb_file_list *list, const char *pattern, struct
                                  glob_failure.path);
     }
     globfree(&found);
+    return status;
+}
+
+/* The first component of the pattern that is **, or NULL. */
+static const char *find_tree(const char *pattern)
+{
+    const char *at = pattern;
+    while ((at = strstr(at, "**")) != NULL) {
+        bool begins = at == pattern || at[-1] == '/';
+        if (begins && (at[2] == '/' || at[2] == '\0'))
+            return at;
+        at += strspn(at, "*");
+    }
+    return NULL;
+}
+
+static lb_status match(const char *pattern, struct name_list *names, struct lb_error *err);
+
+/* What the rest of a pattern matches in one directory, whose name has nothing special. */
+static lb_status match_in(const char *directory, const char *rest, struct name_list *names,
+                          struct lb_error *err)
+{
+    struct lb_buf pattern = {0};
+    lb_status status = LB_OK;
+    for (const char *c = directory; *c != '\0' && status == LB_OK; c++) {
+        if (strchr("\\*?[]{},", *c) != NULL)
+            status = lb_buf_append_byte(&pattern, '\\', err);
+        if (status == LB_OK)
+            status = lb_buf_append_byte(&pattern, *c, err);
+    }
+    if (status == LB_OK && pattern.size > 0 && pattern.data[pattern.size - 1] != '/')
+        status = lb_buf_append_byte(&pattern, '/', err);
+    if (status == LB_OK)
+        status = lb_buf_append(&pattern, rest, strlen(rest) + 1, err);
+    if (status == LB_OK)
+        status = match(pattern.data, names, err);
+    lb_buf_fini(&pattern);
+    return status;
+}
+
+/* What the rest matches in a directory and all below it; links to directories are not followed. */
+static lb_status match_tree(const char *directory, const char *rest, struct name_list *names,
+                            struct lb_error *err)
+{
+    struct name_list entries = {0};
+    bool complete = false;
+    lb_status status = *rest != '\0' ? match_in(directory, rest, names, err) : LB_OK;
+    if (status == LB_OK)
+        status = read_names(directory, &entries, &complete, err);
+    for (size_t i = 0; status == LB_OK && i < entries.n_names; i++) {
+        struct stat info;
+        if (lb_sys.lstat(entries.names[i], &info) != 0)
+            status = missing_error(err, errno, entries.names[i]);
+        else if (S_ISDIR(info.st_mode))
+            status = match_tree(entries.names[i], rest, names, err);
+        else if (*rest == '\0')
+            status = push_name(names, "", entries.names[i], err);
+    }
+    free_names(&entries);
+    return status;
+}
+
+/* Collects what a pattern matches, unsorted, some perhaps twice. */
+static lb_status match(const char *pattern, struct name_list *names, struct lb_error *err)
+{
+    const char *tree = find_tree(pattern);
+    if (tree == NULL)
+        return glob_names(pattern, names, err);
+    struct name_list roots = {0};
+    const char *rest = tree + 2 + strspn(tree + 2, "/");
+    size_t size = (size_t)(tree - pattern);
+    while (size > 1 && pattern[size - 1] == '/')
+        size--;
+    char *prefix = lb_alloc(size + 1);
+    if (prefix == NULL)
+        return lb_error_memory(err, "the matches of a glob", size);
+    memcpy(prefix, pattern, size);
+    prefix[size] = '\0';
+    lb_status status = size == 0 ? push_name(&roots, "", "", err) : glob_names(prefix, &roots, err);
+    lb_free(prefix, size + 1);
+    for (size_t i = 0; i < roots.n_names && status == LB_OK; i++) {
+        struct stat info;
+        const char *root = roots.names[i];
+        if (*root == '\0' || (lb_sys.stat(root, &info) == 0 && S_ISDIR(info.st_mode)))
+            status = match_tree(root, rest, names, err);
+    }
+    free_names(&roots);
+    return status;
+}
+
+static lb_status add_glob(struct lb_file_list *list, const char *pattern, struct lb_error *err)
+{
+    size_t before = list->n_files;
+    bool complete = false, is_tree = find_tree(pattern) != NULL;
+    struct name_list names = {0};
+    lb_status status = match(pattern, &names, err);
+    sort_names(&names);
+    for (size_t i = 0; i < names.n_names && status == LB_OK; i++) {
+        const char *path = names.names[i];
+        struct stat info;
+        if (i > 0 && strcmp(path, names.names[i - 1]) == 0)
+            continue; /* braces and ** may name a file twice */
+        if (lb_sys.stat(path, &info) != 0)
+            status = missing_error(err, errno, path);
+        else if (S_ISDIR(info.st_mode) && !is_tree)
+            status = add_directory(list, path, &complete, err);
+        else if (!S_ISDIR(info.st_mode))
+            status = add_readable(list, path, &info, err);
+    }
+    free_names(&names);
+    if (status == LB_OK && list->n_files == before && !complete)
+        status = lb_error_set(err, LB_ERR_USAGE, "no input matches '%s'", pattern);
     return status;
 }
 

@@ -1,10 +1,11 @@
 /* Input paths: files, directories, globs and lists of them become a list of files.
  *
- * A directory means its regular files in byte order of name, not those that start with '_' or '.';
- * it is not searched deeper. One without such files is an error, unless it has a _SUCCESS: then it
- * is an output that is empty. A glob (* ? [..] {a,b}) gives its matches in byte order, directories
- * among them as if they were named. A name that exists is that file, whatever its characters. "-"
- * is standard input. Order of the arguments is kept; no match is LB_ERR_USAGE with the pattern. */
+ * A directory means its regular files in byte order of path, not those that start with '_' or '.', and those of its
+ * folders that are columns (hive.h); it is not searched deeper otherwise. One without such files is an error, unless it has a
+ * _SUCCESS: then it is an output that is empty. A glob (* ? [..] {a,b}) gives its matches in byte order, directories among them
+ * as if they were named; with a component ** , which stands for any number of visible directories, the files among them. A name
+ * that exists is that file, whatever its characters. "-" is standard input. Order of the arguments is kept; no match is
+ * LB_ERR_USAGE with the pattern. */
 #ifndef LB_IO_PATH_H
 #define LB_IO_PATH_H
 

@@ -90,11 +90,13 @@ struct lb_run {
 
 struct lb_worker {
     struct lb_run *run;
-    uint32_t index;   /* 0..n_threads-1 */
-    uint64_t morsel;  /* number of the current morsel within the stage */
-    bool goes_on;     /* set by a source's claim: the next morsel belongs to the same partition */
-    char input[512];  /* name of what the source reads now (a file's path), "" unknown */
-    void *host_state; /* NULL until lb_worker_host was called */
+    uint32_t index;  /* 0..n_threads-1 */
+    uint64_t morsel; /* number of the current morsel within the stage */
+    bool goes_on;    /* set by a source's claim: the next morsel belongs to the same partition */
+    char input[512]; /* name of what the source reads now (a file's path), "" unknown */
+    /* the path of the file that the source reads now, which lives as long as the source; NULL: it reads none */
+    const char *file;
+    void *host_state;               /* NULL until lb_worker_host was called */
     struct lb_skips_pending *skips; /* of its morsel (skips.h); NULL: none yet */
     _Atomic uint64_t running;       /* the morsel that it works on; UINT64_MAX: none */
     /* for lb_progress: of this stage */

@@ -202,6 +202,7 @@ lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more, struct lb_er
     piece->file_number = scan->file;
     piece->is_first = scan->offset == 0;
     snprintf(local->worker->input, sizeof local->worker->input, "%s", file->path);
+    local->worker->file = file->path;
     if (piece->is_first) {
         /* Files of /proc say that they are empty and are not. */
         scan->is_stream =

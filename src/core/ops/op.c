@@ -26,11 +26,12 @@ static const struct lb_op_class *classes[MAX_CLASSES] = {
     &lb_op_tag,          &lb_op_split_key,      &lb_op_sample,
     &lb_op_cartesian,    &lb_op_pipe,           &lb_op_sort,
     &lb_op_aggregate,    &lb_op_store_class,    &lb_op_count,
-    &lb_op_compute,      &lb_op_where,          &lb_op_top,
-    &lb_op_write,        &lb_op_bundle,         &lb_op_pack_row,
-    &lb_op_unpack,       &lb_op_explode,        &lb_op_group,
-    &lb_op_scan_group,   &lb_op_time_window,    &lb_op_session,
-    &lb_op_window,       &lb_op_scan_window,    JOIN_CLASSES,
+    &lb_op_compute,      &lb_op_file_columns,   &lb_op_where,
+    &lb_op_top,          &lb_op_write,          &lb_op_bundle,
+    &lb_op_pack_row,     &lb_op_unpack,         &lb_op_explode,
+    &lb_op_group,        &lb_op_scan_group,     &lb_op_time_window,
+    &lb_op_session,      &lb_op_window,         &lb_op_scan_window,
+    JOIN_CLASSES,
 };
 static const struct lb_aggregate_class *aggregates[MAX_CLASSES] = {
     &lb_aggregate_none, &lb_aggregate_count, &lb_aggregate_sum,

@@ -274,6 +274,7 @@ static lb_status files_claim(struct lb_op_local *local, bool *more, struct lb_er
     if (*more) {
         state->file = &shared->files.files[shared->next++];
         snprintf(local->worker->input, sizeof local->worker->input, "%s", state->file->path);
+        local->worker->file = state->file->path;
     }
     return LB_OK;
 }

@@ -54,6 +54,22 @@ static void test_names(void **state)
     expect("odd[1].x", "odd[1].x");
     expect("year=*", "year=1/p year=2/p");
     expect("done", "");
+    expect("hive", "hive/k=1/l=x/p hive/k=1/q hive/k=2/p hive/r");
+}
+
+static void test_trees(void **state)
+{
+    (void)state;
+    expect("tree/**",
+           "tree/a.txt tree/o[1]/b/c.csv tree/o[1]/b/c.txt tree/o[1]/d.txt tree/x/c.txt");
+    expect("tree/**/*.txt", "tree/a.txt tree/o[1]/b/c.txt tree/o[1]/d.txt tree/x/c.txt");
+    expect("tree/**/**/c*", "tree/o[1]/b/c.csv tree/o[1]/b/c.txt tree/x/c.txt");
+    expect("t*/**/{b,x}/*.txt", "tree/o[1]/b/c.txt tree/x/c.txt");
+    expect("**/c.csv", "tree/o[1]/b/c.csv");
+    expect("tree//**//d.txt", "tree/o[1]/d.txt");
+    expect("tree/x**", "tree/x/c.txt"); /* no component: as one star */
+    expect_error("tree/**/nothing", "no input matches 'tree/**/nothing'");
+    expect_error("none/**", "no input matches 'none/**'");
 }
 
 static void test_errors(void **state)
@@ -97,6 +113,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
+        cmocka_unit_test(test_trees),
         cmocka_unit_test(test_errors),
         cmocka_unit_test(test_kinds),
     };
@@ -105,6 +122,12 @@ int main(void)
           "mkdir -p d/sub empty done year=1 year=2 year=3 closed; cd d; touch b a a1 B _x .y sub/z;"
           "touch \"$(printf '\\303\\251')\"; cd ..; touch done/_SUCCESS year=1/p year=2/p;"
           "ln -s nowhere dangling; echo > secret; chmod 0 secret closed");
+    shell(
+        "mkdir -p hive/k=1/l=x hive/k=2/_l=1 hive/other hive/=3 'tree/o[1]/b' tree/x tree/.hidden "
+        "tree/_h;"
+        "touch hive/k=1/l=x/p hive/k=1/q hive/k=2/p hive/k=2/_l=1/p hive/other/p hive/=3/p hive/r;"
+        "touch tree/a.txt 'tree/o[1]/b/c.txt' 'tree/o[1]/b/c.csv' 'tree/o[1]/d.txt' tree/x/c.txt;"
+        "touch tree/.hidden/c.txt tree/_h/c.txt tree/.c.txt; ln -s .. tree/x/up");
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     shell("chmod 700 closed");
     folder_remove();
