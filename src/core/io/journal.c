@@ -16,7 +16,12 @@
 
 #define JOURNAL_NAME "journal"
 
-enum { CHECKSUM_BYTES = 16, OPEN_ATTEMPTS = 10, READ_BYTES = 1 << 20 };
+enum { CHECKSUM_BYTES = 16, OPEN_ATTEMPTS = 10 };
+#ifdef LB_TINY
+enum { READ_BYTES = 37 };
+#else
+enum { READ_BYTES = 1 << 20 };
+#endif
 
 struct lb_journal {
     char *folder;
