@@ -33,6 +33,9 @@
 /* Quiet: its default action is to do nothing. */
 enum { INTERRUPT_SIGNAL = SIGURG };
 
+/* Between two looks at a function's time: longer than a busy machine needs. */
+static const uint64_t PAUSE_NS = 500 * 1000 * 1000;
+
 /* The worker whose state this thread runs. Initial-exec: reading it in a handler must not allocate. */
 static _Thread_local struct lb_lua_worker_private *volatile current
     __attribute__((tls_model("initial-exec")));
@@ -135,7 +138,18 @@ void lb_lua_interrupt(struct lb_lua_worker_private *p)
 void lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns)
 {
     uint64_t call = atomic_load(&p->call), start = atomic_load(&p->call_start_ns);
-    if (start == 0 || lb_clock_ns() < start + timeout_ns || atomic_load(&p->call) != call)
+    uint64_t now = lb_clock_ns(), before = p->watched_ns;
+    p->watched_ns = now;
+    if (start == 0)
+        return;
+    if (before != 0 && now - before > PAUSE_NS) {
+        /* Nobody watched, as the process was stopped (Ctrl-Z): that time is not the function's. Where another call has
+         * begun, that one's start is right. */
+        atomic_compare_exchange_strong(&p->call_start_ns, &start,
+                                       now - (start < before ? before - start : 0));
+        return;
+    }
+    if (now < start + timeout_ns || atomic_load(&p->call) != call)
         return;
     atomic_store(&p->late_call, call);
     pthread_kill(p->thread, INTERRUPT_SIGNAL);

@@ -38,6 +38,7 @@ struct lb_lua_worker_private {
     _Atomic bool interrupted; /* set by worker_interrupt, never cleared */
     /* A call whose time is limited: it has a number, and began then; 0: none is under way. */
     _Atomic uint64_t call, call_start_ns;
+    uint64_t watched_ns;        /* when it was last looked at; the watching thread's */
     _Atomic uint64_t late_call; /* the one that has taken too long; set by another thread */
     uint64_t told_call;         /* the one of which failure says so */
     bool has_thrown;            /* `thrown` is on its way to the nearest lb_lua_call */

@@ -204,4 +204,21 @@ if os.getenv "STOP" then os.exit(9) end
     -- Damage to one of them leaves the others good.
     assert.is_true(n_resumed > 0)
   end)
+
+  it("makes anew what leaves out more than --max-errors allows", function()
+    write("skips.lua", [[
+      local lb = require "luabatch"
+      local kept = lb.range(10):filter(function(n) if n % 3 == 0 then error "no" end return true end, { on_error = "skip" })
+        :checkpoint "kept"
+      print(kept:count())
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "STOP=1 luabatch --max-errors 3 skips.lua"))
+    local status, out, err = sh "luabatch --resume --max-errors 2 skips.lua"
+    assert.same({ 1, "" }, { status, out })
+    assert.truthy(err:find("checkpoint 'kept' is computed anew: it leaves out 3 records, and --max-errors allows 2", 1, true), err)
+    assert.equal(1, (sh "STOP=1 luabatch --max-errors 3 skips.lua"))
+    status, out, err = sh "luabatch --resume --max-errors 3 skips.lua"
+    assert.same({ 0, "7\n" }, { status, out })
+    assert.truthy(err:find("checkpoint 'kept': resumed, 7 records", 1, true), err)
+  end)
 end)

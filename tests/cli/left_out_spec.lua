@@ -286,4 +286,24 @@ describe("--replay", function()
     run("--replay-dir", directory, "-e", "lb.csv('/nonexistent'):count()")
     assert.is_nil((os.execute("ls " .. directory .. " | grep -q .")))
   end)
+
+  it("measures the time in which the process ran", function()
+    local status, out, err = support.shell [[
+      luabatch --record-timeout 1 -e '
+        lb.range(20):map(function(n) local t = os.clock() while os.clock() < t + 0.05 do end return n end):sum()' &
+      sleep 0.4; kill -STOP $!; sleep 1.5; kill -CONT $!; wait $!]]
+    assert.same({ 0, "210\n", "" }, { status, out, err })
+  end)
+
+  it("names files in one line, whatever their names", function()
+    local name = path "a\nb.txt"
+    assert(os.execute(("printf 'x\\n' > \"$(printf '%s')\""):format((name:gsub("\n", "\\n")))))
+    local shown = name:gsub("\n", "\\x0a")
+    local status, _, err = run("-e", "lb.text(arg[1]):map(function(s) return s + 1 end)", name)
+    assert.equal(1, status)
+    assert.truthy(err:find("\n  record " .. shown .. ":1 (byte 0): x\n", 1, true), err)
+    status, _, err = run("--errors", "json", "-e", "lb.text(arg[1]):map(function(s) return s + 1 end)", name)
+    assert.equal(1, status)
+    assert.truthy(err:find('"record":"' .. shown:gsub("\\", "\\\\") .. ":1 (byte 0): x", 1, true), err)
+  end)
 end)

@@ -242,6 +242,10 @@ local function find_line(node)
   local same, changed = same_files(found.inputs, kept.inputs)
   if not same then return nil, ("%s has changed"):format(changed) end
   if not is_undamaged(found) then return nil, "its data are damaged" end
+  local most, left_out = runtime.settings.max_errors, found.info.skipped or 0
+  if most and left_out > most then
+    return nil, ("it leaves out %d record%s, and --max-errors allows %d"):format(left_out, left_out == 1 and "" or "s", most)
+  end
   for _, below in ipairs(checkpoints_below(node)) do
     if not below.cache.store and not line_of(below) then
       return nil, ("what checkpoint '%s' counted is not known"):format(below.name)

@@ -172,6 +172,12 @@ static lb_status replace_file(struct lb_output *output, struct lb_error *err)
     return LB_OK;
 }
 
+static lb_status meanwhile_error(const struct lb_output *output, struct lb_error *err)
+{
+    return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has made it meanwhile",
+                        output->name);
+}
+
 static lb_status publish_file(struct lb_output *output, struct lb_error *err)
 {
     int failure;
@@ -191,8 +197,7 @@ static lb_status publish_file(struct lb_output *output, struct lb_error *err)
         return replace_file(output, err);
     }
     if (failure == EEXIST && output->mode == LB_MODE_APPEND)
-        return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has made it meanwhile",
-                            output->name);
+        return meanwhile_error(output, err);
     if (failure == EEXIST)
         return lb_output_exists_error(output, err);
     return failure != 0 ? lb_output_write_error(output, failure, err) : LB_OK;
@@ -241,7 +246,8 @@ static lb_status publish_directory(struct lb_output *output, struct lb_error *er
     if (!output->existed) {
         failure = lb_tree_rename_new(output->temp.path, output->target);
         if (failure == EEXIST || failure == ENOTEMPTY)
-            return lb_output_exists_error(output, err);
+            return output->mode == LB_MODE_ERROR ? lb_output_exists_error(output, err)
+                                                 : meanwhile_error(output, err);
         if (failure == 0)
             lb_temp_forget(&output->temp);
     } else if (output->mode == LB_MODE_APPEND) {

@@ -60,6 +60,33 @@ lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err
     return LB_OK;
 }
 
+/* The path with escapes in place of control characters: a name must not look like further lines of a message. */
+static lb_status make_label(const char *path, char **label, struct lb_error *err)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t size = 1;
+    for (const char *at = path; *at != '\0'; at++)
+        size += (unsigned char)*at < 32 || *at == 127 ? 4 : 1;
+    if (size == strlen(path) + 1)
+        return LB_OK;
+    char *to = *label = lb_alloc(size);
+    if (to == NULL)
+        return lb_error_memory(err, "the list of input files", size);
+    for (const char *at = path; *at != '\0'; at++) {
+        unsigned char c = (unsigned char)*at;
+        if (c < 32 || c == 127) {
+            *to++ = '\\';
+            *to++ = 'x';
+            *to++ = digits[c >> 4];
+            *to++ = digits[c & 15];
+        } else {
+            *to++ = *at;
+        }
+    }
+    *to = '\0';
+    return LB_OK;
+}
+
 static lb_status add_file(struct lb_file_list *list, const char *path, const struct stat *info,
                           struct lb_error *err)
 {
@@ -72,12 +99,17 @@ static lb_status add_file(struct lb_file_list *list, const char *path, const str
         list->files = files;
         list->capacity = capacity;
     }
+    char *label = NULL;
+    LB_TRY(make_label(path, &label, err));
     char *copy = lb_strdup(path);
-    if (copy == NULL)
+    if (copy == NULL) {
+        lb_strfree(label);
         return lb_error_memory(err, "the list of input files", strlen(path) + 1);
+    }
     bool is_regular = info != NULL && S_ISREG(info->st_mode);
     list->files[list->n_files++] = (struct lb_file){
         .path = copy,
+        .label = label,
         .size_bytes = is_regular ? (uint64_t)info->st_size : 0,
         .device = is_regular ? (uint64_t)info->st_dev : 0,
         .inode = is_regular ? (uint64_t)info->st_ino : 0,
@@ -91,8 +123,11 @@ static lb_status add_file(struct lb_file_list *list, const char *path, const str
 /* Forgets what was added beyond the first n_files. */
 static void cut_list(struct lb_file_list *list, size_t n_files)
 {
-    while (list->n_files > n_files)
-        lb_strfree(list->files[--list->n_files].path);
+    while (list->n_files > n_files) {
+        const struct lb_file *file = &list->files[--list->n_files];
+        lb_strfree(file->path);
+        lb_strfree(file->label);
+    }
 }
 
 static lb_status missing_error(struct lb_error *err, int errno_value, const char *path)
@@ -429,6 +464,8 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct l
 
 const char *lb_file_label(const struct lb_file *file)
 {
+    if (file->label != NULL)
+        return file->label;
     return strcmp(file->path, "-") == 0 ? "standard input" : file->path;
 }
 

@@ -19,6 +19,7 @@ enum lb_compression { LB_PLAIN, LB_GZIP, LB_ZSTD, LB_LZ4, LB_BZIP2 };
 
 struct lb_file {
     char *path;
+    char *label; /* the path as messages name it, where that has control characters; else NULL */
     uint64_t size_bytes;             /* 0 when not a regular file */
     uint64_t device, inode;          /* of a regular file, else 0 */
     int64_t changed_ns;              /* its time of change of content */
@@ -39,7 +40,7 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path,
 lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err) LB_MUST_USE;
 /* The size of all files together. False: of some it is not known. */
 bool lb_file_list_bytes(const struct lb_file_list *list, uint64_t *bytes);
-/* The path as messages name it: standard input has no path. */
+/* The path as messages name it, in one line: standard input has no path. */
 const char *lb_file_label(const struct lb_file *file);
 void lb_file_list_fini(struct lb_file_list *list);
 enum lb_compression lb_compression_of(const char *path);

@@ -53,7 +53,7 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
     self->compression = file->compression;
     self->codec = lb_codec_class_of(file->compression);
     self->fd = STDIN_FILENO;
-    self->path = lb_strdup(is_stdin ? "standard input" : file->path);
+    self->path = lb_strdup(lb_file_label(file));
     if (self->codec != NULL)
         self->input = lb_alloc(INPUT_BYTES);
     if (self->path == NULL || (self->codec != NULL && self->input == NULL)) {
@@ -69,6 +69,7 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
         self->owns_fd = true;
         self->file = *file;
         self->file.path = self->path;
+        self->file.label = NULL;
         status = lb_file_check(&self->file, self->fd, err);
         if (status != LB_OK)
             goto fail;
