@@ -52,6 +52,7 @@ build = {
         "src/core/algo/group_state_value.c",
         "src/core/algo/group_table.c",
         "src/core/algo/heavy_hitters.c",
+        "src/core/algo/join_probe.c",
         "src/core/algo/join_rows.c",
         "src/core/algo/join_table.c",
         "src/core/algo/packed_table.c",

@@ -1,4 +1,4 @@
-/* The table of a hash join. See join_table.h for the contract.
+/* The table of a hash join. See join_table.h for the contract; join_probe.c looks keys up.
  *
  * IDEA    Rows lie column by column, numbered in input order; the index gives the first row of a key and `next` those after it. A lookup of a
  *         batch makes all keys, prefetches all places, then looks. Three indexes:
@@ -13,12 +13,11 @@
  *         integer 24, for bytes 24 + 24 and the bytes of keys that are made.
  * WHY NOT Rows side by side (a gather is one miss for all columns): most joins need one or two columns of the build side, and a
  *         column gathered by 8 bytes of 1 M rows stays in the cache, which rows do not. */
-#include "core/algo/join_table.h"
+#include "core/algo/join_index.h"
 
 #include <stdlib.h>
 
 #include "core/algo/advise.h"
-#include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
 #include "core/column/key.h"
@@ -29,39 +28,10 @@ enum { BLOCK_ROWS = 16, PARTS = 4, LEAST_PART_ROWS = 1 };
 enum { BLOCK_ROWS = 1 << 16, PARTS = 16, LEAST_PART_ROWS = 1 << 14 };
 #endif
 
-static const uint32_t NIL_KEY = UINT32_MAX; /* size of a view that is no key */
-static const uint64_t NOWHERE = UINT64_MAX;
-
 /* What makes both calls of find and of hash read the same: a column by its data alone. */
 static struct lb_column as_column(const struct lb_join_column *column)
 {
     return (struct lb_column){.type = column->type, .valid = column->valid, .data = column->data};
-}
-
-static inline uint64_t hash_int(int64_t key)
-{
-    return lb_hash_pair((uint64_t)key, 0x9e3779b97f4a7c15ULL);
-}
-
-static inline uint64_t hash_view(const struct lb_view *view)
-{
-    uint64_t words[2];
-    if (view->size > LB_VIEW_INLINE)
-        return lb_hash_bytes(view->data, view->size);
-    memcpy(words, view, sizeof words);
-    return lb_hash_pair(words[0], words[1]);
-}
-
-static inline uint32_t part_of(const struct lb_join_table *table, uint64_t hash)
-{
-    return (uint32_t)(((hash >> 32) * table->n_parts) >> 32);
-}
-
-static inline size_t slot_of(const struct lb_join_table *table, uint64_t hash, uint32_t part)
-{
-    size_t first = table->part_slots[part];
-    uint64_t n = table->part_slots[part + 1] - first;
-    return first + (size_t)(((hash & UINT32_MAX) * n) >> 32);
 }
 
 lb_status lb_join_table_new(uint32_t n_columns, const uint32_t *keys, uint32_t n_keys,
@@ -294,12 +264,6 @@ static void find_range(struct lb_join_table *table, struct lb_join_rows *const *
         table->range = UINT64_MAX;
 }
 
-/* Whether the string column itself serves as the keys. */
-static bool has_string_keys(const struct lb_join_table *table)
-{
-    return table->n_keys == 1 && table->columns[table->keys[0]].type == LB_STRING;
-}
-
 /* Chooses the kind, and says what the index will take. */
 static size_t choose_index(struct lb_join_table *table, struct lb_join_rows *const *pieces,
                            size_t n_pieces, uint64_t n_rows)
@@ -394,9 +358,8 @@ lb_status lb_join_table_build(struct lb_join_table *table, struct lb_join_rows *
 
 /* ---- keys as bytes ---- */
 
-/* Appends the sort keys of a row, closed; *is_nil: one of them is nil, and nothing is appended. */
-static lb_status put_key(struct lb_buf *out, const struct lb_column *const *columns, uint32_t n,
-                         uint32_t row, bool *is_nil, struct lb_error *err)
+lb_status lb_join_put_key(struct lb_buf *out, const struct lb_column *const *columns, uint32_t n,
+                          uint32_t row, bool *is_nil, struct lb_error *err)
 {
     size_t start = out->size;
     *is_nil = false;
@@ -417,11 +380,11 @@ static lb_status hash_strings(struct lb_join_table *table, uint32_t first, uint3
     for (uint32_t i = first; i < end; i++) {
         table->key_views[i] = views[i];
         if (!lb_join_is_valid(column, i)) {
-            table->key_views[i].size = NIL_KEY;
+            table->key_views[i].size = LB_JOIN_NIL_KEY;
             continue;
         }
-        table->hashes[i] = hash_view(&views[i]);
-        atomic_fetch_add_explicit(&table->part_rows[part_of(table, table->hashes[i])], 1,
+        table->hashes[i] = lb_join_hash_view(&views[i]);
+        atomic_fetch_add_explicit(&table->part_rows[lb_join_part(table, table->hashes[i])], 1,
                                   memory_order_relaxed);
     }
     return LB_OK;
@@ -443,8 +406,8 @@ static lb_status hash_made_keys(struct lb_join_table *table, uint32_t block, uin
     for (uint32_t i = first; i < end && status == LB_OK; i++) {
         bool is_nil = false;
         key.size = 0;
-        status = put_key(&key, pointers, table->n_keys, i, &is_nil, err);
-        table->key_views[i] = (struct lb_view){.size = NIL_KEY};
+        status = lb_join_put_key(&key, pointers, table->n_keys, i, &is_nil, err);
+        table->key_views[i] = (struct lb_view){.size = LB_JOIN_NIL_KEY};
         if (status != LB_OK || is_nil)
             continue;
         const char *data = key.data;
@@ -458,8 +421,8 @@ static lb_status hash_made_keys(struct lb_join_table *table, uint32_t block, uin
         if (status != LB_OK)
             break;
         lb_view_set(&table->key_views[i], data, key.size);
-        table->hashes[i] = hash_view(&table->key_views[i]);
-        atomic_fetch_add_explicit(&table->part_rows[part_of(table, table->hashes[i])], 1,
+        table->hashes[i] = lb_join_hash_view(&table->key_views[i]);
+        atomic_fetch_add_explicit(&table->part_rows[lb_join_part(table, table->hashes[i])], 1,
                                   memory_order_relaxed);
     }
     lb_buf_fini(&key);
@@ -476,8 +439,8 @@ lb_status lb_join_table_hash(struct lb_join_table *table, uint32_t block, struct
     uint32_t first = block * BLOCK_ROWS;
     uint32_t end = table->n_rows - first < BLOCK_ROWS ? table->n_rows : first + BLOCK_ROWS;
     if (table->kind == LB_JOIN_BYTES)
-        return has_string_keys(table) ? hash_strings(table, first, end)
-                                      : hash_made_keys(table, block, first, end, err);
+        return lb_join_has_string_keys(table) ? hash_strings(table, first, end)
+                                              : hash_made_keys(table, block, first, end, err);
     if (table->kind == LB_JOIN_DENSE)
         return LB_OK;
     const struct lb_join_column *column = &table->columns[table->keys[0]];
@@ -485,7 +448,7 @@ lb_status lb_join_table_hash(struct lb_join_table *table, uint32_t block, struct
     uint32_t counts[PARTS] = {0};
     for (uint32_t i = first; i < end; i++)
         if (lb_join_is_valid(column, i))
-            counts[part_of(table, hash_int(ints[i]))]++;
+            counts[lb_join_part(table, lb_join_hash_int(ints[i]))]++;
     for (uint32_t p = 0; p < table->n_parts; p++)
         atomic_fetch_add_explicit(&table->part_rows[p], counts[p], memory_order_relaxed);
     return LB_OK;
@@ -547,10 +510,10 @@ static void insert_ints(struct lb_join_table *table, uint32_t part)
     size_t first = table->part_slots[part], end = table->part_slots[part + 1];
     bool found_two = false;
     for (uint32_t i = 0; i < table->n_rows; i++) {
-        uint64_t hash = hash_int(ints[i]);
-        if (part_of(table, hash) != part || !lb_join_is_valid(column, i))
+        uint64_t hash = lb_join_hash_int(ints[i]);
+        if (lb_join_part(table, hash) != part || !lb_join_is_valid(column, i))
             continue;
-        size_t s = slot_of(table, hash, part);
+        size_t s = lb_join_slot_of(table, hash, part);
         while (table->slots[s].head != 0 && table->slots[s].key != (uint64_t)ints[i])
             s = s + 1 < end ? s + 1 : first;
         found_two |= chain(table, &table->slots[s], (uint64_t)ints[i], i);
@@ -566,9 +529,9 @@ static void insert_bytes(struct lb_join_table *table, uint32_t part)
     for (uint32_t i = 0; i < table->n_rows; i++) {
         const struct lb_view *view = &table->key_views[i];
         uint64_t hash = table->hashes[i];
-        if (view->size == NIL_KEY || part_of(table, hash) != part)
+        if (view->size == LB_JOIN_NIL_KEY || lb_join_part(table, hash) != part)
             continue;
-        size_t s = slot_of(table, hash, part);
+        size_t s = lb_join_slot_of(table, hash, part);
         while (table->slots[s].head != 0 &&
                (table->slots[s].key != hash ||
                 !lb_view_equal(view, &table->key_views[table->slots[s].head - 1])))
@@ -591,184 +554,4 @@ void lb_join_table_insert(struct lb_join_table *table, uint32_t part)
         insert_ints(table, part);
     else
         insert_bytes(table, part);
-}
-
-/* ---- looking up ---- */
-
-void lb_join_probe_fini(struct lb_join_probe *probe)
-{
-    lb_buf_fini(&probe->bytes);
-}
-
-/* The integer that a value equals, if any. */
-static inline bool int_of(const struct lb_column *column, uint32_t row, int64_t *key)
-{
-    if (!lb_column_is_valid(column, row))
-        return false;
-    if (column->type == LB_INT64) {
-        *key = column->ints[row];
-        return true;
-    }
-    if (column->type == LB_FLOAT64)
-        return lb_float_as_int(column->floats[row], key);
-    if (column->type != LB_ANY)
-        return false;
-    struct lb_value value;
-    const char *cursor = lb_view_data(&column->views[row]);
-    lb_codec_next(&cursor, &value);
-    if (value.tag == 'i')
-        *key = value.i;
-    return value.tag == 'i' || (value.tag == 'd' && lb_float_as_int(value.d, key));
-}
-
-static void find_dense(const struct lb_join_table *table, struct lb_join_probe *probe,
-                       const struct lb_batch *batch, const struct lb_column *column,
-                       uint32_t *first)
-{
-    uint64_t *places = probe->places;
-    if (column->type == LB_INT64 && column->valid == NULL) {
-        for (uint32_t i = 0; i < batch->n_selected; i++)
-            places[i] = (uint64_t)column->ints[lb_batch_row(batch, i)] - (uint64_t)table->least;
-    } else {
-        for (uint32_t i = 0; i < batch->n_selected; i++) {
-            int64_t key = 0;
-            places[i] = int_of(column, lb_batch_row(batch, i), &key)
-                            ? (uint64_t)key - (uint64_t)table->least
-                            : NOWHERE;
-        }
-    }
-    /* The loads do not depend on each other: the processor has many of them under way. */
-    for (uint32_t i = 0; i < batch->n_selected; i++)
-        first[i] = places[i] < table->range ? table->heads[places[i]] : 0;
-}
-
-static void find_ints(const struct lb_join_table *table, struct lb_join_probe *probe,
-                      const struct lb_batch *batch, const struct lb_column *column, uint32_t *first)
-{
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
-        int64_t key = 0;
-        probe->places[i] = NOWHERE;
-        if (!int_of(column, lb_batch_row(batch, i), &key))
-            continue;
-        uint64_t hash = hash_int(key);
-        uint32_t part = part_of(table, hash);
-        probe->hashes[i] = (uint64_t)key;
-        probe->places[i] = (uint64_t)part << 56 | slot_of(table, hash, part);
-        __builtin_prefetch(&table->slots[probe->places[i] & (NOWHERE >> 8)]);
-    }
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
-        first[i] = 0;
-        if (probe->places[i] == NOWHERE)
-            continue;
-        uint32_t part = (uint32_t)(probe->places[i] >> 56);
-        size_t s = probe->places[i] & (NOWHERE >> 8);
-        while (table->slots[s].head != 0 && table->slots[s].key != probe->hashes[i])
-            s = s + 1 < table->part_slots[part + 1] ? s + 1 : table->part_slots[part];
-        first[i] = table->slots[s].head;
-    }
-}
-
-/* The keys of the batch as views; those that match nothing have the size NIL_KEY. */
-static lb_status make_views(const struct lb_join_table *table, struct lb_join_probe *probe,
-                            const struct lb_batch *batch, const struct lb_column *const *columns,
-                            struct lb_error *err)
-{
-    bool strings = has_string_keys(table);
-    if (strings && columns[0]->type != LB_ANY) {
-        for (uint32_t i = 0; i < batch->n_selected; i++) {
-            uint32_t row = lb_batch_row(batch, i);
-            if (columns[0]->type == LB_STRING && lb_column_is_valid(columns[0], row))
-                probe->views[i] = columns[0]->views[row];
-            else
-                probe->views[i].size = NIL_KEY;
-        }
-        return LB_OK;
-    }
-    if (strings) {
-        for (uint32_t i = 0; i < batch->n_selected; i++) {
-            uint32_t row = lb_batch_row(batch, i);
-            struct lb_value value = {.tag = 'n'};
-            const char *cursor = NULL;
-            if (lb_column_is_valid(columns[0], row)) {
-                cursor = lb_view_data(&columns[0]->views[row]);
-                lb_codec_next(&cursor, &value);
-            }
-            if (value.tag == 's')
-                lb_view_set(&probe->views[i], value.data, value.size);
-            else
-                probe->views[i].size = NIL_KEY;
-        }
-        return LB_OK;
-    }
-    probe->bytes.size = 0;
-    probe->ends[0] = 0;
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
-        bool is_nil = false;
-        LB_TRY(
-            put_key(&probe->bytes, columns, table->n_keys, lb_batch_row(batch, i), &is_nil, err));
-        probe->ends[i + 1] = probe->bytes.size;
-        probe->views[i].size = is_nil ? NIL_KEY : 0;
-    }
-    for (uint32_t i = 0; i < batch->n_selected; i++)
-        if (probe->views[i].size != NIL_KEY)
-            lb_view_set(&probe->views[i], probe->bytes.data + probe->ends[i],
-                        probe->ends[i + 1] - probe->ends[i]);
-    return LB_OK;
-}
-
-static void find_views(const struct lb_join_table *table, struct lb_join_probe *probe,
-                       const struct lb_batch *batch, uint32_t *first)
-{
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
-        probe->places[i] = NOWHERE;
-        if (probe->views[i].size == NIL_KEY)
-            continue;
-        uint64_t hash = hash_view(&probe->views[i]);
-        uint32_t part = part_of(table, hash);
-        probe->hashes[i] = hash;
-        probe->places[i] = (uint64_t)part << 56 | slot_of(table, hash, part);
-        __builtin_prefetch(&table->slots[probe->places[i] & (NOWHERE >> 8)]);
-    }
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
-        if (probe->places[i] == NOWHERE)
-            continue;
-        const struct lb_join_slot *slot = &table->slots[probe->places[i] & (NOWHERE >> 8)];
-        if (slot->head != 0 && slot->key == probe->hashes[i])
-            __builtin_prefetch(&table->key_views[slot->head - 1]);
-    }
-    for (uint32_t i = 0; i < batch->n_selected; i++) {
-        first[i] = 0;
-        if (probe->places[i] == NOWHERE)
-            continue;
-        uint32_t part = (uint32_t)(probe->places[i] >> 56);
-        size_t s = probe->places[i] & (NOWHERE >> 8);
-        while (table->slots[s].head != 0 &&
-               (table->slots[s].key != probe->hashes[i] ||
-                !lb_view_equal(&probe->views[i], &table->key_views[table->slots[s].head - 1])))
-            s = s + 1 < table->part_slots[part + 1] ? s + 1 : table->part_slots[part];
-        first[i] = table->slots[s].head;
-    }
-}
-
-lb_status lb_join_table_find(const struct lb_join_table *table, struct lb_join_probe *probe,
-                             const struct lb_batch *batch, const uint32_t *columns, uint32_t *first,
-                             struct lb_error *err)
-{
-    static const struct lb_column absent = {.type = LB_NULL};
-    const struct lb_column *keys[LB_MAX_COLUMNS];
-    for (uint32_t i = 0; i < table->n_keys; i++)
-        keys[i] = columns[i] < batch->n_columns ? &batch->columns[columns[i]] : &absent;
-    if (table->n_rows == 0 || keys[0]->type == LB_NULL) {
-        memset(first, 0, batch->n_selected * sizeof *first);
-        return LB_OK;
-    }
-    if (table->kind == LB_JOIN_DENSE) {
-        find_dense(table, probe, batch, keys[0], first);
-    } else if (table->kind == LB_JOIN_INTEGER) {
-        find_ints(table, probe, batch, keys[0], first);
-    } else {
-        LB_TRY(make_views(table, probe, batch, keys, err));
-        find_views(table, probe, batch, first);
-    }
-    return LB_OK;
 }
