@@ -26,6 +26,8 @@ bool lb_budget_reserve(struct lb_budget *budget, size_t bytes)
     size_t limit = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
     size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 
+    if (bytes == 0)
+        return true;
     do {
         if (used > limit || bytes > limit - used)
             return false;

@@ -14,7 +14,7 @@ struct lb_budget {
 };
 
 void lb_budget_init(struct lb_budget *budget, size_t limit_bytes);
-/* True when the bytes fit and are now reserved. */
+/* True when the bytes fit and are now reserved; none always fit, also in a budget that is overdrawn. */
 bool lb_budget_reserve(struct lb_budget *budget, size_t bytes);
 /* Reserves even beyond the limit: for the minimum without which nothing can go on. */
 void lb_budget_force(struct lb_budget *budget, size_t bytes);

@@ -19,6 +19,7 @@ static void test_limit(void **state)
     lb_budget_force(&budget, 50);
     assert_int_equal(budget.used_bytes, 150);
     assert_false(lb_budget_reserve(&budget, 1));
+    assert_true(lb_budget_reserve(&budget, 0));
     lb_budget_release(&budget, 150);
     assert_true(lb_budget_reserve(&budget, 100));
     lb_budget_release(&budget, 100);
