@@ -245,7 +245,7 @@ local function configure(options, program)
   settings.on_run = telling(function(action, info, node)
     if (info.skipped or 0) > 0 and not options.quiet then
       local skips = require "luabatch.skips"
-      io.stderr:write(options.errors == "json" and skips.json(action, info) or "luabatch: " .. skips.text(info), "\n")
+      if options.errors == "json" then io.stderr:write(skips.json(action, info), "\n") else tell_user(skips.text(info)) end
     end
     tell(action, info, node)
   end)
@@ -402,7 +402,7 @@ local function run_replay(options)
   if not bundle then error(failure(USAGE, "%s", message), 0) end
   if options.interactive then _G.fn, _G.records = replay.parts(bundle) end -- luacheck: globals fn records
   if bundle.is_cut and not options.quiet then
-    io.stderr:write("luabatch: the file has only the first records that the function saw\n")
+    tell_user("the file has only the first records that the function saw")
   end
   local ok, records = pcall(replay.call, bundle, require("luabatch.runtime").settings)
   if not ok then
@@ -410,7 +410,7 @@ local function run_replay(options)
     if place ~= "" then records.message = ("%s\n  it was %s"):format(records.message, place) end
     error(records, 0)
   end
-  if not options.quiet then io.stderr:write("luabatch: the call succeeds\n") end
+  if not options.quiet then tell_user("the call succeeds") end
   for _, record in ipairs(records) do show_out(core.format(record, "lua") .. "\n") end
 end
 

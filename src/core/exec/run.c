@@ -7,7 +7,6 @@
  * THREADS  The two locks of run_private.h. run->stop is set under `lock` and read by anyone.
  * WHY NOT  A task queue with stealing: morsels are small and even, a cursor costs one lock per megabytes of input. */
 #include <errno.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
