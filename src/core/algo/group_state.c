@@ -418,6 +418,11 @@ lb_status lb_group_state_merge(struct lb_group_state *state, const char **cursor
     return state->class->merge(state, cursor, end, err);
 }
 
+size_t lb_group_state_merged_bytes(const struct lb_group_state *state)
+{
+    return state->class->merged_bytes != NULL ? state->class->merged_bytes(state) : 0;
+}
+
 lb_status lb_group_state_result(struct lb_group_state *state, struct lb_builder *out,
                                 struct lb_error *err)
 {

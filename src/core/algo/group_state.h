@@ -94,6 +94,9 @@ lb_status lb_group_state_clear(struct lb_group_state *state, struct lb_error *er
 /* Folds in the partial at *cursor and moves the cursor behind it. */
 lb_status lb_group_state_merge(struct lb_group_state *state, const char **cursor, const char *end,
                                struct lb_error *err) LB_MUST_USE;
+/* What the values of the group being merged take, and will take for the result; 0 for functions whose states do not grow
+ * with their values. */
+size_t lb_group_state_merged_bytes(const struct lb_group_state *state);
 /* Appends the result as one row. */
 lb_status lb_group_state_result(struct lb_group_state *state, struct lb_builder *out,
                                 struct lb_error *err) LB_MUST_USE;

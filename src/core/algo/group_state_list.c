@@ -69,9 +69,10 @@ static void list_forget(struct lb_group_state *self)
     extra->n = 0;
 }
 
+/* A flush copies the list of a group twice, and all may be of one. */
 static size_t list_bytes(const struct lb_group_state *self)
 {
-    return ((const struct list_extra *)self->extra)->arena.held_bytes;
+    return 3 * ((const struct list_extra *)self->extra)->arena.held_bytes;
 }
 
 static lb_status append(struct lb_group_state *self, struct list_state *state, const char *data,
@@ -161,6 +162,13 @@ static lb_status list_merge(struct lb_group_state *self, const char **cursor, co
     return LB_OK;
 }
 
+/* The values, the list that is made of them, and its copy in the column; the places twice, to be sorted. */
+static size_t list_merged(const struct lb_group_state *self)
+{
+    const struct list_extra *extra = self->extra;
+    return 3 * extra->bytes.capacity + 2 * extra->capacity * sizeof *extra->places;
+}
+
 /* Natural merge sort: as many passes as there are doublings of the number of ascending runs. Positions are distinct. */
 static lb_status sort_places(struct lb_group_state *self, struct lb_error *err)
 {
@@ -232,4 +240,5 @@ const struct lb_group_state_class lb_group_collect_list = {.name = "collect_list
                                                            .merge = list_merge,
                                                            .result = list_result,
                                                            .forget = list_forget,
-                                                           .extra_bytes = list_bytes};
+                                                           .extra_bytes = list_bytes,
+                                                           .merged_bytes = list_merged};

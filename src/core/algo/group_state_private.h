@@ -33,6 +33,8 @@ struct lb_group_state_class {
     /* Forgets what is in extra, and how much that is; NULL when there is none. */
     void (*forget)(struct lb_group_state *self);
     size_t (*extra_bytes)(const struct lb_group_state *self);
+    /* See lb_group_state_merged_bytes; NULL: little, whatever the group. */
+    size_t (*merged_bytes)(const struct lb_group_state *self);
 };
 
 extern const struct lb_group_state_class lb_group_sum, lb_group_avg, lb_group_variance,

@@ -470,6 +470,14 @@ static void select_word(struct quantile_extra *extra, uint64_t *words, size_t n,
     }
 }
 
+/* The counted words twice, and what raw ones take to be sorted and counted: compact and merge_counted make new arrays. */
+static size_t quantile_merged(const struct lb_group_state *self)
+{
+    const struct quantile_extra *extra = self->extra;
+    return extra->raw_capacity * sizeof *extra->raw +
+           2 * (extra->n_raw + extra->n_counted) * sizeof *extra->counted;
+}
+
 /* The value at (n - 1) p, counted from 0 in order; between two values on the line between them. */
 static lb_status quantile_result(struct lb_group_state *self, struct lb_builder *out,
                                  struct lb_error *err)
@@ -508,12 +516,12 @@ static lb_status quantile_result(struct lb_group_state *self, struct lb_builder 
     return lb_builder_float(out, value, err);
 }
 
-#define QUANTILE_CLASS(text)                                                        \
-    {                                                                               \
-        .name = text, .state_bytes = sizeof(struct quantile_state), .n_columns = 1, \
-        .open = quantile_open, .close = quantile_close, .update = quantile_update,  \
-        .save = quantile_save, .merge = quantile_merge, .result = quantile_result,  \
-        .forget = quantile_forget, .extra_bytes = quantile_bytes                    \
+#define QUANTILE_CLASS(text)                                                                      \
+    {                                                                                             \
+        .name = text, .state_bytes = sizeof(struct quantile_state), .n_columns = 1,               \
+        .open = quantile_open, .close = quantile_close, .update = quantile_update,                \
+        .save = quantile_save, .merge = quantile_merge, .result = quantile_result,                \
+        .forget = quantile_forget, .extra_bytes = quantile_bytes, .merged_bytes = quantile_merged \
     }
 
 const struct lb_group_state_class lb_group_median = QUANTILE_CLASS("median");

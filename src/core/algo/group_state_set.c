@@ -281,6 +281,13 @@ static lb_status set_merge(struct lb_group_state *self, const char **cursor, con
     return LB_OK;
 }
 
+/* The values twice: while they are sorted, and in the result. */
+static size_t set_merged(const struct lb_group_state *self)
+{
+    const struct lb_value_set *values = &((const struct set_extra *)self->extra)->values;
+    return 2 * (values->capacity * sizeof *values->items + values->bytes.capacity);
+}
+
 static lb_status distinct_result(struct lb_group_state *self, struct lb_builder *out,
                                  struct lb_error *err)
 {
@@ -332,7 +339,8 @@ static lb_status mode_result(struct lb_group_state *self, struct lb_builder *out
     {                                                                                            \
         .name = text, .state_bytes = sizeof(struct set_state), .n_columns = 1, .open = set_open, \
         .close = set_close, .update = set_update, .save = set_save, .merge = set_merge,          \
-        .result = result_, .forget = set_forget, .extra_bytes = set_bytes                        \
+        .result = result_, .forget = set_forget, .extra_bytes = set_bytes,                       \
+        .merged_bytes = set_merged                                                               \
     }
 
 const struct lb_group_state_class lb_group_count_distinct =

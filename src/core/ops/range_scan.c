@@ -2,6 +2,7 @@
 #include "core/ops/range_scan.h"
 
 #include "core/base/sys.h"
+#include "core/io/format.h"
 #include "core/ops/metrics.h"
 
 enum { FREE_LIST_BYTES = 1 << 20 };
@@ -309,4 +310,19 @@ lb_status lb_range_put_key(const struct lb_sort_row *row, struct lb_builder *col
     lb_sort_row_value(row, &cursor, &is_string, &data, &size);
     return is_string ? lb_builder_string(column, data, size, err)
                      : lb_builder_encoded(column, data, size, err);
+}
+
+void lb_range_tell_key(const struct lb_buf *group, bool closed, struct lb_buf *out)
+{
+    enum { SHOWN_BYTES = 100 };
+    struct lb_buf key = {0};
+    size_t start = out->size;
+    if (lb_facts_put_key(&key, group->data, group->size, closed, NULL) != LB_OK ||
+        lb_format_encoded(LB_FORMAT_JSON, key.data, key.size, out, NULL) != LB_OK)
+        out->size = start;
+    lb_buf_fini(&key);
+    if (out->size - start > SHOWN_BYTES) {
+        out->size = start + SHOWN_BYTES;
+        memcpy(out->data + out->size - 3, "...", 3);
+    }
 }

@@ -80,4 +80,7 @@ lb_status lb_range_charge(struct lb_op_local *local, const struct lb_buf *list, 
 lb_status lb_range_put_key(const struct lb_sort_row *row, struct lb_builder *column,
                            struct lb_error *err) LB_MUST_USE;
 
+/* Appends a group's sort key as JSON, for a message; nothing when it cannot. */
+void lb_range_tell_key(const struct lb_buf *group, bool closed, struct lb_buf *out);
+
 #endif

@@ -1,11 +1,20 @@
 /* The source "scan.group": merges the partial states of a group sink; gives its key columns, then one column per
- * aggregate. Without keys there is always one record, also of no rows. */
+ * aggregate. Without keys there is always one record, also of no rows.
+ *
+ * MEMORY The values that one group's states keep (median, count_distinct, collect_list and the like) are reserved; when the budget
+ *        refuses them it is an error that names function and group. */
 #include "core/base/sys.h"
 #include "core/ops/group_key.h"
 #include "core/ops/group_op.h"
 #include "core/ops/ops.h"
 #include "core/ops/partials.h"
 #include "core/ops/range_scan.h"
+
+#ifdef LB_TINY
+enum { LEAST_GROUP_BYTES = 1 << 20 };
+#else
+enum { LEAST_GROUP_BYTES = 8 << 20 }; /* a group has so much in any case */
+#endif
 
 struct scan_shared {
     struct lb_range_shared range;
@@ -21,6 +30,7 @@ struct scan_local {
     struct lb_buf key;     /* sort key of the current group */
     struct lb_buf details; /* of its key */
     struct lb_buf payload; /* scratch, of a partial state */
+    size_t reserved;       /* for the values of the current group */
     bool merges; /* else states go on as they are: an aggregate cannot save what it has merged */
     bool in_group;
 };
@@ -116,6 +126,52 @@ static lb_status clear_states(struct lb_op_local *local, struct lb_error *err)
     return LB_OK;
 }
 
+static void release(struct lb_op_local *local)
+{
+    struct scan_local *state = local->state;
+    lb_budget_release(local->op->run->budget, state->reserved);
+    state->reserved = 0;
+}
+
+/* The values of the current group do not fit: says of which function, and of which group. */
+static lb_status refuse(struct lb_op_local *local, size_t bytes, struct lb_error *err)
+{
+    const struct lb_group_shared *group = ((struct scan_shared *)local->op->shared)->group;
+    struct scan_local *state = local->state;
+    const struct lb_group_state *largest = &state->states[0];
+    struct lb_buf key = {0};
+    for (uint32_t i = 1; i < group->n_aggregates; i++)
+        if (lb_group_state_merged_bytes(&state->states[i]) > lb_group_state_merged_bytes(largest))
+            largest = &state->states[i];
+    if (group->n_keys > 0)
+        lb_range_tell_key(&state->key, group->n_keys > 1, &key);
+    lb_error_set(err, LB_ERR_RESOURCE,
+                 "%s: the values that %s needs of %s%.*s take more than %llu MiB, and there is no "
+                 "more memory (see --memory)",
+                 local->op->label, largest->label, group->n_keys > 0 ? "group " : "all records",
+                 (int)key.size, key.size > 0 ? key.data : "", (unsigned long long)(bytes >> 20));
+    lb_buf_fini(&key);
+    return LB_ERR_RESOURCE;
+}
+
+static lb_status reserve(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct lb_group_shared *group = ((struct scan_shared *)local->op->shared)->group;
+    struct scan_local *state = local->state;
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < group->n_aggregates; i++)
+        bytes += lb_group_state_merged_bytes(&state->states[i]);
+    if (bytes <= state->reserved)
+        return LB_OK;
+    if (!lb_budget_reserve(local->op->run->budget, bytes - state->reserved)) {
+        if (bytes > LEAST_GROUP_BYTES)
+            return refuse(local, bytes, err);
+        lb_budget_force(local->op->run->budget, bytes - state->reserved);
+    }
+    state->reserved = bytes;
+    return LB_OK;
+}
+
 static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *row,
                            struct lb_error *err)
 {
@@ -130,6 +186,7 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     } else {
         if (state->in_group)
             LB_TRY(end_group(local, err));
+        release(local);
         state->in_group = true;
         state->key.size = state->details.size = 0;
         LB_TRY(lb_buf_append(&state->key, row->bytes, row->group_size, err));
@@ -139,7 +196,7 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     cursor += details_size;
     for (uint32_t i = 0; i < group->n_aggregates; i++)
         LB_TRY(lb_group_state_merge(&state->states[i], &cursor, end, err));
-    return LB_OK;
+    return reserve(local, err);
 }
 
 static lb_status pass_row(struct lb_op_local *local, const struct lb_sort_row *row,
@@ -198,6 +255,7 @@ static void scan_detach(struct lb_op_local *local)
     const struct scan_shared *shared = local->op->shared;
     struct scan_local *state = local->state;
     drop_cursor(state);
+    release(local);
     lb_group_close_states(shared->group, state->states);
     lb_batch_builder_fini(&state->builder);
     lb_buf_fini(&state->key);
