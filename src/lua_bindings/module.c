@@ -416,8 +416,8 @@ static lb_status write_file(const char *path, const char *data, size_t size, str
     return status;
 }
 
-/* core.write_file(path, text): the file appears whole or not at all. Without text: only whether it could be made. true, or nil and a
- * message */
+/* core.write_file(path, text): the file appears whole or not at all. Without text: only whether it could be made. true, or nil, a
+ * message and the exit status that it stands for */
 static int l_core_write_file(lua_State *L)
 {
     size_t size = 0;
@@ -430,7 +430,8 @@ static int l_core_write_file(lua_State *L)
     }
     lua_pushnil(L);
     lua_pushstring(L, err.message);
-    return 2;
+    lua_pushinteger(L, err.status);
+    return 3;
 }
 
 /* Takes the list; pushes what l_core_expand_paths returns. Called protected. */

@@ -135,7 +135,7 @@ local function judge(job, spec, before, good, got, transient)
   -- What is complete may stand: of two outputs the first; and what was there before Lua had no memory to go on, or before the disk
   -- would not say that a replaced name lasts, if the message tells that; and an output before the report on it could not be written.
   local no_report = false
-  for _, name in ipairs(job.loose or {}) do no_report = no_report or got.err:find("cannot write " .. name, 1, true) ~= nil end
+  for _, name in ipairs(job.loose or {}) do no_report = no_report or got.err:find("cannot write '?" .. name) ~= nil end
   local may_stand = no_report or job.is_two or spec:find("^lua:") or got.err:find("is replaced", 1, true)
   if got.files ~= before.files and not (may_stand and (job.is_two or got.files == good.files)) then return "leaves something" end
   if not got.err:find("luabatch: ") then return "no message" end

@@ -172,8 +172,8 @@ local function artifacts(options)
   for _, name in ipairs { "trace", "report" } do
     local path = options[name]
     if path then
-      local ok, message = require("luabatch.whole").check(path)
-      if not ok then error(failure(USAGE, "--%s: %s", name, message), 0) end
+      local ok, message, status = require("luabatch.whole").check(path)
+      if not ok then error(failure(status, "--%s: %s", name, message), 0) end
       writers[#writers + 1] = { write = require("luabatch." .. name).writer(path) }
     end
   end
@@ -189,8 +189,8 @@ local function configure(options, program)
   settings.signals, settings.check = true, options.check
   settings.replay_dir = options["replay-dir"]
   if settings.replay_dir then
-    local ok, message = require("luabatch.whole").check(settings.replay_dir .. "/luabatch")
-    if not ok then error(failure(USAGE, "--replay-dir: %s", message), 0) end
+    local ok, message, status = require("luabatch.whole").check(settings.replay_dir .. "/luabatch")
+    if not ok then error(failure(status, "--replay-dir: %s", message), 0) end
   end
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
   settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]

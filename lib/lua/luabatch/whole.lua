@@ -6,7 +6,7 @@ local whole = {}
 
 --- Whether a file can be written at a path.
 -- @string path where
--- @return true, or nil and a message
+-- @return true, or nil, a message and the exit status that it stands for
 -- @usage print((require("luabatch.whole").check("/nonexistent/file"))) --> nil
 function whole.check(path)
   return core.write_file(path)
@@ -15,7 +15,7 @@ end
 --- Writes a file; what was there is replaced when all is written.
 -- @string path where
 -- @param parts list of strings
--- @return true, or nil and a message
+-- @return true, or nil, a message and the exit status that it stands for
 -- @usage print((require("luabatch.whole").write("/nonexistent/file", { "text" }))) --> nil
 function whole.write(path, parts)
   return core.write_file(path, table.concat(parts))
