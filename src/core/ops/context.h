@@ -121,7 +121,8 @@ lb_status lb_worker_host(struct lb_worker *worker, void **host_state,
 /* For exec: records that are left out (skips.h). */
 /* A morsel, or another attempt at it, begins: what was noted and not committed is forgotten. */
 void lb_skips_begin(struct lb_worker *worker);
-/* What was noted counts. LB_ERR_DATA when these are too many; unless may_enough, as then some may not count. */
+/* What was noted counts. LB_ERR_DATA when these are too many, and the worker's morsel is then that with which they are; unless
+ * may_enough, as then some may not count. */
 lb_status lb_skips_commit(struct lb_worker *worker, bool may_enough,
                           struct lb_error *err) LB_MUST_USE;
 /* When all workers have left the stage: forgets what was noted behind last_morsel. With is_over: an error when more

@@ -233,6 +233,28 @@ static lb_status add_all(struct lb_run *run, const struct lb_worker *worker, str
     return status;
 }
 
+static int compare_shares(const void *a, const void *b)
+{
+    const struct share *x = a, *y = b;
+    return (x->morsel > y->morsel) - (x->morsel < y->morsel);
+}
+
+/* The first morsel with which more records are left out than may be; UINT64_MAX: none. */
+static uint64_t find_excess(struct lb_skips *skips, uint64_t before, uint64_t most)
+{
+    struct share *shares = (struct share *)(void *)skips->shares.data;
+    size_t n = skips->shares.size / sizeof *shares;
+    uint64_t sum = before;
+    if (n > 1)
+        qsort(shares, n, sizeof *shares, compare_shares);
+    for (size_t i = 0; i < n; i++) {
+        sum += shares[i].n;
+        if (sum > most)
+            return shares[i].morsel;
+    }
+    return UINT64_MAX;
+}
+
 lb_status lb_skips_commit(struct lb_worker *worker, bool may_enough, struct lb_error *err)
 {
     struct lb_run *run = worker->run;
@@ -247,6 +269,9 @@ lb_status lb_skips_commit(struct lb_worker *worker, bool may_enough, struct lb_e
     if (status == LB_OK)
         status = add_all(run, worker, err);
     bool are_many = status == LB_OK && !may_enough && run->skips->n > most_of(run);
+    /* Where it became too much in the order of morsels, as far as is known: those before it end first, whoever came here first. */
+    if (are_many)
+        worker->morsel = find_excess(run->skips, atomic_load(&run->n_skipped), most_of(run));
     pthread_mutex_unlock(&lock);
     lb_skips_begin(worker);
     if (are_many) /* lb_skips_end_stage says more */
@@ -256,12 +281,6 @@ lb_status lb_skips_commit(struct lb_worker *worker, bool may_enough, struct lb_e
 }
 
 /* ---- the end of a stage ---- */
-
-static int compare_shares(const void *a, const void *b)
-{
-    const struct share *x = a, *y = b;
-    return (x->morsel > y->morsel) - (x->morsel < y->morsel);
-}
 
 static int compare_entries(const void *a, const void *b)
 {
@@ -315,22 +334,6 @@ static void fold(struct lb_skips *skips, uint64_t before, uint64_t last_morsel)
             at = &entry->next;
         }
     }
-}
-
-/* The first morsel with which more records are left out than may be; UINT64_MAX: none. */
-static uint64_t find_excess(struct lb_skips *skips, uint64_t before, uint64_t most)
-{
-    struct share *shares = (struct share *)(void *)skips->shares.data;
-    size_t n = skips->shares.size / sizeof *shares;
-    uint64_t sum = before;
-    if (n > 1)
-        qsort(shares, n, sizeof *shares, compare_shares);
-    for (size_t i = 0; i < n; i++) {
-        sum += shares[i].n;
-        if (sum > most)
-            return shares[i].morsel;
-    }
-    return UINT64_MAX;
 }
 
 /* The lines of the error about too many. */
