@@ -426,6 +426,8 @@ print(lb.range(10):reduce(math.max), lb.from { { n = 2 } }:where("n > 1"):count(
     end
     local job = support.file('return require("luabatch").job { mapper = function(_, l, emit) emit(l, 1) end }', ".lua")
     assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch(job .. " --safe in/text") })
+    assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch("-e 'print(1)' in/text --safe") })
+    assert.same({ 0, "--safe\n", "" }, { luabatch("-e 'arg[2]' -- -- --safe") })
     assert.same({ 1, "", "refused\n" }, {
       luabatch([[--safe -e 'io.open("x")' 2>&1 | grep -q 'safe mode has none' && echo refused >&2; false]]),
     })

@@ -362,6 +362,14 @@ local function load_failure(message, status)
   return is_memory(message) and memory_failure() or failure(status or COMPILE, "%s", message)
 end
 
+-- A job that was meant to be locked in must not run free because the word stood in the wrong place.
+local function refuse_late_safe(args)
+  for _, arg in ipairs(args) do
+    if arg == "--" then return end
+    if arg == "--safe" then error(failure(USAGE, "option --safe stands before the script"), 0) end
+  end
+end
+
 -- Loads the script or the chunk. Gives a function, or nil and a failure.
 local function load_script(options, path)
   if not options.chunk and options.input_format then return function() return globals.input end end
@@ -485,6 +493,7 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
+    if not options.safe then refuse_late_safe(args) end
     if options.safe then globals = require("luabatch.safe").begin(options, args, path ~= "-" and path or nil) end
     if options["max-time"] or options.safe then require("luabatch.safe").limit_time(options, program) end
     if options.replay then return run_replay(options) end
