@@ -55,6 +55,17 @@ describe("--stats", function()
     assert.is_true(of["scan.range"].seconds < 0.04)
   end)
 
+  it("tells what a filter behind a join lets through", function()
+    local lines = { "n" }
+    for n = 1, 1000 do lines[n + 1] = tostring(n) end
+    local csv = support.file(table.concat(lines, "\n") .. "\n", ".csv")
+    local stats = stats_of("-e", [[
+      return lb.csv(arg[1]):join(lb.csv(arg[1]), { on = "n" }):filter(function(row) return row.n % 4 == 0 end):count()]], csv)
+    local rows_out
+    each_operator(stats, function(o) if o.op == "lua.filter" and not o.idle then rows_out = o.rows_out end end)
+    assert.equal(250, rows_out)
+  end)
+
   it("counts bytes of files", function()
     local input, output = support.file(("line\n"):rep(1000)), support.path(".txt")
     local stats = stats_of("-e", ("lb.text(%q):map(string.upper):save_text(%q)"):format(input, output))

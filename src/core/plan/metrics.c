@@ -109,11 +109,13 @@ static lb_status put_operators(struct lb_buf *out, const struct lb_plan *plan,
                                const struct lb_stage *stage, struct lb_error *err)
 {
     size_t list;
-    uint32_t n = 1;
+    uint32_t n = 1, n_active = 0;
+    for (uint32_t i = 0; i < stage->n_legs; i++)
+        n_active += !stage->legs[i].is_idle;
     LB_TRY(lb_codec_begin(out, 'l', &list, err));
     for (uint32_t i = 0; i < stage->n_legs; i++) {
         const struct lb_leg *leg = &stage->legs[i];
-        const struct lb_op *last = stage->n_legs == 1 ? stage->sink : NULL;
+        const struct lb_op *last = n_active == 1 && !leg->is_idle ? stage->sink : NULL;
         for (uint32_t j = 0; j < leg->n_ops; j++, n++) {
             const struct lb_op *next = j + 1 < leg->n_ops ? leg->ops[j + 1] : last;
             LB_TRY(put_op(out, plan, leg->ops[j], i + 1, leg->is_idle, next, err));
