@@ -85,6 +85,26 @@ describe("a plot", function()
     end
   end)
 
+  it("cuts labels of bars in a picture where they would meet", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    local list = {}
+    for i = 1, 12 do list[i] = { name = ("a label of some length, number %d"):format(i), n = i } end
+    lb.from(list):plot("bar", "name", "n", { out = path })
+    local file = assert(io.open(path))
+    local text = file:read("a")
+    file:close()
+    local ends, n = 0, 0
+    for x, label in text:gmatch('<text x="([%d.]+)" y="412.0" text%-anchor="middle">([^<]*)<') do
+      local half = utf8.len(label) * 3.5
+      assert.is_true(x - half > ends, label)
+      ends, n = x + half, n + 1
+      assert.truthy(label:find("^a lab[%w ,]*…$"), label)
+    end
+    assert.is_true(n >= 6, "labels: " .. n)
+    assert.truthy(text:find("<title>a label of some length, number 12: 12</title>", 1, true))
+  end)
+
   it("takes times and says what it cannot draw", function()
     local times = lb.from { { t = "2024-01-01", v = 1 }, { t = "2024-03-01", v = 2 } }
     assert.truthy(plot.draw(times, "line", "t", "v"):find("2024%-01%-01 +2024%-03%-01"))
@@ -93,6 +113,9 @@ describe("a plot", function()
       ["did you mean 'hist'?"] = function() rows:plot("hits", "x") end,
       ["bar wants 2 columns, got 1"] = function() rows:plot("bar", "x") end,
       ["there is no column 'nme'"] = function() rows:plot("hist", "nme") end,
+      ["plot: png cannot be written; pictures are SVG files, such as a.b/c.svg"] = function()
+        rows:plot("hist", "x", { out = "a.b/c.png" })
+      end,
       ["no option 'bin'"] = function() rows:plot("hist", "x", { bin = 2 }) end,
       ["bars are numbers; name is string"] = function() rows:plot("bar", "x", "name") end,
     } do

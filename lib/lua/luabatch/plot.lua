@@ -179,6 +179,9 @@ function data.line(ds, names, options)
   return drawing
 end
 
+-- Names that promise another format.
+local other_pictures = { png = true, jpg = true, jpeg = true, gif = true, webp = true, pdf = true, eps = true, ps = true, html = true }
+
 local option_types = {
   bins = "integer", limit = "integer", width = "integer", height = "integer", title = "string", out = "string",
   mode = { "error", "overwrite" },
@@ -213,6 +216,10 @@ function plot.draw(ds, kind, ...)
     end
   end
   check.options("plot", options, option_types)
+  local extension = options.out and options.out:match("[^/]%.(%a%w*)$")
+  if extension and other_pictures[extension:lower()] then
+    check.misuse("plot: %s cannot be written; pictures are SVG files, such as %s.svg", extension, options.out:sub(1, -#extension - 2))
+  end
   local source
   source, names = columns_of(ds, kind, names)
   local drawer = require(options.out and "luabatch.plot_svg" or "luabatch.plot_text")

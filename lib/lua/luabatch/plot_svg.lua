@@ -5,6 +5,8 @@ local axis = require "luabatch.plot_axis"
 local plot_svg = {}
 
 local LEFT, RIGHT, TOP, BOTTOM = 76, 20, 44, 56
+-- What a character takes of a label's width, at most, and a label.
+local CHARACTER, LABEL = 7.5, 60
 
 --- The size of the drawing in pixels, and its cells.
 function plot_svg.size(options)
@@ -68,7 +70,7 @@ local function draw_bars(drawing, size, out)
   local step = (size.width - LEFT - RIGHT) / n
   local gap = drawing.kind == "hist" and 0.5 or math.min(step * 0.2, 8)
   local label = axis.labels(drawing.bars[1].from or 0, drawing.bars[n].to or 1, drawing.time)
-  local every = math.max(1, math.ceil(n * 60 / (size.width - LEFT - RIGHT)))
+  local every = math.max(1, math.ceil(n * LABEL / (size.width - LEFT - RIGHT)))
   for i, one in ipairs(drawing.bars) do
     local x = LEFT + (i - 1) * step
     local top, bottom = math.min(y(one.value), y(0)), math.max(y(one.value), y(0))
@@ -79,7 +81,9 @@ local function draw_bars(drawing, size, out)
       if one.from and not one.exact then
         out[#out + 1] = text_at(x, size.height - BOTTOM + 18, label(one.from), "middle")
       else
-        out[#out + 1] = text_at(x + step / 2, size.height - BOTTOM + 18, name, "middle")
+        -- What does not fit is cut; all of it is in the title of the bar.
+        local short = require("luabatch.core").printable(name, math.max(3, math.floor(every * step / CHARACTER)))
+        out[#out + 1] = text_at(x + step / 2, size.height - BOTTOM + 18, short, "middle")
       end
     end
   end
