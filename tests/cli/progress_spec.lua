@@ -1,7 +1,9 @@
 -- The progress of a run on standard error.
 local support = require "tests.cli.support"
 
-local ipairs, pairs, tonumber = ipairs, pairs, tonumber
+local core = require "luabatch.core"
+
+local ipairs, pairs, select, tonumber = ipairs, pairs, select, tonumber
 
 describe("progress", function()
   after_each(support.clean)
@@ -59,6 +61,23 @@ describe("progress", function()
       support.quote(slow)))
     assert.truthy(err:find("^stage 1/1 count  [█░]+ +%d+ %%"), err)
     assert.is_nil(err:find("\27"))
+  end)
+
+  it("fits the terminal: the bar gives way", function()
+    local line = require("luabatch.progress").line
+    local p = {
+      stage = 1, stages = 4, label = "reduce_by_key", total = 100, done = 40, seconds = 2, records = 12000000, memory_bytes = 2^23,
+      spilled_bytes = 0,
+    }
+    local function cells(text) return select(2, core.printable(text, #text)) end
+    local whole = line(p)
+    assert.matches("  [█░]+  40 %%  ETA 3 s  6.0M records/s  8.0 MiB$", whole)
+    assert.equal(whole, line(p, 120))
+    for width = cells(whole) - 20, cells(whole) do
+      local text = line(p, width)
+      assert.equal(width, cells(text))
+      assert.equal((whole:gsub("[█░]+", "")), (text:gsub("[█░]+", "")))
+    end
   end)
 
   it("is drawn on a terminal after two seconds, and taken away", function()

@@ -9,6 +9,7 @@ local progress = {}
 
 local QUIET_SECONDS = 2
 local BAR = 24
+local LEAST_BAR = 4
 
 -- "85 s" as people read it.
 local function duration(seconds)
@@ -25,15 +26,14 @@ local function count(n)
   return ("%d"):format(n)
 end
 
--- The line for people.
--- @param p what core.execute tells
-function progress.line(p)
+-- The line for people, with a bar of so many cells.
+local function line(p, cells)
   local parts = { ("stage %d/%d %s"):format(p.stage, p.stages, core.printable(p.label, 24)) }
   local seconds = math.max(p.seconds, 1e-9)
   if p.total then
     local share = math.min(1, p.done / p.total)
-    local full = math.floor(share * BAR + 0.5)
-    parts[#parts + 1] = ("█"):rep(full) .. ("░"):rep(BAR - full) .. (" %3d %%"):format(math.floor(share * 100))
+    local full = math.floor(share * cells + 0.5)
+    parts[#parts + 1] = ("█"):rep(full) .. ("░"):rep(cells - full) .. (" %3d %%"):format(math.floor(share * 100))
     if share > 0.02 and share < 1 then parts[#parts + 1] = "ETA " .. duration(seconds * (1 - share) / share) end
   end
   if p.bytes then
@@ -47,6 +47,15 @@ function progress.line(p)
     parts[#parts + 1] = ("one piece since %s"):format(duration(p.slowest_seconds))
   end
   return table.concat(parts, "  ")
+end
+
+--- The line for people.
+-- @param p what core.execute tells
+-- @param width of the terminal in cells, or nil: the bar gives way to the numbers
+function progress.line(p, width)
+  local text = line(p, BAR)
+  local over = width and select(2, core.printable(text, #text)) - width or 0
+  return over > 0 and line(p, math.max(LEAST_BAR, BAR - over)) or text
 end
 
 --- Makes what runtime.settings.progress is.
@@ -72,15 +81,14 @@ function progress.teller(when, quiet)
       return
     end
     if when == "auto" and p.run_seconds < QUIET_SECONDS then return end
-    local text = progress.line(p)
     if is_terminal then
-      local width = core.terminal_size() or 80
-      io.stderr:write("\r", (core.printable(text, math.max(10, width - 1))), "\27[K")
+      local width = math.max(10, (core.terminal_size() or 80) - 1)
+      io.stderr:write("\r", (core.printable(progress.line(p, width), width)), "\27[K")
       shown = true
     else
       if now - last < 1 then return end
       last = now
-      io.stderr:write(text, "\n")
+      io.stderr:write(progress.line(p), "\n")
     end
   end
   return function(action)
