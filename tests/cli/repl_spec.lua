@@ -55,6 +55,13 @@ describe("the REPL", function()
     }
   end)
 
+  it("breaks help between words", function()
+    drive({
+      "expect 1> ", "send :help plot\\n", "expect SVG file. Points and", "expect     bins are counted", "expect 1> ", "send :help\\n",
+      "expect is", "expect   luabatch, `_` the last result", "send \\x04", "end",
+    }, { columns = 72 })
+  end)
+
   it("completes names, verbs, columns and files", function()
     local path = support.file("identity,amount\n1,2\n", ".csv")
     drive {

@@ -30,6 +30,21 @@ local function say(text)
   io.stdout:write(text, "\n")
 end
 
+-- Prose: lines that are longer than the terminal is wide go on below, indented as they were and two more.
+local function tell(text)
+  local width = core.terminal_size() or 120
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    local indent = line:match("^ *")
+    while #line > width do
+      local head = line:sub(1, width + 1):match("^( *%S.*) ") or line:match("^( *%S+) ")
+      if not head then break end
+      say(head)
+      line = indent .. "  " .. line:sub(#head + 2)
+    end
+    say(line)
+  end
+end
+
 -- Printing values.
 
 local function quoted(text)
@@ -214,15 +229,15 @@ end
 command("help", "[topic]", "this list, or what a verb, function or command does", function(text)
   local help = require "luabatch.help"
   if text == "" then
-    say("Type Lua; an expression is printed, of a dataset the first rows. `lb` is luabatch, `_` the last result, `_1` the first.")
+    tell("Type Lua; an expression is printed, of a dataset the first rows. `lb` is luabatch, `_` the last result, `_1` the first.")
     local names = {}
     for name in pairs(commands) do names[#names + 1] = name end
     table.sort(names)
     for _, known in ipairs(names) do
       local one = commands[known]
-      say(("  %-24s %s"):format((":%s %s"):format(known, one.parameters), one.summary))
+      tell(("  %-24s %s"):format((":%s %s"):format(known, one.parameters), one.summary))
     end
-    say("Topics: names of verbs and functions, such as :help group_by, :help lb.csv or, of SQL, :help substr. Tab completes.")
+    tell("Topics: names of verbs and functions, such as :help group_by, :help lb.csv or, of SQL, :help substr. Tab completes.")
     return
   end
   local one = commands[text:match("^:?(%a+)$") or ""]
@@ -230,7 +245,7 @@ command("help", "[topic]", "this list, or what a verb, function or command does"
     say((":%s %s\n  %s"):format(text:sub(2), one.parameters, one.summary))
     return
   end
-  say(help.topic(text))
+  tell(help.topic(text))
 end)
 commands.help.topics = function() return require("luabatch.help").topics() end
 
