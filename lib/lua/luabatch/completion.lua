@@ -6,6 +6,9 @@ local completion = {}
 
 completion.shells = { "bash", "zsh", "fish" }
 
+-- What stands in place of a script.
+local COMMANDS = { { "config", "every setting and where it comes from" }, { "completion", "what completes the command line in a shell" } }
+
 local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
@@ -26,6 +29,8 @@ function scripts.bash()
       cases[#cases + 1] = ("    %s) return ;;"):format(flag)
     end
   end
+  local commands = {}
+  for i, command in ipairs(COMMANDS) do commands[i] = command[1] end
   return ([==[
 # Completion of luabatch for bash: source <(luabatch completion bash)
 _luabatch() {
@@ -34,16 +39,18 @@ _luabatch() {
   if [[ $word == = ]]; then word=; elif [[ $before == = ]]; then before=${COMP_WORDS[COMP_CWORD-2]}; fi
   case $before in
 %s
-    completion) COMPREPLY=($(compgen -W 'bash zsh fish' -- "$word")); return ;;
+    completion) COMPREPLY=($(compgen -W %s -- "$word")); return ;;
   esac
   if [[ $word == -* ]]; then
     COMPREPLY=($(compgen -W %s -- "$word"))
   else
     COMPREPLY=($(compgen -f -- "$word"))
+    if ((COMP_CWORD == 1)); then COMPREPLY+=($(compgen -W %s -- "$word")); fi
   fi
 }
 complete -o filenames -o bashdefault -F _luabatch luabatch
-]==]):format(table.concat(cases, "\n"), quoted(table.concat(flags, " ")))
+]==]):format(table.concat(cases, "\n"), quoted(table.concat(completion.shells, " ")), quoted(table.concat(flags, " ")),
+    quoted(table.concat(commands, " ")))
 end
 
 function scripts.zsh()
@@ -59,14 +66,24 @@ function scripts.zsh()
     end
     lines[#lines + 1] = "  " .. quoted(("%s[%s]%s"):format(flag, help, value)) .. " \\"
   end
-  return ([[
+  local commands = {}
+  for i, command in ipairs(COMMANDS) do commands[i] = quoted(command[1] .. ":" .. command[2]) end
+  return ([==[
 #compdef luabatch
 # Completion of luabatch for zsh: luabatch completion zsh > a directory of $fpath/_luabatch
+_luabatch_first() {
+  local -a subcommands=(%s)
+  _describe command subcommands
+  _files -g "*.lua"
+}
+_luabatch_rest() {
+  if [[ $words[2] == completion ]]; then compadd %s; else _files; fi
+}
 _arguments -s \
 %s
-  '1:job file:_files -g "*.lua"' \
-  '*:argument:_files'
-]]):format(table.concat(lines, "\n"))
+  '1:job file or command:_luabatch_first' \
+  '*:argument:_luabatch_rest'
+]==]):format(table.concat(commands, " "), table.concat(completion.shells, " "), table.concat(lines, "\n"))
 end
 
 function scripts.fish()
@@ -77,6 +94,11 @@ function scripts.fish()
       or option.is_path and " -r" or option.value and " -x" or ""
     lines[#lines + 1] = ("complete -c luabatch %s%s -d %s"):format(flag, value, quoted(option.help))
   end
+  for _, command in ipairs(COMMANDS) do
+    lines[#lines + 1] = ("complete -c luabatch -n __fish_is_first_arg -a %s -d %s"):format(command[1], quoted(command[2]))
+  end
+  lines[#lines + 1] = ("complete -c luabatch -n '__fish_seen_subcommand_from completion' -f -a %s"):format(
+    quoted(table.concat(completion.shells, " ")))
   return table.concat(lines, "\n") .. "\n"
 end
 
