@@ -434,6 +434,21 @@ static int l_core_write_file(lua_State *L)
     return 3;
 }
 
+/* core.make_folders(path): makes a folder, not an empty name, and those above it. true, or nil and a message */
+static int l_core_make_folders(lua_State *L)
+{
+    struct lb_error err;
+    const char *path = luaL_checkstring(L, 1);
+    luaL_argcheck(L, path[0] != '\0', 1, "it must not be empty");
+    if (lb_make_folders(path, &err) == LB_OK) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err.message);
+    return 2;
+}
+
 /* Takes the list; pushes what l_core_expand_paths returns. Called protected. */
 static int l_push_files(lua_State *L)
 {
@@ -534,6 +549,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},
                                      {"write_file", l_core_write_file},
+                                     {"make_folders", l_core_make_folders},
                                      {"hash", l_core_hash},
                                      {"file_hash", lb_lua_file_hash},
                                      {"journal", lb_lua_journal},

@@ -271,14 +271,22 @@ describe("--replay", function()
   end)
 
   it("needs a directory, and a file of its own kind", function()
-    local status, _, err = run("--replay-dir", "/nonexistent", "-e", "1")
+    local status, _, err = run("--replay-dir", file("x") .. "/calls", "-e", "1")
     assert.equal(2, status)
-    assert.matches("^luabatch: %-%-replay%-dir: cannot write '/nonexistent", err)
+    assert.matches("^luabatch: %-%-replay%-dir: cannot write '.*/luabatch': Not a directory", err)
     for _, bad in ipairs { file("luabatch replay 1\nxx"), file("hello"), "/nonexistent" } do
       status, _, err = run("--replay", bad)
       assert.equal(2, status)
       assert.matches("^luabatch: .*" .. bad:gsub("%p", "%%%0"), err)
     end
+    -- It is made, with those above it, when there is something to put into it.
+    local deep = path "/a/b/"
+    run("--replay-dir", deep, "-e", "lb.range(2):count()")
+    assert.is_nil(io.open(deep))
+    status, _, err = run("--replay-dir", deep, "-e", "lb.range(2):map(function() error('x') end):count()")
+    assert.equal(1, status)
+    assert.matches("replay with: luabatch %-%-replay " .. deep:gsub("%p", "%%%0") .. "map%-1.replay", err)
+    assert.truthy(io.open(deep .. "map-1.replay"))
     -- What is skipped, and errors of other kinds, leave nothing there.
     local directory = path "/"
     assert(os.execute("mkdir " .. directory))

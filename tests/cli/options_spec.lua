@@ -75,10 +75,11 @@ describe("the command line", function()
       complete_words luabatch --output-f
       complete_words luabatch --output-format j
       complete_words luabatch completion z
+      complete_words luabatch conf
       luabatch completion zsh | head -n 1
       luabatch completion fish | grep -c -- '-l memory'
     ]])
-    assert.same({ 0, "--output-format\njson\nzsh\n#compdef luabatch\n1\n", "" }, { status, out, err })
+    assert.same({ 0, "--output-format\njson\nzsh\nconfig\n#compdef luabatch\n1\n", "" }, { status, out, err })
     status, out, err = support.run("completion", "fsh")
     assert.same({ 2, "", "luabatch: completion: 'bash', 'zsh', 'fish' expected, got 'fsh'; did you mean 'fish'?\n" }, { status, out, err })
   end)
@@ -93,6 +94,8 @@ describe("the command line", function()
       { { "--output-format", "jsn" },
         "option --output-format: 'text', 'json', 'csv', 'tsv', 'lua' expected, got 'jsn'; did you mean 'json'?" },
       { { "--icsv", path, "-e", ":limit(1)" }, "no such file: -e; options stand before the script or the inputs" },
+      { { "confg" }, "cannot open confg: No such file or directory; did you mean 'config'?" },
+      { { "config", "--threads=3" }, "config takes nothing, got '--threads=3'; options stand before it" },
       { { "--check=1" }, "option --check takes no value" },
     } do
       local status, out, err = support.run(table.unpack(case[1]))

@@ -84,6 +84,9 @@ local function error_fields(status, message)
   return fields
 end
 
+-- Commands in place of a script; a file of that name comes first.
+local subcommands = {}
+
 -- A hint at the file that was meant, when the message tells of one that is not there.
 local function file_hint(message)
   local path = message:match("^no such file: (.+)$") or message:match("^cannot open (.-): No such file")
@@ -92,6 +95,10 @@ local function file_hint(message)
   local directory, name = path:match("^(.*/)([^/]*)$")
   if not directory then directory, name = "", path end
   local names = require("luabatch.terminal").list_directory(directory ~= "" and directory or ".")
+  if directory == "" then
+    for command in pairs(subcommands) do names[#names + 1] = command end
+    table.sort(names)
+  end
   local nearest = require("luabatch.suggest").nearest(name, names)
   return nearest and ("; did you mean '%s%s'?"):format(directory, nearest) or ""
 end
@@ -189,7 +196,7 @@ local function configure(options, program)
   settings.signals, settings.check = true, options.check
   settings.replay_dir = options["replay-dir"]
   if settings.replay_dir then
-    local ok, message, status = require("luabatch.whole").check(settings.replay_dir .. "/luabatch")
+    local ok, message, status = require("luabatch.replay").check(settings.replay_dir)
     if not ok then error(failure(status, "--replay-dir: %s", message), 0) end
   end
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
@@ -422,12 +429,13 @@ local function run_replay(options)
   for _, record in ipairs(records) do show_out(core.format(record, "lua") .. "\n") end
 end
 
--- Commands in place of a script; a file of that name comes first.
-local subcommands = {}
-
-function subcommands.config(options)
+function subcommands.config(options, unwanted)
+  if unwanted then
+    report(options, USAGE, ("config takes nothing, got '%s'; options stand before it"):format(unwanted))
+    return USAGE
+  end
   for _, setting in ipairs(command_line.settings(options)) do
-    io.stdout:write(("%-14s %-24s %s\n"):format(compat.unpack(setting)))
+    io.stdout:write(("%-14s %-30s %s\n"):format(compat.unpack(setting)))
   end
   return 0
 end

@@ -21,16 +21,28 @@ local function free_path(directory, message)
   end
 end
 
+--- Whether calls can be kept in a directory, which is made when the first one is.
+-- @string directory where
+-- @return true, or nil, a message and the exit status that it stands for
+-- @usage print((require("luabatch.replay").check("/etc/passwd/calls"))) --> nil
+function replay.check(directory)
+  local folder = directory:gsub("(.)/+$", "%1")
+  while not core.output_exists(folder) do folder = folder:match("^(.+)/[^/]*$") or folder:sub(1, 1) == "/" and "/" or "." end
+  return require("luabatch.whole").check(folder:gsub("/$", "") .. "/luabatch")
+end
+
 --- Writes the call that failed.
--- @string directory where; it must exist
+-- @string directory where; it is made when it is not there
 -- @tparam table info what core.execute told: `call`, `call_is_cut`
 -- @string message of the error
 -- @tparam table settings of the runtime
 -- @return path, or nil and a message
--- @usage print((require("luabatch.replay").write("/nonexistent", { call = "" }, "failed", {}))) --> nil
+-- @usage print((require("luabatch.replay").write("/dev/null/calls", { call = "" }, "failed", {}))) --> nil
 function replay.write(directory, info, message, settings)
+  local made, refused = core.make_folders(directory)
+  if not made then return nil, refused end
   local path = free_path(directory, message)
-  if not path then return nil, directory .. " is full of them" end
+  if not path then return nil, ("%s has %d files of this name"):format(directory, MOST_FILES) end
   local ok, problem = require("luabatch.whole").write(path, { HEAD, core.encode {
     plan = info.call, is_cut = info.call_is_cut, message = message, options = core.options(), program = core.version,
     build = core.build, lua = _VERSION, record_timeout = settings.record_timeout,

@@ -218,7 +218,7 @@ local function add_replay(failure, info)
   local settings = runtime.settings
   local path, problem = require("luabatch.replay").write(settings.replay_dir, info, failure.message, settings)
   failure.message = ("%s\n  %s"):format(failure.message,
-    path and "replay with: luabatch --replay " .. path or "no call to replay: cannot write " .. tostring(problem))
+    path and "replay with: luabatch --replay " .. path or "no call to replay: " .. tostring(problem))
 end
 
 -- Bytes for a run. In safe mode the heap of the job's own state, which has the same limit, counts too.

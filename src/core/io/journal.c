@@ -13,6 +13,7 @@
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 #include "core/io/output_temp.h"
+#include "core/io/path.h"
 
 #define JOURNAL_NAME "journal"
 
@@ -48,24 +49,6 @@ static lb_status path_memory_error(struct lb_error *err)
     return lb_error_memory(err, "the name of a checkpoint", 0);
 }
 
-/* Makes a folder and those above it. */
-static lb_status make_folders(const char *folder, struct lb_error *err)
-{
-    char *path = lb_strdup(folder);
-    lb_status status = path != NULL ? LB_OK : path_memory_error(err);
-    for (char *at = path; status == LB_OK && at != NULL;) {
-        at = strchr(at + 1, '/');
-        if (at != NULL)
-            *at = '\0';
-        if (lb_sys.mkdir(path, 0700) != 0 && errno != EEXIST)
-            status = lb_error_system(err, errno, "cannot make the folder '%s'", path);
-        if (at != NULL)
-            *at = '/';
-    }
-    lb_strfree(path);
-    return status;
-}
-
 /* Whether the name still leads to what is open. */
 static bool is_in_place(const struct lb_journal *journal)
 {
@@ -78,7 +61,7 @@ static bool is_in_place(const struct lb_journal *journal)
 static lb_status open_locked(struct lb_journal *journal, struct lb_error *err)
 {
     for (int i = 0; i < OPEN_ATTEMPTS; i++) {
-        LB_TRY(make_folders(journal->folder, err));
+        LB_TRY(lb_make_folders(journal->folder, err));
         journal->fd = lb_sys.open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (journal->fd < 0 && errno == ENOENT)
             continue;

@@ -486,3 +486,20 @@ void lb_file_list_fini(struct lb_file_list *list)
     lb_free(list->files, list->capacity * sizeof *list->files);
     *list = (struct lb_file_list){0};
 }
+
+lb_status lb_make_folders(const char *folder, struct lb_error *err)
+{
+    char *path = lb_strdup(folder);
+    lb_status status = path != NULL ? LB_OK : lb_error_memory(err, "the name of a folder", 0);
+    for (char *at = path; status == LB_OK && at != NULL;) {
+        at = strchr(at + 1, '/');
+        if (at != NULL)
+            *at = '\0';
+        if (lb_sys.mkdir(path, 0700) != 0 && errno != EEXIST)
+            status = lb_error_system(err, errno, "cannot make the folder '%s'", path);
+        if (at != NULL)
+            *at = '/';
+    }
+    lb_strfree(path);
+    return status;
+}

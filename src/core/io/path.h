@@ -44,5 +44,7 @@ bool lb_file_list_bytes(const struct lb_file_list *list, uint64_t *bytes);
 const char *lb_file_label(const struct lb_file *file);
 void lb_file_list_fini(struct lb_file_list *list);
 enum lb_compression lb_compression_of(const char *path);
+/* Makes a folder that only its user can read, and those above it; one that is there is left as it is. */
+lb_status lb_make_folders(const char *folder, struct lb_error *err) LB_MUST_USE;
 
 #endif
