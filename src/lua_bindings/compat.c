@@ -8,6 +8,7 @@
 #if LB_LUAJIT
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What the function of kind_key gives. */
@@ -166,6 +167,25 @@ const char *lb_lua_to_text(lua_State *L, int index, size_t *size)
         break;
     }
     return lua_tolstring(L, -1, size);
+}
+
+/* Those of LuaJIT's libraries that are not written in C have no address, but a number, which only tostring tells. May raise. */
+uintptr_t lb_lua_c_identity(lua_State *L, int index)
+{
+    static const char head[] = "function: builtin#";
+    lua_CFunction function = lua_tocfunction(L, index);
+    uintptr_t number = 0;
+    if (function != NULL || !lua_iscfunction(L, index))
+        return (uintptr_t)function;
+    lua_pushvalue(L, index);
+    lua_getglobal(L, "tostring");
+    lua_insert(L, -2);
+    lua_call(L, 1, 1);
+    const char *text = lua_tostring(L, -1);
+    if (text != NULL && strncmp(text, head, sizeof head - 1) == 0)
+        number = strtoul(text + sizeof head - 1, NULL, 10);
+    lua_pop(L, 1);
+    return number;
 }
 
 void lb_lua_get_subtable(lua_State *L, int index, const char *name)

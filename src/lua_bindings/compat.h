@@ -35,6 +35,12 @@ static inline enum lb_lua_boxed lb_lua_unbox(lua_State *L, int index, int64_t *i
     return LB_LUA_NOT_BOXED;
 }
 
+/* Identifies a C function, the same in all states; 0: it is none. */
+static inline uintptr_t lb_lua_c_identity(lua_State *L, int index)
+{
+    return (uintptr_t)lua_tocfunction(L, index);
+}
+
 /* Identifies an active function among those of its thread. */
 static inline const void *lb_lua_activation(const lua_Debug *ar)
 {
@@ -80,6 +86,7 @@ void lb_lua_push_missing(lua_State *L);
 bool lb_lua_is_integer(lua_State *L, int index);
 lua_Integer lb_lua_to_integer(lua_State *L, int index, int *is_integer);
 lua_Integer lb_lua_check_integer(lua_State *L, int index);
+uintptr_t lb_lua_c_identity(lua_State *L, int index);
 void lb_lua_get_user_value(lua_State *L, int index, int n);
 void lb_lua_set_user_value(lua_State *L, int index, int n);
 const char *lb_lua_to_text(lua_State *L, int index, size_t *size);

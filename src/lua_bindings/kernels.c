@@ -90,8 +90,7 @@ enum {
 
 static struct lb_buf reduce_code[N_REDUCE];
 static struct lb_buf group_code[N_GROUP];
-static lua_CFunction real_max;
-static lua_CFunction real_min;
+static uintptr_t real_max, real_min; /* by lb_lua_c_identity */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static int append_bytes(lua_State *L, const void *data, size_t size, void *out)
@@ -124,9 +123,9 @@ static int l_prepare(lua_State *L)
     luaL_openlibs(L);
     lua_getglobal(L, LUA_MATHLIBNAME);
     lua_getfield(L, -1, "max");
-    real_max = lua_tocfunction(L, -1);
+    real_max = lb_lua_c_identity(L, -1);
     lua_getfield(L, -2, "min");
-    real_min = lua_tocfunction(L, -1);
+    real_min = lb_lua_c_identity(L, -1);
     lua_settop(L, 0);
     compile(L, reduce_spellings, N_REDUCE, reduce_code);
     compile(L, group_spellings, N_GROUP, group_code);
@@ -140,14 +139,14 @@ static void prepare(void)
         return;
     lua_pushcfunction(L, l_prepare);
     if (lua_pcall(L, 0, 0, 0) != LUA_OK)
-        real_max = real_min = NULL;
+        real_max = real_min = 0;
     lua_close(L);
 }
 
 static const char *meaning_of_c(lua_State *L, int index)
 {
-    lua_CFunction function = lua_tocfunction(L, index);
-    if (function == NULL)
+    uintptr_t function = lb_lua_c_identity(L, index);
+    if (function == 0)
         return NULL;
     return function == real_max ? "max" : function == real_min ? "min" : NULL;
 }

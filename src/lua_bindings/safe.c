@@ -28,8 +28,11 @@
 
 int lb_lua_core_safe(lua_State *L)
 {
-    return luaL_error(
-        L, "safe mode needs Lua 5.4: LuaJIT's FFI and compiled loops cannot be held back");
+    struct lb_error err;
+    (void)lb_error_set(
+        &err, LB_ERR_USAGE,
+        "safe mode needs Lua 5.4: LuaJIT's FFI and compiled loops cannot be held back");
+    return lb_lua_raise(L, &err);
 }
 
 void lb_lua_make_safe(lua_State *L)

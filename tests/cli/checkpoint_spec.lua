@@ -31,8 +31,9 @@ local function sh(line)
 end
 
 local function write(name, text)
-  local file <close> = assert(io.open(folder .. "/" .. name, "wb"))
+  local file = assert(io.open(folder .. "/" .. name, "wb"))
   file:write(text)
+  file:close()
 end
 
 local function write_job(limit, mode)
@@ -181,20 +182,22 @@ if os.getenv "STOP" then os.exit(9) end
     for round = 1, math.max(6, math.floor(16 * effort)) do
       sh "rm -rf .luabatch-checkpoints rows.json sums.csv pairs bad.jsonl && cp -a intact .luabatch-checkpoints"
       -- The journal in every second round: else each file in its turn.
-      local path = round % 2 == 0 and journal() or folder .. "/.luabatch-checkpoints/" .. files[round // 2 % #files + 1]
+      local path = round % 2 == 0 and journal() or folder .. "/.luabatch-checkpoints/" .. files[math.floor(round / 2) % #files + 1]
       local bytes = support.read(path)
       local at = math.random(#bytes)
       local kind = math.random(4)
       if kind == 1 then
         bytes = bytes:sub(1, at - 1)
       elseif kind == 2 then
-        bytes = bytes:sub(1, at - 1) .. string.char(bytes:byte(at) ~ 1 << math.random(0, 7)) .. bytes:sub(at + 1)
+        local byte, bit = bytes:byte(at), 2 ^ math.random(0, 7)
+        byte = math.floor(byte / bit) % 2 == 0 and byte + bit or byte - bit
+        bytes = bytes:sub(1, at - 1) .. string.char(math.floor(byte)) .. bytes:sub(at + 1)
       elseif kind == 3 then
         bytes = bytes:sub(1, at) .. bytes:sub(math.max(1, at - 50))
       else
         bytes = bytes:sub(1, at - 1) .. bytes:sub(at + math.random(30))
       end
-      local file <close> = assert(io.open(path, "wb"))
+      local file = assert(io.open(path, "wb"))
       file:write(bytes)
       file:close()
       local status, out, err = sh "luabatch --resume job.lua"

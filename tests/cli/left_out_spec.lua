@@ -1,7 +1,7 @@
 -- Records that a run leaves out, and calls that failed: what the program tells of them, for any number of threads.
 local support = require "tests.cli.support"
 
-local ipairs, math, os, tonumber = ipairs, math, os, tonumber
+local ipairs, math, os, select, tonumber = ipairs, math, os, select, tonumber
 local run, file, path, read = support.run, support.file, support.path, support.read
 local seed = tonumber(os.getenv("LB_SEED")) or os.time()
 
@@ -59,7 +59,7 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     local input, bad, refused = make(60000, 700)
     local n, first = bad + refused, {}
     for _, threads in ipairs { "1", "3" } do
-      for _, most in ipairs { n, n - 1, n // 2, 0 } do
+      for _, most in ipairs { n, n - 1, math.floor(n / 2), 0 } do
         local output = path ".csv"
         local status, _, err = run("--threads", threads, "--max-errors", tostring(most), "-e",
           chunk(input, '"skip"', '"skip"', (":save_csv(%q)"):format(output)))
@@ -154,7 +154,7 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
       local first
       for _, threads in ipairs { "1", "2", "3", "8" } do
         local status, _, err = run("--threads", threads, "--quiet", "-e", case)
-        assert.is_true(status == 1 or status == 4)
+        assert.is_true(status == 1 or status == 4, ("status %s: %s"):format(status, err))
         first = first or err
         assert.equal(first, err)
       end
@@ -292,7 +292,7 @@ describe("--replay", function()
     assert(os.execute("mkdir " .. directory))
     run("--replay-dir", directory, "-e", "lb.range(2):map(function() error('x') end, { on_error = 'skip' }):count()")
     run("--replay-dir", directory, "-e", "lb.csv('/nonexistent'):count()")
-    assert.is_nil((os.execute("ls " .. directory .. " | grep -q .")))
+    assert.equal("", select(2, support.shell("ls " .. directory)))
   end)
 
   it("measures the time in which the process ran", function()

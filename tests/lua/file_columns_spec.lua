@@ -138,7 +138,7 @@ describe("filename", function()
       support.with({ threads = threads }, function()
         local ds = lb.csv(paths, { filename = true })
         assert.same(want, ds:group_by("filename"):count():order_by("filename"):collect())
-        for _, row in ipairs(ds:collect()) do assert.equal(paths[row.v // 10000], row.filename) end
+        for _, row in ipairs(ds:collect()) do assert.equal(paths[math.floor(row.v / 10000)], row.filename) end
       end)
     end
   end)

@@ -350,7 +350,8 @@ describe("the help about SQL functions", function()
     for name, entry in pairs(sql_help.entries()) do
       n = n + 1
       assert.truthy(sql.function_named(name), name)
-      assert.equal(entry.gives, core.format(constant(entry.example), "json"), entry.example)
+      local gives = support.has_integers and entry.gives or entry.gives:gsub("(%d)%.0%f[%D]", "%1")
+      assert.equal(gives, core.format(constant(entry.example), "json"), entry.example)
     end
     assert.is_true(n > 110)
   end)

@@ -132,8 +132,10 @@ static int reading(void)
     REFUSED(lb_sys.lstat("secret", &info));
     REFUSED(lb_sys.stat("no-such-file", &info));
     REFUSED(lb_sys.stat("in/link", &info));
-    if (lb_sys.opendir("in") == NULL || lb_sys.opendir(".") != NULL || errno != EACCES)
+    DIR *in = lb_sys.opendir("in");
+    if (in == NULL || lb_sys.opendir(".") != NULL || errno != EACCES)
         return __LINE__;
+    closedir(in);
     return 0;
 }
 
