@@ -71,7 +71,7 @@ room_objs = $(foreach r,$(ROOMS_$(1)),$(patsubst src/%,$(CORE)/obj/%.o,$(wildcar
 TESTS_C := $(sort $(wildcard tests/c/*/test_*.c))
 TEST_BINS := $(patsubst tests/c/%.c,$(OUT)/tests/%,$(TESTS_C))
 
-.PHONY: safe build module debug asan ubsan tsan c-tests test test-all lint coverage analyze format oracle fault soak bench fuzz fuzz-targets rock docs install deb dist clean
+.PHONY: safe build module debug asan ubsan tsan c-tests test test-all lint coverage analyze valgrind format oracle fault soak bench fuzz fuzz-targets rock docs install deb dist clean
 build: $(OUT)/luabatch
 debug asan ubsan tsan:
 	+$(MAKE) MODE=$@ build
@@ -158,9 +158,11 @@ lint:
 # Which lines of src/core the tests run.
 coverage:
 	BUILD=$(BUILD) scripts/coverage
-# cppcheck, gcc's analyser and valgrind; minutes.
+# cppcheck, gcc's analyser and valgrind; many minutes. Valgrind alone: the C tests, some Lua tests, a job of each kind.
 analyze:
 	BUILD=$(BUILD) scripts/analyze
+valgrind:
+	BUILD=$(BUILD) scripts/analyze valgrind
 format:
 	clang-format -i $$(find src include tests bench -name '*.[ch]' -o -name '*.cc')
 

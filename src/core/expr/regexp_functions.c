@@ -335,6 +335,9 @@ static lb_status next_match(struct search *search, bool *found, struct lb_error 
     if (code < 0)
         return match_error(search, code, err);
     search->offsets = pcre2_get_ovector_pointer(search->matcher->data);
+    /* Without machine code, PCRE2 takes bytes that are no UTF-8 for an end of the string. */
+    if (search->call->class->variant == FULL_MATCH && search->offsets[1] != text->size)
+        return LB_OK;
     *found = true;
     /* \K in a lookahead may give an end before the start; nothing good is meant by it. */
     if (search->offsets[1] < search->offsets[0] || search->offsets[0] < search->from)

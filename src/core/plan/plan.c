@@ -28,12 +28,14 @@ static lb_status wrong(const struct lb_plan *plan, uint32_t node, const char *wh
                         what);
 }
 
+/* Up to a zero byte; free with lb_strfree. */
 static char *copy_text(const struct lb_value *value)
 {
-    char *text = lb_alloc(value->size + 1);
+    size_t size = strnlen(value->data, value->size);
+    char *text = lb_alloc(size + 1);
     if (text != NULL) {
-        memcpy(text, value->data, value->size);
-        text[value->size] = '\0';
+        memcpy(text, value->data, size);
+        text[size] = '\0';
     }
     return text;
 }
@@ -99,7 +101,8 @@ static lb_status decode_node(struct lb_plan *plan, uint32_t n, struct lb_error *
 {
     struct lb_plan_node *node = &plan->nodes[n];
     struct lb_value value;
-    if (node->params.tag != 'm' || !lb_value_field(&node->params, "op", &value) || value.tag != 's')
+    if (node->params.tag != 'm' || !lb_value_field(&node->params, "op", &value) ||
+        value.tag != 's' || memchr(value.data, '\0', value.size) != NULL)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan node %u has no op", n + 1);
     char *name = copy_text(&value);
     if (name == NULL)
