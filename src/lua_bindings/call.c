@@ -222,14 +222,14 @@ static void start_time(struct lb_lua_worker_private *p)
     if (p->public.worker->run->options.record_timeout_ns == 0)
         return;
     atomic_fetch_add(&p->call, 1);
-    atomic_store(&p->call_start_ns, lb_clock_ns());
+    lb_lua_halt_if_given_up(p, atomic_exchange(&p->call_start_ns, lb_clock_ns()));
 }
 
 /* Whether it was late. */
 static bool stop_time(struct lb_lua_worker_private *p)
 {
     bool is_late = lb_lua_is_late(p);
-    atomic_store(&p->call_start_ns, 0);
+    lb_lua_halt_if_given_up(p, atomic_exchange(&p->call_start_ns, 0));
     return is_late;
 }
 
@@ -351,6 +351,38 @@ static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
     lb_buf_fini(&detail);
 }
 
+/* The C function that does not return, as user code calls it. */
+static void find_c_function(lua_State *L, char *name, size_t size)
+{
+    lua_Debug ar;
+    name[0] = '\0';
+    if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "Sn", &ar) || strcmp(ar.what, "C") != 0)
+        return;
+    snprintf(name, size, "%s", ar.name != NULL ? ar.name : "a C function");
+}
+
+void lb_lua_tell_stuck(struct lb_lua_worker_private *p, struct lb_error *err)
+{
+    char place[LB_PLACE_BYTES] = "", name[64] = "";
+    const struct lb_lua_frame *frame = p->frame;
+    if (p->running != NULL) {
+        find_place(p->running, frame != NULL ? frame->boundary : NULL, place, sizeof place);
+        find_c_function(p->running, name, sizeof name);
+    }
+    struct lb_buf text = {0};
+    lb_status status = lb_buf_printf(&text, NULL,
+                                     "%s%sthe function took more than %g s for one record "
+                                     "(--record-timeout) and cannot be stopped%s%s%s",
+                                     place, place[0] != '\0' ? ": " : "",
+                                     (double)p->public.worker->run->options.record_timeout_ns / 1e9,
+                                     name[0] != '\0' ? ", as '" : "", name,
+                                     name[0] != '\0' ? "' does not return" : "");
+    if (status == LB_OK && frame != NULL && frame->place != NULL)
+        append_place(frame->place, &text);
+    lb_error_set(err, LB_ERR_USER, "%.*s", (int)text.size, text.size > 0 ? text.data : "");
+    lb_buf_fini(&text);
+}
+
 static lb_status memory_error(const struct lb_lua_worker_private *p,
                               const struct lb_lua_place *place, struct lb_error *err)
 {
@@ -433,8 +465,10 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
         return memory_error(p, place, err);
     }
     lua_Debug ar;
-    struct lb_lua_frame frame = {
-        .outer = p->frame, .boundary = lua_getstack(L, 0, &ar) ? lb_lua_activation(&ar) : NULL};
+    struct lb_lua_frame frame = {.outer = p->frame,
+                                 .boundary =
+                                     lua_getstack(L, 0, &ar) ? lb_lua_activation(&ar) : NULL,
+                                 .place = place};
     lua_State *before = p->running;
     p->running = L;
     p->frame = &frame;

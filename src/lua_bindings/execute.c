@@ -334,6 +334,37 @@ static void tell_progress(void *state, const struct lb_progress *progress)
         lua_pop(L, 1);
 }
 
+struct farewell {
+    lua_State *L;
+    int function;
+    bool is_said;
+};
+
+static int push_farewell(lua_State *L)
+{
+    const struct lb_error *err = lua_touserdata(L, 2);
+    lua_settop(L, 1);
+    lua_pushinteger(L, err->status);
+    lua_pushstring(L, err->message);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+/* Calls the function with the error's status and message, which is to end the process. If it fails the run waits on. */
+static void give_up(void *state, const struct lb_error *err)
+{
+    struct farewell *farewell = state;
+    lua_State *L = farewell->L;
+    if (farewell->is_said || !lua_checkstack(L, 8))
+        return;
+    farewell->is_said = true;
+    lua_pushcfunction(L, push_farewell);
+    lua_pushvalue(L, farewell->function);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)err);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK)
+        lua_pop(L, 1);
+}
+
 static lb_status collect_facts(lua_State *L, int info, struct execution *x)
 {
     struct lb_error err;
@@ -444,6 +475,11 @@ int lb_lua_execute(lua_State *L)
     if (lua_getfield(L, 2, "progress") == LUA_TFUNCTION) {
         options.host.progress = tell_progress;
         options.host.progress_state = &listener;
+    }
+    struct farewell farewell = {.L = L, .function = lua_gettop(L) + 1};
+    if (lua_getfield(L, 2, "give_up") == LUA_TFUNCTION) {
+        options.host.give_up = give_up;
+        options.host.give_up_state = &farewell;
     }
     lb_status status = lb_run_new(&options, &x->run, &x->err);
     if (status != LB_OK)

@@ -7,6 +7,10 @@
  *        The hook raises the marker, and stays: code that caught it with pcall meets it again at once.
  * TIME   The limit of a record's time works by the same hook: another thread looks at the time since the call under way began, and
  *        stops just that call, known by its number. Whoever made the call ends it (guards in call.c).
+ *        A C function does not look at hooks. Those of patterns ask (lb_pattern_ask), some others may take for ever: table.move over
+ *        the integers. A call that does not end STUCK_NS after it was told to is given up, and the program with it: no thread can be
+ *        taken out of a function from outside. Its thread must not go on while another reads where it is: leaving a call,
+ *        and the hook, halt it.
  * SAMPLES The same signal, sent by the timer of samples.h, brings the hook that notes a line. It gives way to the one that stops, and
  *        to one that user code set by debug.sethook.
  * COROUTINES  A hook belongs to one Lua thread, so the worker must know which one runs: resume, wrap and
@@ -25,7 +29,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "core/algo/pattern.h"
 #include "core/base/meter.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/worker_private.h"
@@ -35,6 +41,7 @@ enum { INTERRUPT_SIGNAL = SIGURG };
 
 /* Between two looks at a function's time: longer than a busy machine needs. */
 static const uint64_t PAUSE_NS = 500 * 1000 * 1000;
+static const uint64_t STUCK_NS = 2000 * 1000 * 1000ULL;
 
 /* The worker whose state this thread runs. Initial-exec: reading it in a handler must not allocate. */
 static _Thread_local struct lb_lua_worker_private *volatile current
@@ -63,6 +70,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         lua_sethook(L, NULL, 0, 0);
         return;
     }
+    lb_lua_halt_if_given_up(p, atomic_load(&p->call_start_ns));
     if (lb_lua_is_late(p))
         lb_lua_tell_late(p, L);
     lb_lua_push_marker(L);
@@ -105,6 +113,11 @@ static void install_handler(void)
         handler_errno = errno;
 }
 
+static bool must_stop(void *p)
+{
+    return lb_lua_is_stopping(p);
+}
+
 lb_status lb_lua_interrupt_init(struct lb_lua_worker_private *p, struct lb_error *err)
 {
     pthread_once(&handler_once, install_handler);
@@ -116,6 +129,7 @@ lb_status lb_lua_interrupt_init(struct lb_lua_worker_private *p, struct lb_error
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     p->thread = pthread_self();
     current = p;
+    lb_pattern_ask(must_stop, p);
     return LB_OK;
 }
 
@@ -127,6 +141,7 @@ lb_status lb_lua_sample_start(struct lb_lua_worker_private *p, struct lb_error *
 void lb_lua_interrupt_fini(void)
 {
     current = NULL;
+    lb_pattern_ask(NULL, NULL);
 }
 
 void lb_lua_interrupt(struct lb_lua_worker_private *p)
@@ -135,24 +150,38 @@ void lb_lua_interrupt(struct lb_lua_worker_private *p)
         pthread_kill(p->thread, INTERRUPT_SIGNAL);
 }
 
-void lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns)
+void lb_lua_halt_if_given_up(struct lb_lua_worker_private *p, uint64_t call_start_ns)
+{
+    (void)p;
+    while (__builtin_expect(call_start_ns == LB_LUA_GIVEN_UP, 0))
+        pause();
+}
+
+bool lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns, struct lb_error *err)
 {
     uint64_t call = atomic_load(&p->call), start = atomic_load(&p->call_start_ns);
     uint64_t now = lb_clock_ns(), before = p->watched_ns;
     p->watched_ns = now;
-    if (start == 0)
-        return;
+    if (start == 0 || start == LB_LUA_GIVEN_UP)
+        return false;
     if (before != 0 && now - before > PAUSE_NS) {
         /* Nobody watched, as the process was stopped (Ctrl-Z): that time is not the function's. Where another call has
          * begun, that one's start is right. */
         atomic_compare_exchange_strong(&p->call_start_ns, &start,
                                        now - (start < before ? before - start : 0));
-        return;
+        p->late_since_ns = now;
+        return false;
     }
     if (now < start + timeout_ns || atomic_load(&p->call) != call)
-        return;
-    atomic_store(&p->late_call, call);
+        return false;
+    if (atomic_exchange(&p->late_call, call) != call)
+        p->late_since_ns = now;
     pthread_kill(p->thread, INTERRUPT_SIGNAL);
+    if (now - p->late_since_ns < STUCK_NS ||
+        !atomic_compare_exchange_strong(&p->call_start_ns, &start, LB_LUA_GIVEN_UP))
+        return false;
+    lb_lua_tell_stuck(p, err);
+    return true;
 }
 
 /* debug.sethook, which must not take away the hook that stops: user code could not be stopped any more. */

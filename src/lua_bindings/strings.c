@@ -6,6 +6,8 @@
  *        then, and for whatever has an error to report (a malformed pattern, one that may become
  *        too complex, a bad argument), Lua's own function runs in our place: it is called as a
  *        plain C function, in our frame, so that its messages are exactly the usual.
+ * TIME   A compiled pattern that matches for ever can be stopped (lb_pattern_ask), Lua's own function cannot. So a pattern with
+ *        many choices is compiled at first sight.
  * MEMORY A compiled pattern lies in a userdata whose user value is the pattern's string. The
  *        table `kept` holds those that have a slot, so an address in a slot always means that
  *        string; an iterator of gmatch holds its own in an upvalue. Nothing needs a finalizer
@@ -38,11 +40,13 @@ void lb_lua_open_strings(lua_State *L)
 #else
 
 enum {
-    N_SLOTS = 256,       /* a power of two */
-    N_PROBES = 4,        /* slots in which a pattern may be */
-    LONG_SUBJECT = 512,  /* bytes for which compiling pays at once */
-    LONG_PATTERN = 1024, /* bytes beyond which a pattern is left to Lua */
-    STACK_CAPTURES = 10  /* values that surely fit in a C function's stack */
+    N_SLOTS = 256,           /* a power of two */
+    N_PROBES = 4,            /* slots in which a pattern may be */
+    LONG_SUBJECT = 512,      /* bytes for which compiling pays at once */
+    LONG_PATTERN = 1024,     /* bytes beyond which a pattern is left to Lua, */
+    LONGEST_PATTERN = 65536, /* and if it has as many choices as can take long: */
+    LONG_BITS = 30,
+    STACK_CAPTURES = 10 /* values that surely fit in a C function's stack */
 };
 
 struct slot {
@@ -86,6 +90,17 @@ static unsigned home_slot(const char *key)
     return (unsigned)(bits ^ bits >> 8 ^ bits >> 16) & (N_SLOTS - 1);
 }
 
+/* Whether a match may try more than some 2^LONG_BITS ways: each choice of the pattern can fall on each byte. */
+static bool may_take_long(const char *key, size_t key_size, size_t subject_size)
+{
+    int bits_left = LONG_BITS;
+    int bits = 64 - __builtin_clzll((unsigned long long)subject_size | 1);
+    for (size_t i = 0; i < key_size && bits_left > 0; i++)
+        if (key[i] == '*' || key[i] == '-' || key[i] == '+' || key[i] == '?')
+            bits_left -= bits;
+    return bits_left <= 0;
+}
+
 /* Pushes the userdata with the compiled pattern at stack index 2; an empty one when it should be
  * left to Lua. */
 static struct lb_pattern *push_compiled(lua_State *L, const char *key, size_t key_size)
@@ -94,7 +109,8 @@ static struct lb_pattern *push_compiled(lua_State *L, const char *key, size_t ke
     struct lb_pattern **holder = lua_newuserdatauv(L, sizeof *holder, 0);
     *holder = NULL;
     luaL_setmetatable(L, holder_type);
-    if (lb_pattern_new(key, key_size, holder, NULL) == LB_OK && !lb_pattern_is_deep(*holder)) {
+    if (lb_pattern_new(key, key_size, holder, NULL) == LB_OK &&
+        (!lb_pattern_is_deep(*holder) || may_take_long(key, key_size, LONG_SUBJECT))) {
         void *memory = lua_newuserdatauv(L, lb_pattern_bytes(*holder), 1);
         pattern = lb_pattern_copy(*holder, memory);
     } else {
@@ -144,9 +160,12 @@ static struct slot *find_slot_slowly(lua_State *L, struct cache *cache, const ch
         if (slot->key == key)
             return slot->pattern != NULL ? slot : NULL;
     }
-    if (key_size > LONG_PATTERN)
+    bool is_first = cache->seen[home] != key && subject_size < LONG_SUBJECT;
+    bool is_slow = (is_first || key_size > LONG_PATTERN) && key_size <= LONGEST_PATTERN &&
+                   may_take_long(key, key_size, subject_size);
+    if (key_size > LONG_PATTERN && !is_slow)
         return NULL;
-    if (cache->seen[home] != key && subject_size < LONG_SUBJECT) {
+    if (is_first && !is_slow) {
         cache->seen[home] = key;
         return NULL;
     }
@@ -202,6 +221,12 @@ static inline int push_captures(lua_State *L, const char *subject, const struct 
 
 /* ---- match and find ---- */
 
+/* Raises what lb_pattern_find has not found out: the pattern is too complex, or user code is to stop. */
+static int fail_to_match(lua_State *L, lb_status status)
+{
+    return luaL_error(L, status == LB_ERR_CANCELLED ? "stopped" : "pattern too complex");
+}
+
 static int l_match(lua_State *L)
 {
     struct cache *cache = to_cache(L);
@@ -214,9 +239,11 @@ static int l_match(lua_State *L)
         return cache->match(L);
     size_t from = start_offset(L, size);
     struct slot *slot = find_slot(L, cache, key, key_size, size);
-    if (slot == NULL ||
-        lb_pattern_find(slot->pattern, subject, size, from, &match, &found, NULL) != LB_OK)
+    if (slot == NULL)
         return cache->match(L);
+    lb_status status = lb_pattern_find(slot->pattern, subject, size, from, &match, &found, NULL);
+    if (status != LB_OK)
+        return fail_to_match(L, status);
     if (found)
         return push_captures(L, subject, &match);
     luaL_pushfail(L);
@@ -253,9 +280,11 @@ static int l_find(lua_State *L)
     struct slot *slot = find_slot(L, cache, key, key_size, size);
     if (slot != NULL && slot->is_plain)
         return push_plain_find(L, subject, size, from, key, key_size);
-    if (slot == NULL ||
-        lb_pattern_find(slot->pattern, subject, size, from, &match, &found, NULL) != LB_OK)
+    if (slot == NULL)
         return cache->find(L);
+    lb_status status = lb_pattern_find(slot->pattern, subject, size, from, &match, &found, NULL);
+    if (status != LB_OK)
+        return fail_to_match(L, status);
     if (!found) {
         luaL_pushfail(L);
         return 1;
@@ -281,9 +310,10 @@ static int l_gmatch_next(lua_State *L)
     struct iteration *it = lua_touserdata(L, lua_upvalueindex(2));
     struct lb_match match;
     bool found;
-    if (lb_pattern_next(it->pattern, it->subject, it->size, it->from, it->last_end, &match, &found,
-                        NULL) != LB_OK)
-        return luaL_error(L, "pattern too complex");
+    lb_status status = lb_pattern_next(it->pattern, it->subject, it->size, it->from, it->last_end,
+                                       &match, &found, NULL);
+    if (status != LB_OK)
+        return fail_to_match(L, status);
     if (!found)
         return 0;
     it->last_end = match.end;
@@ -418,7 +448,7 @@ static int l_gsub(lua_State *L)
                 ? lb_pattern_find(pattern, subject, size, 0, &match, &found, NULL)
                 : lb_pattern_next(pattern, subject, size, done, last_end, &match, &found, NULL);
         if (status != LB_OK)
-            return luaL_error(L, "pattern too complex");
+            return fail_to_match(L, status);
         if (!found)
             break;
         n++;

@@ -302,9 +302,9 @@ static void interrupt_worker(struct lb_worker *worker, void *worker_state)
     lb_lua_interrupt(worker_state);
 }
 
-static void watch_worker(struct lb_worker *worker, void *worker_state)
+static bool watch_worker(struct lb_worker *worker, void *worker_state, struct lb_error *err)
 {
-    lb_lua_watch(worker_state, worker->run->options.record_timeout_ns);
+    return lb_lua_watch(worker_state, worker->run->options.record_timeout_ns, err);
 }
 
 static void commit_morsel(struct lb_worker *worker, void *worker_state)

@@ -14,6 +14,7 @@
 struct lb_lua_frame {
     struct lb_lua_frame *outer;
     const void *boundary; /* activation of the C function that made the call; NULL: none */
+    const struct lb_lua_place *place;
 };
 
 /* What the message handler found out, until lb_lua_call makes an error of it. It lies here and not in
@@ -39,6 +40,7 @@ struct lb_lua_worker_private {
     /* A call whose time is limited: it has a number, and began then; 0: none is under way. */
     _Atomic uint64_t call, call_start_ns;
     uint64_t watched_ns;        /* when it was last looked at; the watching thread's */
+    uint64_t late_since_ns;     /* when it was told to stop; the watching thread's */
     _Atomic uint64_t late_call; /* the one that has taken too long; set by another thread */
     uint64_t told_call;         /* the one of which failure says so */
     bool has_thrown;            /* `thrown` is on its way to the nearest lb_lua_call */
@@ -92,8 +94,15 @@ static inline bool lb_lua_is_stopping(const struct lb_lua_worker_private *p)
     return atomic_load_explicit(&p->interrupted, memory_order_relaxed) || p->has_thrown ||
            lb_lua_is_late(p);
 }
-/* Stops the call under way if it has taken too long. From another thread, several times a second. */
-void lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns);
+/* Stops the call under way if it has taken too long. From another thread, several times a second. True when it was told to and has not:
+ * it is in a C function. Then its thread will stay where it is, even when that returns, and err says where that is. */
+bool lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns, struct lb_error *err);
+/* call_start_ns of such a call. */
+#define LB_LUA_GIVEN_UP 1
+/* For the worker's thread, when the call goes on after all. Does not return if it was given up. */
+void lb_lua_halt_if_given_up(struct lb_lua_worker_private *p, uint64_t call_start_ns);
+/* call.c: what is told of that call. From the watching thread, while the worker's stays where it is. */
+void lb_lua_tell_stuck(struct lb_lua_worker_private *p, struct lb_error *err);
 /* call.c: failure gets what is to be told of the call that took too long, which runs in L. */
 void lb_lua_tell_late(struct lb_lua_worker_private *p, lua_State *L);
 /* Puts the stoppable resume, wrap and close into the table `coroutine`. May raise. LuaJIT's hooks are those of all

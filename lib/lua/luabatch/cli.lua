@@ -205,6 +205,13 @@ local function configure(options, program)
     if not options.quiet then tell_user(text) end
   end
   settings.stays_interrupted = not options.interactive
+  -- A function that never returns holds its thread. Temporary files go at exit; what was not finished has no name.
+  settings.give_up = not options.interactive and function(status, message)
+    io.stdout:flush()
+    if require("luabatch.safe").is_late() then os.exit(1) end
+    report(options, status, message)
+    os.exit(status)
+  end or nil
   settings.busy = program.busy
   settings.progress = require("luabatch.progress").teller(options.progress or "auto", options.quiet)
   settings.profile = (options.stats or options.trace or options.report) and true

@@ -79,7 +79,7 @@ function replay.call(bundle, settings)
   core.options(bundle.options or {})
   local results = core.execute(bundle.plan, {
     threads = 1, memory = settings.memory, tmp = settings.tmp, signals = settings.signals,
-    record_timeout = settings.record_timeout or bundle.record_timeout,
+    record_timeout = settings.record_timeout or bundle.record_timeout, give_up = settings.give_up,
   })
   local _, result = next(results)
   return result.store:list()

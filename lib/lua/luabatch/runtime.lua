@@ -14,6 +14,7 @@ local runtime = {}
 -- `replay_dir`: where calls that fail are kept; `check`: describe instead of running; `on_plan(action, node, description)` before and
 -- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `on_attempt(action, failure, n)` when attempt n begins;
+-- `give_up(status, message)` tells the user and ends the process, when a function of a worker never returns;
 -- `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
 -- engine's work; `progress(action)` gives a function that is told how far the run is (core.execute), and one that is called at its end.
 runtime.settings = {}
@@ -253,7 +254,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     threads = setting("threads"), memory = run_memory(), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
     max_spill = setting("max-spill"), max_errors = settings.max_errors,
-    record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true,
+    record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true, give_up = settings.give_up,
   }
   if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw

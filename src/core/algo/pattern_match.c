@@ -5,6 +5,7 @@
  *        taken differently. The search tries only places where a match can start, and never
  *        twice within one leading run: all its suffixes end at the same place and go on, and
  *        fail, in the same way.
+ * TIME   `patience` counts calls and bytes, so that a match that takes long asks whether it shall go on (lb_pattern_ask).
  * STATES `depth` counts what Lua's recursive matcher would have on its stack, so that the same
  *        patterns are too complex. Only deep patterns can reach the limit; they are compiled
  *        without short cuts, hence try exactly what Lua tries. */
@@ -13,13 +14,43 @@
 #include "core/algo/pattern.h"
 #include "core/algo/pattern_program.h"
 
+enum { PATIENCE = 1 << 17, BYTES_OF_A_STEP = 256 };
+
 struct matcher {
     const char *pattern; /* the block, for offsets */
     const char *subject;
     const char *end;
     struct lb_match *match;
-    bool is_too_complex; /* gives up everything */
+    int64_t patience;  /* steps until it asks */
+    bool has_given_up; /* everything: too complex, or stopped */
+    bool is_stopped;
 };
+
+/* Of this thread. */
+static _Thread_local struct {
+    bool (*must_stop)(void *state);
+    void *state;
+} asked;
+
+void lb_pattern_ask(bool (*must_stop)(void *state), void *state)
+{
+    asked.must_stop = must_stop;
+    asked.state = state;
+}
+
+/* The patience is at its end. */
+static void ask(struct matcher *m)
+{
+    m->patience = PATIENCE;
+    if (asked.must_stop != NULL && asked.must_stop(asked.state))
+        m->is_stopped = m->has_given_up = true;
+}
+
+/* The bytes from s to stop were looked at. */
+static inline void count_bytes(struct matcher *m, const char *s, const char *stop)
+{
+    m->patience -= (stop - s) / BYTES_OF_A_STEP;
+}
 
 static const struct lb_byteset *set_at(const struct matcher *m, uint32_t offset)
 {
@@ -37,20 +68,20 @@ static const char *skip(const struct matcher *m, uint32_t offset, const char *s)
 }
 
 /* The byte behind the one that balances *s, or NULL. */
-static const char *balance(const struct matcher *m, const struct pattern_item *item, const char *s)
+static const char *balance(struct matcher *m, const struct pattern_item *item, const char *s)
 {
     if (s == m->end || (uint8_t)*s != item->first_byte)
         return NULL;
+    const char *start = s;
     size_t n_open = 1;
-    for (s++; s < m->end; s++) {
-        if ((uint8_t)*s == item->last_byte) {
-            if (--n_open == 0)
-                return s + 1;
-        } else if ((uint8_t)*s == item->first_byte) {
+    for (s++; s < m->end && n_open > 0; s++) {
+        if ((uint8_t)*s == item->last_byte)
+            n_open--;
+        else if ((uint8_t)*s == item->first_byte)
             n_open++;
-        }
     }
-    return NULL;
+    count_bytes(m, start, s);
+    return n_open == 0 ? s : NULL;
 }
 
 static bool is_frontier(const struct matcher *m, const struct pattern_item *item, const char *s)
@@ -73,7 +104,7 @@ static const char *run_greedy(struct matcher *m, const struct pattern_item *item
     for (const char *stop = longest;; stop--) {
         if (follow == NULL || stop == m->end || follow[(uint8_t)*stop]) {
             const char *result = run(m, item + 1, stop, depth + 1);
-            if (result != NULL || m->is_too_complex)
+            if (result != NULL || m->has_given_up)
                 return result;
         }
         if (stop == shortest)
@@ -87,10 +118,13 @@ static const char *run_lazy(struct matcher *m, const struct pattern_item *item, 
 {
     const struct lb_byteset *stop = item->stop != 0 ? set_at(m, item->stop) : NULL;
     for (;; s++) {
-        if (stop != NULL)
+        if (stop != NULL) {
+            const char *start = s;
             s = lb_byteset_seek(stop, s, m->end);
+            count_bytes(m, start, s);
+        }
         const char *result = run(m, item + 1, s, depth + 1);
-        if (result != NULL || m->is_too_complex)
+        if (result != NULL || m->has_given_up)
             return result;
         if (s == m->end || !is_member(m, item->set, s))
             return NULL;
@@ -102,9 +136,13 @@ static const char *run(struct matcher *m, const struct pattern_item *item, const
                        unsigned depth)
 {
     struct lb_capture *captures = m->match->captures;
+    if (__builtin_expect(--m->patience < 0, 0))
+        ask(m);
+    if (__builtin_expect(m->has_given_up, 0))
+        return NULL;
     for (;; item++) {
         if (depth > LB_PATTERN_DEPTH) {
-            m->is_too_complex = true;
+            m->has_given_up = true;
             return NULL;
         }
         switch ((enum pattern_op)item->op) {
@@ -125,11 +163,13 @@ static const char *run(struct matcher *m, const struct pattern_item *item, const
             const char *stop = skip(m, item->set, s);
             if (stop - s < item->min)
                 return NULL;
+            count_bytes(m, s, stop);
             s = stop;
             break;
         }
         case OP_GREEDY: {
             const char *stop = skip(m, item->set, s);
+            count_bytes(m, s, stop);
             if (stop - s < item->min)
                 return NULL;
             if (stop != s)
@@ -143,7 +183,7 @@ static const char *run(struct matcher *m, const struct pattern_item *item, const
         case OP_OPTION:
             if (s != m->end && is_member(m, item->set, s)) {
                 const char *result = run(m, item + 1, s + 1, depth + 1);
-                if (result != NULL || m->is_too_complex)
+                if (result != NULL || m->has_given_up)
                     return result;
             }
             break;
@@ -178,6 +218,7 @@ static const char *run(struct matcher *m, const struct pattern_item *item, const
             if (capture->size < 0 || m->end - s < capture->size ||
                 (capture->size > 0 && memcmp(capture->data, s, (size_t)capture->size) != 0))
                 return NULL;
+            count_bytes(m, s, s + capture->size);
             s += capture->size;
             break;
         }
@@ -245,7 +286,7 @@ static const char *search(struct matcher *m, const struct pattern_program *progr
             m->match->start = s;
             return result;
         }
-        if (m->is_too_complex || s == m->end)
+        if (m->has_given_up || s == m->end)
             return NULL;
     }
 }
@@ -264,9 +305,12 @@ static lb_status find(const struct lb_pattern *pattern, const struct pattern_pro
         .subject = subject,
         .end = subject + size,
         .match = match,
+        .patience = PATIENCE,
     };
     const char *end = search(&m, program, subject + from, last_end);
-    if (m.is_too_complex)
+    if (m.is_stopped)
+        return lb_error_set(err, LB_ERR_CANCELLED, "stopped");
+    if (m.has_given_up)
         return lb_error_set(err, LB_ERR_USAGE, "pattern too complex");
     if (end != NULL) {
         match->end = end;

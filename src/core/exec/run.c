@@ -10,12 +10,20 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "core/algo/pattern.h"
 #include "core/base/fault.h"
 #include "core/base/sys.h"
 #include "core/base/trace.h"
 #include "core/exec/run_private.h"
 
-enum { PROGRESS_MS = 250, GRACE_MS = 1000, WATCH_MS = 20, LOOP_DESCRIPTORS = 8 };
+enum {
+    PROGRESS_MS = 250,
+    GRACE_MS = 1000,
+    WATCH_MS = 20,
+    LOST_BY_SIGNAL_MS = 2000, /* a run that was stopped and does not end is given up */
+    LOST_MS = 10000,
+    LOOP_DESCRIPTORS = 8
+};
 
 static struct lb_budget process_budget;
 static struct lb_budget process_spill_space; /* the same for the bytes of spill files */
@@ -62,9 +70,24 @@ void lb_exec_settle_failure(struct lb_run *run, bool now)
         lb_run_fail(run, &held);
 }
 
+static void on_lost(uv_timer_t *handle)
+{
+    struct lb_run *run = handle->data;
+    run->options.host.give_up(run->options.host.give_up_state, &run->error);
+}
+
+/* The run was stopped: it shall not wait for ever for a C function of user code. */
+static void expect_end(struct lb_run *run, unsigned milliseconds)
+{
+    struct lb_run_private *p = run->private;
+    if (run->options.host.give_up != NULL && !uv_is_active((uv_handle_t *)&p->lost))
+        uv_timer_start(&p->lost, on_lost, milliseconds, 0);
+}
+
 static void on_grace(uv_timer_t *handle)
 {
     lb_exec_settle_failure(handle->data, true);
+    expect_end(handle->data, LOST_MS);
 }
 
 static void on_watch(uv_timer_t *handle)
@@ -73,9 +96,16 @@ static void on_watch(uv_timer_t *handle)
     for (uint32_t i = 0; i < run->options.n_threads; i++) {
         struct lb_worker *worker = &run->private->workers[i];
         void *state = __atomic_load_n(&worker->host_state, __ATOMIC_ACQUIRE);
-        if (state != NULL)
-            run->options.host.worker_watch(worker, state);
+        struct lb_error err;
+        if (state != NULL && run->options.host.worker_watch(worker, state, &err) &&
+            run->options.host.give_up != NULL)
+            run->options.host.give_up(run->options.host.give_up_state, &err);
     }
+}
+
+static bool has_stopped(void *run)
+{
+    return atomic_load_explicit(&((struct lb_run *)run)->stop, memory_order_relaxed) != 0;
 }
 
 static void worker_main(void *argument)
@@ -83,6 +113,7 @@ static void worker_main(void *argument)
     struct lb_worker *worker = argument;
     struct lb_run_private *p = worker->run->private;
     uint64_t seen = 0;
+    lb_pattern_ask(has_stopped, worker->run);
     if (worker->trace != NULL)
         lb_meter_trace_spills(&worker->trace[LB_TRACE_SPILLS]);
     uv_mutex_lock(&p->lock);
@@ -119,6 +150,8 @@ static void on_signal(uv_signal_t *handle, int number)
                                     : LB_ERR_TERMINATED,
                  "interrupted");
     stop_run(run, &err, true);
+    uv_timer_stop(&run->private->lost);
+    expect_end(run, LOST_BY_SIGNAL_MS);
 }
 
 static void on_done(uv_async_t *handle)
@@ -201,7 +234,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     uv_timer_init(&p->loop, &p->timer);
     uv_timer_init(&p->loop, &p->grace);
     uv_timer_init(&p->loop, &p->watch);
-    p->timer.data = p->grace.data = p->watch.data = run;
+    uv_timer_init(&p->loop, &p->lost);
+    p->timer.data = p->grace.data = p->watch.data = p->lost.data = run;
     p->start_ns = lb_clock_ns();
     if (options->host.progress != NULL)
         uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
@@ -302,11 +336,14 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
         uv_mutex_unlock(&p->lock);
         if (is_over)
             break;
+        if (atomic_load(&run->stop) != 0)
+            expect_end(run, LOST_MS);
         bool has_failed = atomic_load(&run->failed_morsel) != UINT64_MAX;
         if (has_failed && !stage->sink->may_enough && !uv_is_active((uv_handle_t *)&p->grace))
             uv_timer_start(&p->grace, on_grace, GRACE_MS, 0);
     }
     uv_timer_stop(&p->grace);
+    uv_timer_stop(&p->lost);
     p->stage = NULL;
     stage->n_morsels = p->next_morsel;
     uint64_t now = lb_clock_ns();
@@ -405,6 +442,7 @@ void lb_run_delete(struct lb_run *run)
     uv_close((uv_handle_t *)&p->timer, ignore_close);
     uv_close((uv_handle_t *)&p->grace, ignore_close);
     uv_close((uv_handle_t *)&p->watch, ignore_close);
+    uv_close((uv_handle_t *)&p->lost, ignore_close);
     for (int i = 0; i < 3; i++)
         uv_close((uv_handle_t *)&p->signals[i], ignore_close);
     uv_run(&p->loop, UV_RUN_DEFAULT);

@@ -33,6 +33,7 @@ struct lb_run_private {
     uv_timer_t timer;                  /* for progress */
     uv_timer_t watch;                  /* for user code that takes too long */
     uv_timer_t grace;                  /* for the morsels before one that failed */
+    uv_timer_t lost;                   /* for workers that have to come back from user code */
     uint64_t start_ns, stage_start_ns; /* of lb_clock_ns */
     uv_async_t done; /* sent by the last worker to leave a stage, and when a morsel failed */
     uv_signal_t signals

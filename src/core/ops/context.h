@@ -41,8 +41,13 @@ struct lb_host {
     /* Called from another thread to make user code of this worker stop soon. */
     void (*worker_interrupt)(struct lb_worker *worker, void *worker_state);
     /* Called many times a second by the thread that runs the stages, when record_timeout_ns is set: user code that has
-     * worked on one record for longer is to be stopped. */
-    void (*worker_watch)(struct lb_worker *worker, void *worker_state);
+     * worked on one record for longer is to be stopped. True when that does not help: err says where, and the worker never comes
+     * back. */
+    bool (*worker_watch)(struct lb_worker *worker, void *worker_state, struct lb_error *err);
+    /* Called by the thread that runs the stages when user code does not come back that was told to stop: tells err and ends the
+     * process. NULL: the run waits. */
+    void (*give_up)(void *give_up_state, const struct lb_error *err);
+    void *give_up_state;
     /* Adds the host's committed counters of the morsel that has ended well. May be NULL. */
     void (*morsel_commit)(struct lb_worker *worker, void *worker_state);
     /* The user's function of a key that says into how many pieces its records go: `open` takes the parameter `salt` of

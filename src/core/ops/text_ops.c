@@ -48,10 +48,12 @@ static lb_status text_open(struct lb_op *self, struct lb_error *err)
     shared->field = (uint32_t)field;
     shared->separator_size = shared->separator != NULL ? strlen(shared->separator) : 0;
     struct lb_value value;
-    if (self->class == &lb_op_grep && lb_value_field(&self->params, "pattern", &value) &&
-        value.tag == 's')
-        return lb_pattern_new(value.data, value.size, &shared->pattern, err);
-    return LB_OK;
+    if (self->class != &lb_op_grep)
+        return LB_OK;
+    if (!lb_value_field(&self->params, "pattern", &value) || value.tag != 's')
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: parameter 'pattern' is wrong",
+                            self->label);
+    return lb_pattern_new(value.data, value.size, &shared->pattern, err);
 }
 
 static void text_close(struct lb_op *self)

@@ -286,13 +286,47 @@ static void test_memory(void **state)
     checked_stop();
 }
 
+static bool ask(void *state)
+{
+    int *n = state;
+    return --*n == 0;
+}
+
+/* Patterns that would match for longer than anybody waits are given up when asked to. */
+static void test_stopped(void **state)
+{
+    (void)state;
+    static const char *const patterns[] = {
+        "a*a*a*a*a*a*a*a*a*a*a*b", "a-a-a-a-a-a-a-a-a-a-a-b",
+        "a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?a?b",
+        "(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)%1b", "[^b]*[^c]*[^d]*[^e]*!"};
+    char subject[4000];
+    memset(subject, 'a', sizeof subject);
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        struct lb_pattern *pattern = NULL;
+        struct lb_match match;
+        bool found;
+        int n = 3;
+        MUST(lb_pattern_new(patterns[i], strlen(patterns[i]), &pattern, &failure));
+        lb_pattern_ask(ask, &n);
+        assert_int_equal(
+            lb_pattern_find(pattern, subject, sizeof subject, 0, &match, &found, &failure),
+            LB_ERR_CANCELLED);
+        assert_int_equal(n, 0);
+        assert_false(found);
+        lb_pattern_ask(NULL, NULL);
+        MUST(lb_pattern_find(pattern, "aab!", 4, 0, &match, &found, &failure));
+        lb_pattern_delete(pattern);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_find),   cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_next),   cmocka_unit_test(test_run),
         cmocka_unit_test(test_depth),  cmocka_unit_test(test_random),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
