@@ -11,7 +11,6 @@
  * FORMAT See ship_private.h. */
 #include "lua_bindings/ship.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "core/column/codec.h"
@@ -21,18 +20,7 @@
 #include "lua_bindings/safe.h"
 #include "lua_bindings/ship_private.h"
 
-enum { MAX_DEPTH = 180, MAX_UPVALUES = 255, STACK_SLOTS = 12, WHERE_BYTES = 100 };
-
-enum frame_kind { FRAME_FIELD, FRAME_UPVALUE, FRAME_GLOBAL };
-
-/* How the value being packed is reached, for messages. */
-struct frame {
-    const struct frame *outer;
-    enum frame_kind kind;
-    const char *name;        /* variable, or string key */
-    lua_Integer index;       /* FRAME_FIELD with name NULL: integer key, or 0 for other keys */
-    char where[WHERE_BYTES]; /* FRAME_UPVALUE: the function, "job.lua:7" */
-};
+enum { MAX_UPVALUES = 255, STACK_SLOTS = 12 };
 
 struct shipper {
     lua_State *L;
@@ -55,7 +43,7 @@ struct shipper {
     int depth;
 };
 
-static void ship_value(struct shipper *s, int index, const struct frame *frame);
+static void ship_value(struct shipper *s, int index, const struct lb_ship_frame *frame);
 
 static int give_up(struct shipper *s, lb_status status)
 {
@@ -81,54 +69,10 @@ static void put_number(struct shipper *s, lua_Integer number)
     must(s, lb_buf_append(s->out, &n, sizeof n, s->err));
 }
 
-/* Where a function was defined. */
-static void locate(lua_State *L, int index, char *where)
-{
-    lua_Debug ar;
-    lua_pushvalue(L, index);
-    lua_getinfo(L, ">S", &ar);
-    if (ar.linedefined > 0)
-        snprintf(where, WHERE_BYTES, "%s:%d", ar.short_src, ar.linedefined);
-    else
-        snprintf(where, WHERE_BYTES, "%s", ar.short_src);
-}
-
-/* Writes "captured variable 'x'.list[3] of the function at job.lua:7" into text. */
-static void describe(const struct frame *frame, char *text, size_t size)
-{
-    if (frame == NULL) {
-        snprintf(text, size, "the value");
-        return;
-    }
-    const struct frame *fields[MAX_DEPTH + 1];
-    int n = 0;
-    while (frame != NULL && frame->kind == FRAME_FIELD && n <= MAX_DEPTH) {
-        fields[n++] = frame;
-        frame = frame->outer;
-    }
-    if (frame == NULL)
-        snprintf(text, size, "the table");
-    else
-        snprintf(text, size, "%s '%s'",
-                 frame->kind == FRAME_GLOBAL ? "the global" : "the captured variable", frame->name);
-    for (size_t used = strlen(text); n > 0 && used < size; used += strlen(text + used)) {
-        const struct frame *field = fields[--n];
-        if (field->name != NULL)
-            snprintf(text + used, size - used, ".%s", field->name);
-        else if (field->index != 0)
-            snprintf(text + used, size - used, "[%lld]", (long long)field->index);
-        else
-            snprintf(text + used, size - used, "[...]");
-    }
-    size_t used = strlen(text);
-    if (frame != NULL && frame->kind == FRAME_UPVALUE)
-        snprintf(text + used, size - used, " of the function at %s", frame->where);
-}
-
-static void refuse(struct shipper *s, const struct frame *frame, const char *problem)
+static void refuse(struct shipper *s, const struct lb_ship_frame *frame, const char *problem)
 {
     char subject[600];
-    describe(frame, subject, sizeof subject);
+    lb_lua_ship_describe(frame, subject, sizeof subject);
     give_up(s, lb_error_set(s->err, LB_ERR_USER, "%s: %s %s", s->what, subject, problem));
 }
 
@@ -169,7 +113,7 @@ static lb_status on_use(void *state, enum lb_bytecode_use use, int upvalue, cons
     struct shipper *s = visit->s;
     bool is_globals = upvalue <= MAX_UPVALUES && visit->is_globals[upvalue];
     visit->uses_environment |= upvalue == visit->environment;
-    char where[WHERE_BYTES];
+    char where[LB_SHIP_WHERE_BYTES];
     switch (use) {
     case LB_USE_READ:
         s->needs_all_globals |= is_globals;
@@ -184,7 +128,7 @@ static lb_status on_use(void *state, enum lb_bytecode_use use, int upvalue, cons
     case LB_USE_WRITE_FIELD:
         if (!is_globals)
             return LB_OK;
-        locate(s->L, visit->function, where);
+        lb_lua_ship_locate(s->L, visit->function, where);
         return lb_error_set(
             err, LB_ERR_USER,
             "%s: the function at %s assigns to the global '%.*s': each worker would "
@@ -194,7 +138,7 @@ static lb_status on_use(void *state, enum lb_bytecode_use use, int upvalue, cons
         const char *variable = lua_getupvalue(s->L, visit->function, upvalue + 1);
         if (variable != NULL)
             lua_pop(s->L, 1);
-        locate(s->L, visit->function, where);
+        lb_lua_ship_locate(s->L, visit->function, where);
         return lb_error_set(err, LB_ERR_USER,
                             "%s: the function at %s assigns to the captured variable '%s': each "
                             "worker would change its own copy; use lb.counter",
@@ -243,15 +187,15 @@ static int ship_code(struct shipper *s, int index, bool *uses_environment)
     return n;
 }
 
-static void ship_function(struct shipper *s, int index, const struct frame *outer)
+static void ship_function(struct shipper *s, int index, const struct lb_ship_frame *outer)
 {
     lua_State *L = s->L;
     put_byte(s, 'F');
     bool uses_environment = false;
     int n = ship_code(s, index, &uses_environment);
     put_byte(s, (char)n);
-    struct frame frame = {.outer = outer, .kind = FRAME_UPVALUE};
-    locate(L, index, frame.where);
+    struct lb_ship_frame frame = {.outer = outer, .kind = LB_SHIP_UPVALUE};
+    lb_lua_ship_locate(L, index, frame.where);
     for (int i = 1; i <= n; i++) {
         void *id = lua_upvalueid(L, index, i);
         if (lua_rawgetp(L, s->upvalues, id) != LUA_TNIL) {
@@ -282,7 +226,7 @@ static void ship_function(struct shipper *s, int index, const struct frame *oute
 
 /* Tables, modules, values */
 
-static void ship_named_fields(struct shipper *s, int index, struct frame *frame)
+static void ship_named_fields(struct shipper *s, int index, struct lb_ship_frame *frame)
 {
     lua_State *L = s->L;
     lb_lua_push_sorted_names(L, index);
@@ -302,10 +246,10 @@ static void ship_named_fields(struct shipper *s, int index, struct frame *frame)
     frame->name = NULL;
 }
 
-static void ship_table(struct shipper *s, int index, const struct frame *outer)
+static void ship_table(struct shipper *s, int index, const struct lb_ship_frame *outer)
 {
     lua_State *L = s->L;
-    struct frame frame = {.outer = outer, .kind = FRAME_FIELD};
+    struct lb_ship_frame frame = {.outer = outer, .kind = LB_SHIP_FIELD};
     bool has_names = false;
     put_byte(s, 'T');
     lua_pushnil(L);
@@ -386,7 +330,7 @@ static bool ship_module(struct shipper *s, int index)
     return true;
 }
 
-static void ship_object(struct shipper *s, int index, const struct frame *frame)
+static void ship_object(struct shipper *s, int index, const struct lb_ship_frame *frame)
 {
     lua_State *L = s->L;
     luaL_checkstack(L, STACK_SLOTS, NULL);
@@ -427,7 +371,7 @@ static void ship_object(struct shipper *s, int index, const struct frame *frame)
         refuse(s, frame, "is a userdata: it cannot travel to workers");
         break;
     }
-    if (s->depth >= MAX_DEPTH)
+    if (s->depth >= LB_SHIP_DEPTH)
         refuse(s, frame, "is nested too deep to travel to workers");
     lua_pushvalue(L, index);
     lua_pushinteger(L, s->n_objects++);
@@ -440,7 +384,7 @@ static void ship_object(struct shipper *s, int index, const struct frame *frame)
     s->depth--;
 }
 
-static void ship_value(struct shipper *s, int index, const struct frame *frame)
+static void ship_value(struct shipper *s, int index, const struct lb_ship_frame *frame)
 {
     lua_State *L = s->L;
     int64_t integer;
@@ -490,7 +434,7 @@ static void ship_global(struct shipper *s, int name)
     if (lua_rawget(L, s->globals) != LUA_TNIL) {
         size_t size;
         const char *text = lua_tolstring(L, name, &size);
-        struct frame frame = {.kind = FRAME_GLOBAL, .name = text};
+        struct lb_ship_frame frame = {.kind = LB_SHIP_GLOBAL, .name = text};
         put_byte(s, 'G');
         must(s, lb_codec_put_string(s->out, text, size, s->err));
         ship_value(s, lua_gettop(L), &frame);

@@ -1,4 +1,4 @@
-/* What ship.c, modules.c and unship.c share: the bytes of a shipment.
+/* What ship.c, ship_frame.c, modules.c and unship.c share: the bytes of a shipment.
  *
  * FORMAT  shipment = value, then for each global: 'G' string value, then '.'
  *   value = a scalar in the codec of column/codec.h ('n' 'f' 't' 'i' 'd' 's')
@@ -19,6 +19,26 @@
 #include <stdbool.h>
 
 #include "lua_bindings/compat.h"
+
+/* ship_frame.c: where a value was found. */
+
+enum { LB_SHIP_DEPTH = 180 /* of tables and functions in each other */, LB_SHIP_WHERE_BYTES = 100 };
+
+enum lb_ship_step { LB_SHIP_FIELD, LB_SHIP_UPVALUE, LB_SHIP_GLOBAL };
+
+/* How the value being packed is reached from the one around it. */
+struct lb_ship_frame {
+    const struct lb_ship_frame *outer;
+    enum lb_ship_step kind;
+    const char *name;  /* variable, or string key */
+    lua_Integer index; /* LB_SHIP_FIELD with name NULL: integer key, or 0 for other keys */
+    char where[LB_SHIP_WHERE_BYTES]; /* LB_SHIP_UPVALUE: the function, "job.lua:7" */
+};
+
+/* Writes where the function at index was defined, "job.lua:7": LB_SHIP_WHERE_BYTES at most. */
+void lb_lua_ship_locate(lua_State *L, int index, char *where);
+/* Writes "the captured variable 'x'.list[3] of the function at job.lua:7"; NULL is the value itself. */
+void lb_lua_ship_describe(const struct lb_ship_frame *frame, char *text, size_t size);
 
 /* modules.c: finding values in loaded modules. All may raise (memory). */
 

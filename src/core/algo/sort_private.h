@@ -1,11 +1,12 @@
 /* What the files of the sorter share; nobody else includes this.
  *
- *   sort_entries.c  orders entries in memory sort_run.c      runs: sorted rows in memory or on
- *   disk, and where a range of one begins and ends sort_sample.c   bottom-k samples and the
- *   splitters made from them sort_merge.c    cursors: the loser tree over the runs of a range
+ *   sort_entries.c  orders entries in memory
+ *   sort_run.c      runs: sorted rows in memory or on disk, and where a range of one begins and ends
+ *   sort_sample.c   bottom-k samples and the splitters made from them
+ *   sort_merge.c    cursors: the loser tree over the runs of a range
  *   sort_pieces.c   cuts large partitions into pieces
- *   sort_writer.c   writers: collect rows, sort, spill sorter.c        the sorter itself:
- *   configuration, list of runs, prepare */
+ *   sort_writer.c   writers: collect rows, sort, spill; sort_room.c is their memory
+ *   sorter.c        the sorter itself: configuration, list of runs, prepare */
 #ifndef LB_ALGO_SORT_PRIVATE_H
 #define LB_ALGO_SORT_PRIVATE_H
 

@@ -8,27 +8,14 @@
  *        the prefix begins behind it.
  * STATES collecting (rows in chunks, none sorted) -> [spill: sorted, written, chunks empty again]*
  *        -> finish: what is left is sorted and stays in memory as a run of its own.
- * MEMORY Chunks, entries, as much scratch again for sorting, and partition numbers; reserved before
- *        they are allocated, and kept for the next rows after a spill. When the next piece would go
- *        beyond writer_bytes, or the budget refuses it, the rows are spilled. A quarter of
- *        writer_bytes is held in any case: else a full budget would make a run of every few
- *        rows.
+ * MEMORY See sort_room.c. When it has no room for the next row, the rows are spilled.
  * WHY NOT huge pages: rows are written once and read twice, so there is little to gain; and where a
  *        virtual machine gives its free memory back, each fresh huge page costs it more than its small
  *        ones: 2.3 s of system time for 10 M rows of 64 bytes, 1.1 s without. */
-#include "core/algo/sort_private.h"
-
+#include "core/algo/sort_writer.h"
 #include "core/base/hash.h"
 
-enum {
-    MIN_CHUNK_BYTES = 4 * 1024,
-    FIRST_CHUNK_BYTES = 256 * 1024,
-    MAX_CHUNK_BYTES = 8 * 1024 * 1024,
-    PIECE_FIRST_BYTES = 16 * 1024, /* a piece of a chunk for one partition */
-    PIECE_MAX_BYTES = 4 * 1024 * 1024,
-    FIRST_ENTRIES = 64,
-    PREFETCH = 12
-};
+enum { FIRST_CHUNK_BYTES = 256 * 1024, MAX_CHUNK_BYTES = 8 * 1024 * 1024, PREFETCH = 12 };
 
 #ifdef LB_TINY
 enum { STREAM_WORTH_BYTES = 1024 };
@@ -36,72 +23,9 @@ enum { STREAM_WORTH_BYTES = 1024 };
 enum { STREAM_WORTH_BYTES = 1024 * 1024 };
 #endif
 
-/* The free part of a stream's newest piece. */
-struct stream {
-    char *at;
-    char *end;
-    size_t next_bytes; /* of a piece, when there are several streams */
-};
-
-struct lb_sort_writer {
-    /* configuration */
-    struct lb_sorter *sorter;
-    uint64_t flip; /* all ones when descending */
-    bool has_partitions;
-    bool has_sample;
-    size_t max_chunk_bytes;
-    size_t entry_bytes; /* of entry, scratch and partition number */
-    uint64_t row_bytes; /* of all rows so far */
-    /* state of the rows held */
-    size_t n;       /* entries */
-    bool preferred; /* the last one is to be sampled first */
-    bool pending;   /* the last entry has no prefix yet */
-    size_t depth;   /* of the prefixes: 1 while all keys begin with first_byte, else 0 */
-    unsigned char first_byte;
-    uint32_t same_key_size; /* UINT32_MAX: they differ */
-    bool in_sequence;
-    uint64_t last_sequence;
-    struct stream *streams; /* one, or one per partition */
-    uint32_t n_streams;     /* in use */
-    uint32_t n_made;        /* allocated */
-    char *free_at;          /* what no stream has of the newest chunk */
-    char *free_end;
-    size_t next_chunk_bytes;
-    /* resources */
-    struct lb_sort_chunk *chunks; /* with rows, newest first */
-    struct lb_sort_chunk *spare;  /* without, of at least the usual size when they were made */
-    struct lb_sort_entry *entries;
-    struct lb_sort_entry *scratch; /* made by the first sort */
-    uint16_t *partitions;          /* of each entry; NULL when there is one partition */
-    size_t capacity;               /* of entries and partitions */
-    size_t scratch_capacity;
-    size_t *slices;            /* number of rows of each partition; when sorted, their starts */
-    size_t reserved;           /* bytes reserved in the budget */
-    struct lb_sort_file *file; /* made by the first spill */
-    struct lb_sort_run *runs;
-    struct lb_sort_sample sample;
-};
-
-static size_t clamp(size_t value, size_t low, size_t high)
-{
-    return value < low ? low : value > high ? high : value;
-}
-
 static size_t slices_bytes(const struct lb_sort_writer *writer)
 {
     return (writer->sorter->config.n_partitions + (size_t)1) * sizeof(size_t);
-}
-
-static void force(struct lb_sort_writer *writer, size_t bytes)
-{
-    lb_budget_force(writer->sorter->config.budget, bytes);
-    writer->reserved += bytes;
-}
-
-static void release(struct lb_sort_writer *writer, size_t bytes)
-{
-    lb_budget_release(writer->sorter->config.budget, bytes);
-    writer->reserved -= bytes;
 }
 
 static void forget_rows(struct lb_sort_writer *writer)
@@ -135,7 +59,8 @@ lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **o
     writer->flip = config->descending ? ~(uint64_t)0 : 0;
     writer->has_partitions = config->n_partitions > 1;
     writer->has_sample = config->has_pieces || (!writer->has_partitions && config->n_ranges > 1);
-    writer->max_chunk_bytes = clamp(config->writer_bytes / 16, MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
+    writer->max_chunk_bytes =
+        lb_sort_clamp(config->writer_bytes / 16, LB_SORT_MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
     writer->n_streams = writer->n_made = n_streams(config);
     writer->entry_bytes = 2 * sizeof(struct lb_sort_entry) +
                           (writer->has_partitions ? sizeof *writer->partitions : 0);
@@ -152,9 +77,10 @@ lb_status lb_sort_writer_new(struct lb_sorter *sorter, struct lb_sort_writer **o
         return lb_error_memory(err, "the partitions of a sort writer", bytes);
     }
     for (uint32_t i = 0; i < writer->n_made; i++)
-        writer->streams[i].next_bytes = PIECE_FIRST_BYTES;
-    writer->next_chunk_bytes = clamp(writer->max_chunk_bytes, MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
-    force(writer, bytes);
+        writer->streams[i].next_bytes = LB_SORT_PIECE_BYTES;
+    writer->next_chunk_bytes =
+        lb_sort_clamp(writer->max_chunk_bytes, LB_SORT_MIN_CHUNK_BYTES, FIRST_CHUNK_BYTES);
+    lb_sort_room_force(writer, bytes);
     forget_rows(writer);
     *out = writer;
     return LB_OK;
@@ -181,7 +107,7 @@ void lb_sort_writer_delete(struct lb_sort_writer *writer)
     lb_sort_file_unref(writer->file);
     lb_sort_sample_fini(&writer->sample);
     if (writer->reserved > 0)
-        release(writer, writer->reserved);
+        lb_sort_room_release(writer, writer->reserved);
     lb_free(writer, sizeof *writer);
 }
 
@@ -346,7 +272,7 @@ static lb_status spill(struct lb_sort_writer *writer, struct lb_error *err)
         writer->chunks = chunk->next;
         if (chunk->bytes > writer->max_chunk_bytes) {
             chunk->next = NULL;
-            release(writer, chunk->bytes);
+            lb_sort_room_release(writer, chunk->bytes);
             lb_sort_chunks_free(chunk);
         } else {
             chunk->next = writer->spare;
@@ -360,162 +286,25 @@ static lb_status spill(struct lb_sort_writer *writer, struct lb_error *err)
     return LB_OK;
 }
 
-/* ---- room ---- */
-
-/* Reserves memory for more rows; false means that those held should be spilled. */
-static bool may_grow(struct lb_sort_writer *writer, size_t bytes)
-{
-    size_t limit = writer->sorter->config.writer_bytes;
-    size_t least = limit / 4;
-    size_t wanted = writer->reserved + bytes;
-    if (wanted <= limit && lb_budget_reserve(writer->sorter->config.budget, bytes)) {
-        writer->reserved += bytes;
-        return true;
-    }
-    if (writer->n > 0 && (wanted > limit || wanted > least))
-        return false;
-    force(writer, bytes);
-    return true;
-}
-
-/* Moves an array to a new capacity; 0 frees it. */
-static lb_status resize(void **array, size_t item_bytes, size_t from, size_t to,
-                        struct lb_error *err)
-{
-    void *moved = lb_realloc(*array, from * item_bytes, to * item_bytes);
-    if (moved == NULL && to > 0)
-        return lb_error_memory(err, "sorting", to * item_bytes);
-    *array = moved;
-    return LB_OK;
-}
-
-static lb_status add_entries(struct lb_sort_writer *writer, bool *full, struct lb_error *err)
-{
-    size_t old = writer->capacity;
-    size_t capacity = old == 0 ? FIRST_ENTRIES : old * 2;
-    *full = !may_grow(writer, (capacity - old) * writer->entry_bytes);
-    if (*full && old >= FIRST_ENTRIES * 16) {
-        capacity = old + old / 4;
-        *full = !may_grow(writer, (capacity - old) * writer->entry_bytes);
-    }
-    if (*full)
-        return LB_OK;
-    size_t bytes = (capacity - old) * writer->entry_bytes;
-    lb_status status = LB_OK;
-    struct lb_sort_entry *entries = writer->entries;
-    /* Both arrays must end with one capacity, so the smaller one is grown first and cut again when
-     * the other cannot follow; its place then holds fewer bytes than it could, which is harmless.
-     * */
-    if (writer->has_partitions) {
-        uint16_t *partitions =
-            lb_realloc(writer->partitions, old * sizeof *partitions, capacity * sizeof *partitions);
-        if (partitions == NULL) {
-            release(writer, bytes);
-            return lb_error_memory(err, "sorting", capacity * sizeof *partitions);
-        }
-        writer->partitions = partitions;
-    }
-    entries = lb_realloc(entries, old * sizeof *entries, capacity * sizeof *entries);
-    if (entries == NULL) {
-        release(writer, bytes);
-        status = lb_error_memory(err, "sorting", capacity * sizeof *entries);
-        if (writer->has_partitions) {
-            void *array = writer->partitions;
-            if (resize(&array, sizeof *writer->partitions, capacity, old, NULL) == LB_OK)
-                writer->partitions = array;
-        }
-        return status;
-    }
-    writer->entries = entries;
-    writer->capacity = capacity;
-    return LB_OK;
-}
-
-/* Begins a chunk with room for a row of so many bytes. */
-static lb_status add_chunk(struct lb_sort_writer *writer, size_t row_bytes, bool *full,
-                           struct lb_error *err)
-{
-    size_t needed = sizeof(struct lb_sort_chunk) + row_bytes + LB_SORT_SLACK;
-    struct lb_sort_chunk *chunk = writer->spare;
-    *full = false;
-    if (chunk != NULL && chunk->bytes >= needed) {
-        writer->spare = chunk->next;
-    } else {
-        size_t bytes = writer->next_chunk_bytes < needed ? needed : writer->next_chunk_bytes;
-        *full = !may_grow(writer, bytes);
-        if (*full)
-            return LB_OK;
-        chunk = lb_alloc(bytes);
-        if (chunk == NULL) {
-            release(writer, bytes);
-            return lb_error_memory(err, "rows to sort", bytes);
-        }
-        chunk->bytes = bytes;
-        writer->next_chunk_bytes =
-            clamp(2 * writer->next_chunk_bytes, MIN_CHUNK_BYTES, writer->max_chunk_bytes);
-    }
-    chunk->next = writer->chunks;
-    writer->chunks = chunk;
-    /* Rows of 64 bytes then take one cache line each. */
-    size_t to_line = -(uintptr_t)chunk->rows & 63;
-    writer->free_at = chunk->rows + (chunk->bytes >= needed + to_line ? to_line : 0);
-    writer->free_end = (char *)chunk + chunk->bytes - LB_SORT_SLACK;
-    return LB_OK;
-}
-
-/* Begins a piece with room for a row of so many bytes; a stream alone gets all there is. */
-static lb_status add_piece(struct lb_sort_writer *writer, struct stream *stream, size_t row_bytes,
-                           bool *full, struct lb_error *err)
-{
-    *full = false;
-    if ((size_t)(writer->free_end - writer->free_at) < row_bytes)
-        LB_TRY(add_chunk(writer, row_bytes, full, err));
-    if (*full)
-        return LB_OK;
-    size_t bytes = (size_t)(writer->free_end - writer->free_at);
-    if (writer->n_streams > 1) {
-        size_t wanted = stream->next_bytes < row_bytes ? row_bytes : stream->next_bytes;
-        bytes = bytes - wanted < PIECE_FIRST_BYTES || bytes < wanted ? bytes : wanted;
-        size_t most = clamp(4 * writer->max_chunk_bytes / writer->n_streams, PIECE_FIRST_BYTES,
-                            PIECE_MAX_BYTES);
-        stream->next_bytes = clamp(2 * stream->next_bytes, PIECE_FIRST_BYTES, most);
-    }
-    stream->at = writer->free_at;
-    stream->end = writer->free_at += bytes;
-    return LB_OK;
-}
-
-/* Frees memory that a large row needs more. */
-static void drop_spare(struct lb_sort_writer *writer)
-{
-    while (writer->spare != NULL) {
-        struct lb_sort_chunk *chunk = writer->spare;
-        writer->spare = chunk->next;
-        chunk->next = NULL;
-        release(writer, chunk->bytes);
-        lb_sort_chunks_free(chunk);
-    }
-}
-
 /* *stream is where the row goes; a spill may change that. */
-static lb_status make_room(struct lb_sort_writer *writer, struct stream **stream, size_t row_bytes,
-                           struct lb_error *err)
+static lb_status make_room(struct lb_sort_writer *writer, struct lb_sort_stream **stream,
+                           size_t row_bytes, struct lb_error *err)
 {
     if (lb_sort_stopped(&writer->sorter->config))
         return lb_error_set(err, LB_ERR_CANCELLED, "sorting was stopped");
     bool full = false;
     if (writer->n == writer->capacity)
-        LB_TRY(add_entries(writer, &full, err));
+        LB_TRY(lb_sort_room_entries(writer, &full, err));
     if (!full && (size_t)((*stream)->end - (*stream)->at) < row_bytes)
-        LB_TRY(add_piece(writer, *stream, row_bytes, &full, err));
+        LB_TRY(lb_sort_room_piece(writer, *stream, row_bytes, &full, err));
     if (!full)
         return LB_OK;
     LB_TRY(spill(writer, err));
     if (sizeof(struct lb_sort_chunk) + row_bytes + LB_SORT_SLACK > writer->max_chunk_bytes)
-        drop_spare(writer);
+        lb_sort_room_drop_spare(writer);
     *stream = writer->streams;
     /* A writer without rows is never full. */
-    return add_piece(writer, *stream, row_bytes, &full, err);
+    return lb_sort_room_piece(writer, *stream, row_bytes, &full, err);
 }
 
 lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, uint64_t sequence,
@@ -528,7 +317,7 @@ lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, 
                             "a record of %zu bytes is too large to sort or group (4 GiB at most)",
                             bytes);
     LB_TRY(settle(writer, err));
-    struct stream *stream = &writer->streams[writer->n_streams > 1 ? partition : 0];
+    struct lb_sort_stream *stream = &writer->streams[writer->n_streams > 1 ? partition : 0];
     if (__builtin_expect(
             (size_t)(stream->end - stream->at) < bytes || writer->n == writer->capacity, 0))
         LB_TRY(make_room(writer, &stream, bytes, err));
@@ -578,7 +367,8 @@ static lb_status keep_rows(struct lb_sort_writer *writer, struct lb_error *err)
     /* Whatever the run does not need goes back before the merge begins. */
     void *entries = writer->entries;
     run->capacity = writer->capacity;
-    if (resize(&entries, sizeof *writer->entries, writer->capacity, writer->n, NULL) == LB_OK)
+    if (lb_sort_room_resize(&entries, sizeof *writer->entries, writer->capacity, writer->n, NULL) ==
+        LB_OK)
         run->capacity = writer->n;
     run->entries = entries;
     run->n_rows = writer->n;

@@ -396,6 +396,12 @@ static uint64_t read_on(const struct lb_file_piece *piece, uint64_t limit)
     return limit + more < piece->file->size_bytes ? limit + more : piece->file->size_bytes;
 }
 
+/* What is read ahead of the records' end is never used; it is the same in each run. */
+static void clear_padding(struct lb_file_piece *piece)
+{
+    memset(piece->block + piece->used, 0, LB_TEXT_PADDING);
+}
+
 static lb_status produce_split(struct lb_op_local *local, struct lb_error *err)
 {
     struct lb_file_piece *piece = local->state;
@@ -410,6 +416,7 @@ static lb_status produce_split(struct lb_op_local *local, struct lb_error *err)
     uint64_t limit = piece->end;
     while (found) {
         LB_TRY(refill(piece, cursor, limit, err));
+        clear_padding(piece);
         cursor = piece->block;
         uint64_t read = piece->block_offset + piece->used;
         LB_TRY(class->push(local, &cursor, read == size, err));
@@ -427,6 +434,7 @@ lb_status lb_file_piece_produce(struct lb_op_local *local, struct lb_error *err)
     if (!piece->is_chunk)
         return produce_split(local, err);
     const char *cursor = piece->block;
+    clear_padding(piece);
     /* A chunk ends behind a record or at the end of the stream. */
     LB_TRY(piece->scan->class->push(local, &cursor, true, err));
     if (piece->block_bytes > 8 * (size_t)CHUNK_BYTES) /* one huge record should not stay */
