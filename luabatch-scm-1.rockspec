@@ -188,6 +188,7 @@ build = {
         "src/core/ops/window_op.c",
         "src/core/ops/window_top.c",
         "src/core/ops/write.c",
+        "src/core/ops/write_parts.c",
         "src/core/plan/metrics.c",
         "src/core/plan/plan.c",
         "src/lua_bindings/attempts.c",

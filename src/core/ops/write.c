@@ -5,8 +5,8 @@
  *         writes parked morsels as their turn comes. A plain file is written at claimed offsets, outside any order of time.
  * STATES  turn = number of the first morsel that is not wholly written (or claimed). Only the holder of the turn's morsel, or
  *         whoever ends it, moves the turn.
- * FOLDERS With `folders` column 0 says in which folder of the directory a record goes and is dropped; records come sorted by it, so
- *         one file is open at a time. Marks say at which byte of a morsel the folder changes.
+ * FOLDERS With `folders` column 0 says in which folder of the directory a record goes and is dropped; records come sorted by it.
+ *         Marks say at which byte of a morsel the folder changes. What a file has beside records: write_parts.h.
  * MEMORY  A worker that is ahead holds its morsel's bytes. When the budget has no room for parking them, it waits
  *         for its turn; the holder of the turn never waits, so the run goes on.
  * THREADS `lock` guards turn, parked and the output's claims; `turned` tells that the turn moved. */
@@ -22,6 +22,7 @@
 #include "core/ops/attempts.h"
 #include "core/ops/ops.h"
 #include "core/ops/rejects.h"
+#include "core/ops/write_parts.h"
 
 #ifdef LB_TINY
 enum { CHUNK_BYTES = 300, PART_BYTES = 1000 };
@@ -39,46 +40,26 @@ struct parked {
 };
 
 struct write_shared {
-    struct lb_output *output;
-    bool is_native;
+    struct lb_write_parts parts;
     bool folders;
     bool is_shown; /* on a terminal: control characters become escapes */
-    bool
-        part_per_morsel; /* directories: a part for each morsel, else a new one beyond max_part_bytes */
     enum lb_format format;
-    enum lb_compression compression;
-    struct lb_buf
-        header; /* at the head of each part: csv and tsv of rows: the line of names; native: head and names */
     struct lb_buf
         keys; /* json of rows: `{"name":`, then `,"name":` ..., each with a NUL behind it */
     pthread_mutex_t lock;
     pthread_cond_t turned;
     uint64_t turn;
     struct parked *parked; /* by morsel number, ascending */
-    bool in_part;          /* directories: a part is open */
-    struct lb_buf folder;  /* folders: that of the last part, with a NUL */
-    uint32_t n_parts;
-    uint64_t n_bytes; /* of all parts */
-    uint64_t part_bytes, part_rows;
-    uint64_t max_part_bytes; /* a part ends beyond as many */
-    uint64_t n_rows;
 };
 
 struct write_local {
     struct lb_buf raw;   /* formatted, to be compressed */
     struct lb_buf ready; /* to be written */
-    struct lb_buf marks; /* folders: struct mark, the folder, a NUL; then the next */
+    struct lb_buf marks; /* folders: struct lb_write_mark, the folder, a NUL; then the next */
     size_t last_mark;    /* where the last one begins */
     uint64_t n_rows;     /* formatted since the last handing over */
 };
 
-/* From this byte of `ready` on records are of another folder. */
-struct mark {
-    uint64_t at;
-    uint64_t size; /* of the folder, which follows, with its NUL */
-};
-
-static lb_status begin_part(struct write_shared *shared, struct lb_error *err);
 static bool writes_at_offsets(const struct write_shared *shared);
 
 static lb_status param_compression(const struct lb_op *op, const char *path,
@@ -112,9 +93,11 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     else if (mode != NULL && strcmp(mode, "append") == 0)
         wanted = LB_MODE_APPEND;
     lb_strfree(mode);
-    LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->output, err));
+    LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->parts.output,
+                         err));
     struct lb_attempts *attempts = self->run->options.attempts;
-    return attempts != NULL ? lb_output_deliver(shared->output, &attempts->output, err) : LB_OK;
+    return attempts != NULL ? lb_output_deliver(shared->parts.output, &attempts->output, err)
+                            : LB_OK;
 }
 
 static lb_status put_names(const struct lb_value *list, struct lb_buf *header, struct lb_error *err)
@@ -139,12 +122,12 @@ static lb_status open_names(struct lb_op *self, struct lb_error *err)
     struct lb_value list, name;
     bool wants_header = true;
     LB_TRY(lb_param_bool(self, "header", true, &wants_header, err));
-    if (shared->is_native)
-        LB_TRY(lb_native_put_head(&shared->header, err));
+    if (shared->parts.is_native)
+        LB_TRY(lb_native_put_head(&shared->parts.header, err));
     if (!lb_value_field(&self->params, "names", &list))
         return LB_OK;
-    if (shared->is_native)
-        return put_names(&list, &shared->header, err);
+    if (shared->parts.is_native)
+        return put_names(&list, &shared->parts.header, err);
     char separator = shared->format == LB_FORMAT_TSV ? '\t' : ',';
     bool is_csv =
         wants_header && (shared->format == LB_FORMAT_CSV || shared->format == LB_FORMAT_TSV);
@@ -155,16 +138,17 @@ static lb_status open_names(struct lb_op *self, struct lb_error *err)
         if (name.tag != 's')
             return lb_error_set(err, LB_ERR_INTERNAL, "plan: write: a name is no string");
         if (is_csv && i > 0)
-            LB_TRY(lb_buf_append_byte(&shared->header, separator, err));
+            LB_TRY(lb_buf_append_byte(&shared->parts.header, separator, err));
         if (is_csv)
-            LB_TRY(lb_format_csv_string(separator, name.data, name.size, &shared->header, err));
+            LB_TRY(
+                lb_format_csv_string(separator, name.data, name.size, &shared->parts.header, err));
         if (!is_json)
             continue;
         LB_TRY(lb_buf_append_byte(&shared->keys, i > 0 ? ',' : '{', err));
         LB_TRY(lb_format_json_string(name.data, name.size, &shared->keys, err));
         LB_TRY(lb_buf_append(&shared->keys, ":", 2, err));
     }
-    return is_csv ? lb_buf_append_byte(&shared->header, '\n', err) : LB_OK;
+    return is_csv ? lb_buf_append_byte(&shared->parts.header, '\n', err) : LB_OK;
 }
 
 static lb_status write_open(struct lb_op *self, struct lb_error *err)
@@ -175,12 +159,12 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     pthread_mutex_init(&shared->lock, NULL);
     pthread_cond_init(&shared->turned, NULL);
     char *path = NULL, *format = NULL, *extension = NULL;
-    LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->part_per_morsel, err));
+    LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->parts.part_per_morsel, err));
     LB_TRY(lb_param_bool(self, "folders", false, &shared->folders, err));
     LB_TRY(lb_param_bool(self, "shown", false, &shared->is_shown, err));
     int64_t part_bytes;
     LB_TRY(lb_param_int(self, "part_bytes", PART_BYTES, &part_bytes, err));
-    shared->max_part_bytes = (uint64_t)part_bytes;
+    shared->parts.max_part_bytes = (uint64_t)part_bytes;
     lb_status status = lb_param_string(self, "format", &format, err);
     if (status == LB_OK)
         status = lb_param_string(self, "extension", &extension, err);
@@ -188,12 +172,12 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
         status = lb_param_string(self, "path", &path, err);
     if (status == LB_OK && path == NULL)
         status = lb_error_set(err, LB_ERR_INTERNAL, "plan: write has no path");
-    shared->is_native = format != NULL && strcmp(format, "native") == 0;
-    if (status == LB_OK && !shared->is_native && format != NULL &&
+    shared->parts.is_native = format != NULL && strcmp(format, "native") == 0;
+    if (status == LB_OK && !shared->parts.is_native && format != NULL &&
         !lb_format_parse_name(format, &shared->format))
         status = lb_error_set(err, LB_ERR_USAGE, "unknown output format '%s'", format);
     if (status == LB_OK)
-        status = param_compression(self, path, &shared->compression, err);
+        status = param_compression(self, path, &shared->parts.compression, err);
     if (status == LB_OK)
         status = open_output(self, path, extension, err);
     lb_strfree(path);
@@ -202,9 +186,11 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     LB_TRY(status);
     LB_TRY(open_names(self, err));
     if (shared->is_shown)
-        LB_TRY(lb_printable_lines(&shared->header, 0, err));
+        LB_TRY(lb_printable_lines(&shared->parts.header, 0, err));
     /* Workers claim places behind it. Elsewhere the header is written when the turn comes to the first bytes. */
-    return shared->header.size > 0 && writes_at_offsets(shared) ? begin_part(shared, err) : LB_OK;
+    return shared->parts.header.size > 0 && writes_at_offsets(shared)
+               ? lb_write_parts_begin(&shared->parts, err)
+               : LB_OK;
 }
 
 static lb_status write_attach(struct lb_op_local *local, struct lb_error *err)
@@ -222,124 +208,6 @@ static lb_status write_begin(struct lb_op_local *local, struct lb_error *err)
     state->raw.size = state->ready.size = state->marks.size = state->last_mark = 0;
     state->n_rows = 0;
     return LB_OK;
-}
-
-/* ---- the part being written; the caller has the turn ---- */
-
-static void count_bytes(struct write_shared *shared, size_t size)
-{
-    shared->part_bytes += size;
-    shared->n_bytes += size;
-}
-
-static lb_status put(struct write_shared *shared, const void *data, size_t size,
-                     struct lb_error *err)
-{
-    count_bytes(shared, size);
-    return size > 0 ? lb_output_write(shared->output, data, size, err) : LB_OK;
-}
-
-static lb_status put_native_end(struct write_shared *shared, struct lb_error *err)
-{
-    struct lb_buf raw = {0}, packed = {0};
-    lb_status status = lb_native_put_end(shared->part_rows, &raw, err);
-    if (status == LB_OK)
-        status = lb_output_compress(shared->compression, raw.data, raw.size, &packed, err);
-    if (status == LB_OK)
-        status = put(shared, packed.data, packed.size, err);
-    lb_buf_fini(&raw);
-    lb_buf_fini(&packed);
-    return status;
-}
-
-/* Ends a part. A compressed file without bytes would be taken for a truncated one: it gets one empty member. */
-static lb_status end_part(struct write_shared *shared, struct lb_error *err)
-{
-    if (shared->in_part && shared->is_native)
-        LB_TRY(put_native_end(shared, err));
-    if (shared->in_part && shared->part_bytes == 0 && shared->compression != LB_PLAIN) {
-        struct lb_buf empty = {0};
-        lb_status status = lb_output_compress(shared->compression, "", 0, &empty, err);
-        if (status == LB_OK)
-            status = put(shared, empty.data, empty.size, err);
-        lb_buf_fini(&empty);
-        LB_TRY(status);
-    }
-    shared->in_part = false;
-    shared->part_bytes = shared->part_rows = 0;
-    return LB_OK;
-}
-
-static lb_status put_header(struct write_shared *shared, struct lb_error *err)
-{
-    struct lb_buf packed = {0};
-    if (shared->compression == LB_PLAIN)
-        return put(shared, shared->header.data, shared->header.size, err);
-    lb_status status = lb_output_compress(shared->compression, shared->header.data,
-                                          shared->header.size, &packed, err);
-    if (status == LB_OK)
-        status = put(shared, packed.data, packed.size, err);
-    lb_buf_fini(&packed);
-    return status;
-}
-
-static lb_status begin_part(struct write_shared *shared, struct lb_error *err)
-{
-    if (shared->in_part)
-        return LB_OK;
-    const char *folder = shared->folder.size > 0 ? shared->folder.data : "";
-    LB_TRY(lb_output_part(shared->output, folder, shared->n_parts++, err));
-    shared->in_part = true;
-    return shared->header.size > 0 ? put_header(shared, err) : LB_OK;
-}
-
-static lb_status enter_folder(struct write_shared *shared, const char *folder, size_t size,
-                              struct lb_error *err)
-{
-    if (shared->folder.size == size && memcmp(shared->folder.data, folder, size) == 0)
-        return LB_OK;
-    LB_TRY(end_part(shared, err));
-    shared->n_parts = 0;
-    shared->folder.size = 0;
-    return lb_buf_append(&shared->folder, folder, size, err);
-}
-
-/* Writes bytes of the turn's morsel. */
-static lb_status put_ready(struct write_shared *shared, const struct lb_buf *bytes,
-                           const struct lb_buf *marks, uint64_t n_rows, struct lb_error *err)
-{
-    const char *cursor = marks->data;
-    size_t from = 0;
-    struct mark mark;
-    if (bytes->size == 0)
-        return LB_OK;
-    shared->part_rows += n_rows;
-    shared->n_rows += n_rows;
-    for (; marks->size > 0 && cursor < marks->data + marks->size; cursor += mark.size) {
-        memcpy(&mark, cursor, sizeof mark);
-        cursor += sizeof mark;
-        if (mark.at > from) {
-            LB_TRY(begin_part(shared, err));
-            LB_TRY(put(shared, bytes->data + from, mark.at - from, err));
-        }
-        from = mark.at;
-        LB_TRY(enter_folder(shared, cursor, mark.size, err));
-    }
-    LB_TRY(begin_part(shared, err));
-    return put(shared, bytes->data + from, bytes->size - from, err);
-}
-
-static lb_status end_morsel_in_turn(struct write_shared *shared, bool goes_on, struct lb_error *err)
-{
-    if (!lb_output_is_directory(shared->output))
-        return LB_OK;
-    if (shared->part_per_morsel) {
-        if (goes_on)
-            return LB_OK;
-        LB_TRY(begin_part(shared, err)); /* an empty partition has its file, too */
-        return end_part(shared, err);
-    }
-    return shared->part_bytes >= shared->max_part_bytes ? end_part(shared, err) : LB_OK;
 }
 
 /* ---- handing over ---- */
@@ -427,11 +295,12 @@ static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
     struct write_local *state = local->state;
     struct lb_budget *budget = local->worker->run->budget;
     pthread_mutex_unlock(&shared->lock);
-    lb_status status = put_ready(shared, &state->ready, &state->marks, state->n_rows, err);
+    lb_status status =
+        lb_write_parts_put(&shared->parts, &state->ready, &state->marks, state->n_rows, err);
     bool goes_on = local->worker->goes_on;
     for (;;) {
         if (status == LB_OK)
-            status = end_morsel_in_turn(shared, goes_on, err);
+            status = lb_write_parts_end_morsel(&shared->parts, goes_on, err);
         pthread_mutex_lock(&shared->lock);
         if (status != LB_OK)
             return status;
@@ -440,7 +309,8 @@ static lb_status write_in_turn(struct lb_op_local *local, struct lb_error *err)
         if (parked == NULL)
             return LB_OK;
         pthread_mutex_unlock(&shared->lock);
-        status = put_ready(shared, &parked->bytes, &parked->marks, parked->n_rows, err);
+        status =
+            lb_write_parts_put(&shared->parts, &parked->bytes, &parked->marks, parked->n_rows, err);
         goes_on = parked->goes_on;
         parked_free(budget, parked);
     }
@@ -453,15 +323,15 @@ static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *er
     struct write_shared *shared = local->op->shared;
     struct write_local *state = local->state;
     struct lb_budget *budget = local->worker->run->budget;
-    uint64_t offset = lb_output_claim(shared->output, state->ready.size);
-    count_bytes(shared, state->ready.size);
-    shared->n_rows += state->n_rows;
+    uint64_t offset = lb_output_claim(shared->parts.output, state->ready.size);
+    lb_write_parts_count(&shared->parts, state->ready.size);
+    shared->parts.n_rows += state->n_rows;
     shared->turn++;
     struct parked *claimed = NULL, **last = &claimed, *parked = NULL;
     while ((parked = take_parked(shared)) != NULL) {
-        (void)lb_output_claim(shared->output, parked->bytes.size);
-        count_bytes(shared, parked->bytes.size);
-        shared->n_rows += parked->n_rows;
+        (void)lb_output_claim(shared->parts.output, parked->bytes.size);
+        lb_write_parts_count(&shared->parts, parked->bytes.size);
+        shared->parts.n_rows += parked->n_rows;
         shared->turn++;
         parked->next = NULL;
         *last = parked;
@@ -471,14 +341,14 @@ static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *er
     pthread_mutex_unlock(&shared->lock);
     lb_status status = LB_OK;
     if (state->ready.size > 0)
-        status =
-            lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size, err);
+        status = lb_output_write_at(shared->parts.output, offset, state->ready.data,
+                                    state->ready.size, err);
     offset += state->ready.size;
     while (claimed != NULL) {
         parked = claimed;
         claimed = parked->next;
         if (status == LB_OK && parked->bytes.size > 0)
-            status = lb_output_write_at(shared->output, offset, parked->bytes.data,
+            status = lb_output_write_at(shared->parts.output, offset, parked->bytes.data,
                                         parked->bytes.size, err);
         offset += parked->bytes.size;
         parked_free(budget, parked);
@@ -489,8 +359,8 @@ static lb_status write_at_offsets(struct lb_op_local *local, struct lb_error *er
 
 static bool writes_at_offsets(const struct write_shared *shared)
 {
-    return !shared->is_native && lb_output_is_seekable(shared->output) &&
-           !lb_output_is_directory(shared->output);
+    return !shared->parts.is_native && lb_output_is_seekable(shared->parts.output) &&
+           !lb_output_is_directory(shared->parts.output);
 }
 
 /* Moves what is formatted to `ready`, compressed if asked. Where chunks end depends on the morsel alone. */
@@ -499,8 +369,8 @@ static lb_status make_ready(struct write_shared *shared, struct write_local *sta
 {
     if (state->raw.size == 0)
         return LB_OK;
-    LB_TRY(lb_output_compress(shared->compression, state->raw.data, state->raw.size, &state->ready,
-                              err));
+    LB_TRY(lb_output_compress(shared->parts.compression, state->raw.data, state->raw.size,
+                              &state->ready, err));
     state->raw.size = 0;
     return LB_OK;
 }
@@ -523,14 +393,15 @@ static lb_status write_early(struct lb_op_local *local, struct lb_error *err)
     }
     if (writes_at_offsets(shared)) {
         pthread_mutex_lock(&shared->lock);
-        uint64_t offset = lb_output_claim(shared->output, state->ready.size);
-        count_bytes(shared, state->ready.size);
-        shared->n_rows += state->n_rows;
+        uint64_t offset = lb_output_claim(shared->parts.output, state->ready.size);
+        lb_write_parts_count(&shared->parts, state->ready.size);
+        shared->parts.n_rows += state->n_rows;
         pthread_mutex_unlock(&shared->lock);
-        LB_TRY(
-            lb_output_write_at(shared->output, offset, state->ready.data, state->ready.size, err));
+        LB_TRY(lb_output_write_at(shared->parts.output, offset, state->ready.data,
+                                  state->ready.size, err));
     } else {
-        LB_TRY(put_ready(shared, &state->ready, &state->marks, state->n_rows, err));
+        LB_TRY(
+            lb_write_parts_put(&shared->parts, &state->ready, &state->marks, state->n_rows, err));
     }
     state->ready.size = state->marks.size = state->last_mark = 0;
     state->n_rows = 0;
@@ -543,9 +414,9 @@ static lb_status write_rows(struct lb_op_local *local, const struct lb_batch *ba
     struct write_shared *shared = local->op->shared;
     struct write_local *state = local->state;
     /* Without compression text is formatted right where it leaves from. */
-    struct lb_buf *out = shared->compression == LB_PLAIN ? &state->ready : &state->raw;
+    struct lb_buf *out = shared->parts.compression == LB_PLAIN ? &state->ready : &state->raw;
     size_t before = out->size;
-    if (shared->is_native)
+    if (shared->parts.is_native)
         LB_TRY(lb_native_put_batch(batch, out, err));
     else if (shared->keys.size > 0)
         LB_TRY(lb_format_objects(batch, shared->keys.data, shared->keys.size, out, err));
@@ -563,14 +434,14 @@ static lb_status write_rows(struct lb_op_local *local, const struct lb_batch *ba
 static lb_status put_mark(struct write_shared *shared, struct write_local *state,
                           const struct lb_view *folder, struct lb_error *err)
 {
-    const char *last = state->marks.data + state->last_mark + sizeof(struct mark);
+    const char *last = state->marks.data + state->last_mark + sizeof(struct lb_write_mark);
     size_t left = state->marks.size - state->last_mark;
-    if (state->marks.size > 0 && left == sizeof(struct mark) + folder->size + 1 &&
+    if (state->marks.size > 0 && left == sizeof(struct lb_write_mark) + folder->size + 1 &&
         memcmp(last, lb_view_data(folder), folder->size) == 0)
         return LB_OK;
     LB_TRY(make_ready(shared, state, err));
     state->last_mark = state->marks.size;
-    struct mark mark = {.at = state->ready.size, .size = folder->size + 1};
+    struct lb_write_mark mark = {.at = state->ready.size, .size = folder->size + 1};
     LB_TRY(lb_buf_append(&state->marks, &mark, sizeof mark, err));
     LB_TRY(lb_buf_append(&state->marks, lb_view_data(folder), folder->size, err));
     return lb_buf_append_byte(&state->marks, '\0', err);
@@ -645,11 +516,11 @@ static lb_status write_finish(struct lb_op *self, struct lb_error *err)
 {
     struct write_shared *shared = self->shared;
     /* A single file is whole, with head and end, even without records. */
-    if (!lb_output_is_directory(shared->output))
-        LB_TRY(begin_part(shared, err));
-    LB_TRY(end_part(shared, err));
-    self->n_result = shared->n_rows;
-    self->n_bytes = shared->n_bytes;
+    if (!lb_output_is_directory(shared->parts.output))
+        LB_TRY(lb_write_parts_begin(&shared->parts, err));
+    LB_TRY(lb_write_parts_end(&shared->parts, err));
+    self->n_result = shared->parts.n_rows;
+    self->n_bytes = shared->parts.n_bytes;
     return LB_OK;
 }
 
@@ -658,7 +529,7 @@ static lb_status write_publish(struct lb_op *self, struct lb_error *err)
 {
     struct write_shared *shared = self->shared;
     LB_TRY(lb_rejects_settle(self->run, true, err));
-    return lb_output_commit(shared->output, err);
+    return lb_output_commit(shared->parts.output, err);
 }
 
 static void write_close(struct lb_op *self)
@@ -671,11 +542,11 @@ static void write_close(struct lb_op *self)
         shared->parked = parked->next;
         parked_free(self->run->budget, parked);
     }
-    if (shared->output != NULL)
-        lb_output_delete(shared->output);
-    lb_buf_fini(&shared->header);
+    if (shared->parts.output != NULL)
+        lb_output_delete(shared->parts.output);
+    lb_buf_fini(&shared->parts.header);
+    lb_buf_fini(&shared->parts.folder);
     lb_buf_fini(&shared->keys);
-    lb_buf_fini(&shared->folder);
     pthread_cond_destroy(&shared->turned);
     pthread_mutex_destroy(&shared->lock);
     lb_free(shared, sizeof *shared);
