@@ -81,6 +81,7 @@ build = {
         "src/core/base/fault.c",
         "src/core/base/hash.c",
         "src/core/base/jail.c",
+        "src/core/base/memory.c",
         "src/core/base/meter.c",
         "src/core/base/number.cc",
         "src/core/base/printable.c",

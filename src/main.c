@@ -1,6 +1,7 @@
 /* The program: starts Lua with the library inside and runs luabatch.cli. */
 #include <fcntl.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "embedded.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/execute.h"
@@ -17,6 +19,7 @@
 #include "program/deadline.h"
 #include "program/terminal.h"
 
+enum { KEPT_BYTES = 256 << 10 };
 enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
 
 /* The engine is at work and sees for itself when its output breaks. */
@@ -148,28 +151,30 @@ static void hold_standard_descriptors(void)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
-#ifdef LB_DEBUG
 static lua_Alloc plain_alloc;
 
-/* So that memory can run out in this Lua state too. */
-static void *faulty_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
+/* The script's own values count as all memory does. */
+static void *counted_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
 {
-    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(LUA, NULL))
+    size_t before = block != NULL ? old_size : 0;
+    if (new_size > before && (LB_FAULT(LUA, NULL) || !lb_memory_take(new_size - before)))
         return NULL;
-    return plain_alloc(user_data, block, old_size, new_size);
+    void *moved = plain_alloc(user_data, block, old_size, new_size);
+    if (new_size > before && moved == NULL)
+        lb_memory_give(new_size - before);
+    else if (new_size < before && (moved != NULL || new_size == 0))
+        lb_memory_give(before - new_size);
+    return moved;
 }
-#endif
 
 static lua_State *new_state(void)
 {
     lua_State *L = luaL_newstate();
-#ifdef LB_DEBUG
     void *user_data;
     if (L != NULL) {
         plain_alloc = lua_getallocf(L, &user_data);
-        lua_setallocf(L, faulty_alloc, user_data);
+        lua_setallocf(L, counted_alloc, user_data);
     }
-#endif
     return L;
 }
 
@@ -182,6 +187,10 @@ static int output_error(void)
 
 int main(int argc, char **argv)
 {
+    /* Large blocks go back to the kernel when they are freed, and not only some of the time: glibc raises the threshold by
+     * itself, up to 32 MiB that it then keeps per thread. */
+    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 16 * KEPT_BYTES);
     hold_standard_descriptors();
     struct sigaction on_pipe = {.sa_handler = broken_pipe, .sa_flags = SA_RESTART};
     sigaction(SIGPIPE, &on_pipe, NULL);

@@ -12,6 +12,7 @@
 #include <zstd.h>
 
 #include "core/base/hash.h"
+#include "core/base/memory.h"
 #include "core/base/sys.h"
 #include "core/column/key.h"
 #include "core/expr/expr.h"
@@ -383,6 +384,13 @@ static int l_core_memory_limit(lua_State *L)
     return 1;
 }
 
+/* core.limit_memory(bytes): as a run does, before there is one */
+static int l_core_limit_memory(lua_State *L)
+{
+    lb_memory_limit((size_t)luaL_checkinteger(L, 1), false);
+    return 0;
+}
+
 /* core.output_exists(path) -> boolean: whether a file or directory is there; to special files is written in any mode */
 static int l_core_output_exists(lua_State *L)
 {
@@ -545,6 +553,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"clock", l_core_clock},
                                      {"cpu_count", l_core_cpu_count},
                                      {"memory_limit", l_core_memory_limit},
+                                     {"limit_memory", l_core_limit_memory},
                                      {"output_exists", l_core_output_exists},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},

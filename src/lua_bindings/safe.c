@@ -21,6 +21,7 @@
 
 #include "core/base/confine.h"
 #include "core/base/jail.h"
+#include "core/base/memory.h"
 #include "core/base/sys.h"
 #include "lua_bindings/errors.h"
 
@@ -459,44 +460,7 @@ void lb_lua_make_safe(lua_State *L)
     lua_settop(L, top);
 }
 
-/* ---- the heap of the job's own state ---- */
-
-/* There is one such state in a process. */
-static struct {
-    lua_Alloc alloc;
-    void *user_data;
-    size_t used_bytes, most_bytes;
-} heap;
-
-static void *limited_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
-{
-    (void)user_data;
-    size_t before = block != NULL ? old_size : 0;
-    size_t growth = new_size > before ? new_size - before : 0;
-    if (growth > heap.most_bytes - heap.used_bytes || (growth > 0 && !lb_jail_charge(growth)))
-        return NULL;
-    void *moved = heap.alloc(heap.user_data, block, old_size, new_size);
-    if (moved == NULL && growth > 0)
-        lb_jail_release(growth);
-    if (moved != NULL || new_size == 0) {
-        heap.used_bytes += new_size - before;
-        if (new_size < before)
-            lb_jail_release(before - new_size);
-    }
-    return moved;
-}
-
-static void limit_heap(lua_State *L, size_t most_bytes)
-{
-    heap.alloc = lua_getallocf(L, &heap.user_data);
-    heap.used_bytes = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
-    heap.most_bytes = most_bytes > heap.used_bytes ? most_bytes : heap.used_bytes;
-    lua_setallocf(L, limited_alloc, NULL);
-}
-
 /* ---- beginning ---- */
-
-enum { SLACK_BYTES = 64 << 20 }; /* beside the limit: code, stacks, what libraries take */
 
 static void allow_all(lua_State *L, const char *field, enum lb_jail_right right)
 {
@@ -527,8 +491,7 @@ int lb_lua_core_safe(lua_State *L)
         return lb_lua_raise(L, &err);
     lb_lua_make_safe(L);
     lua_gc(L, LUA_GCCOLLECT);
-    lb_jail_limit_memory(most_bytes + most_bytes / 10 + SLACK_BYTES);
-    limit_heap(L, most_bytes);
+    lb_memory_limit(most_bytes, true);
     lua_pushglobaltable(L);
     lua_pushstring(L, lb_confine_means());
     return 2;

@@ -139,7 +139,7 @@ local function is_memory(message)
 end
 
 local function memory_failure()
-  return failure(RESOURCE, "out of memory: the script's own Lua values hold %.1f MB", collectgarbage("count") / 1024)
+  return failure(RESOURCE, "out of memory: the script's own Lua values hold %.1f MB (see --memory)", collectgarbage("count") / 1024)
 end
 
 -- Makes any error value a failure. Not called when memory runs out.
@@ -192,6 +192,7 @@ local function configure(options, program)
   local runtime = require "luabatch.runtime"
   local settings = runtime.settings
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
+  if options.memory then core.limit_memory(options.memory) end
   settings["max-spill"] = options["max-spill"]
   settings.signals, settings.check = true, options.check
   settings.replay_dir = options["replay-dir"]

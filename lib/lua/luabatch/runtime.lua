@@ -222,13 +222,6 @@ local function add_replay(failure, info)
     path and "replay with: luabatch --replay " .. path or "no call to replay: " .. tostring(problem))
 end
 
--- Bytes for a run. In safe mode the heap of the job's own state, which has the same limit, counts too.
-local function run_memory()
-  local memory = setting("memory")
-  if not runtime.settings.is_safe then return memory end
-  return compat.tointeger(math.floor(math.max(memory - collectgarbage("count") * 1024, memory / 4)))
-end
-
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
 -- `failure` of the one before; `is_silent`: its success is not told; `redirect`: see runtime.run.
 local function run(action, node, make_sink, read, shared, number, failure, is_silent, redirect)
@@ -251,7 +244,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   stdout:flush()
   shared:begin(number)
   local options = {
-    threads = setting("threads"), memory = run_memory(), tmp = setting("tmp"), signals = settings.signals,
+    threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
     max_spill = setting("max-spill"), max_errors = settings.max_errors,
     record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true, give_up = settings.give_up,

@@ -85,7 +85,7 @@ function safe.begin(options, args, script)
   options.threads = options.threads or core.cpu_count()
   options.tmp = options.tmp or os.getenv "TMPDIR" or "/tmp"
   local settings = require("luabatch.runtime").settings
-  settings.memory, settings.threads, settings.tmp, settings.is_safe = options.memory, options.threads, options.tmp, true
+  settings.memory, settings.threads, settings.tmp = options.memory, options.threads, options.tmp
   local lists = { read = { script }, list = {}, write = {}, tmp = { options.tmp }, memory = options.memory }
   for _, path in ipairs(options["allow-read"] or {}) do
     if not core.output_exists(path) then usage_error("--allow-read: no such file: %s", path) end

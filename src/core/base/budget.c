@@ -4,11 +4,14 @@
 
 #include <assert.h>
 
+#include "core/base/memory.h"
+
 void lb_budget_init(struct lb_budget *budget, size_t limit_bytes)
 {
     atomic_init(&budget->limit_bytes, limit_bytes);
     atomic_init(&budget->used_bytes, 0);
     atomic_init(&budget->peak_bytes, 0);
+    budget->heeds_memory = false;
 }
 
 static void raise_peak(struct lb_budget *budget, size_t used)
@@ -21,13 +24,14 @@ static void raise_peak(struct lb_budget *budget, size_t used)
         ;
 }
 
-bool lb_budget_reserve(struct lb_budget *budget, size_t bytes)
+static bool reserve(struct lb_budget *budget, size_t bytes, size_t limit)
 {
-    size_t limit = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
     size_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 
     if (bytes == 0)
         return true;
+    if (budget->heeds_memory && lb_memory_is_short(bytes))
+        return false;
     do {
         if (used > limit || bytes > limit - used)
             return false;
@@ -35,6 +39,18 @@ bool lb_budget_reserve(struct lb_budget *budget, size_t bytes)
                                                     memory_order_relaxed, memory_order_relaxed));
     raise_peak(budget, used + bytes);
     return true;
+}
+
+bool lb_budget_reserve(struct lb_budget *budget, size_t bytes)
+{
+    return reserve(budget, bytes, atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed));
+}
+
+bool lb_budget_reserve_spare(struct lb_budget *budget, size_t bytes)
+{
+    size_t limit = atomic_load_explicit(&budget->limit_bytes, memory_order_relaxed);
+
+    return reserve(budget, bytes, limit - limit / 4);
 }
 
 void lb_budget_force(struct lb_budget *budget, size_t bytes)

@@ -6,7 +6,8 @@
 
 #include "core/base/sys.h"
 
-enum { FIRST_CAPACITY = 64 };
+/* From LARGE_BYTES on a buffer grows by a quarter: memory that is counted, and moving large blocks costs little. */
+enum { FIRST_CAPACITY = 64, LARGE_BYTES = 1 << 20 };
 
 void lb_buf_fini(struct lb_buf *buf)
 {
@@ -26,8 +27,10 @@ lb_status lb_buf_grow(struct lb_buf *buf, size_t more, struct lb_error *err)
         return lb_error_memory(err, "a buffer", more);
     if (wanted <= buf->capacity)
         return LB_OK;
-    while (capacity < wanted)
+    while (capacity < wanted && capacity < LARGE_BYTES)
         capacity *= 2;
+    if (capacity < wanted)
+        capacity = (wanted + wanted / 4 + 4095) / 4096 * 4096;
     data = lb_realloc(buf->data, buf->capacity, capacity);
     if (data == NULL)
         return lb_error_memory(err, "a buffer", capacity);

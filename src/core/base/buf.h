@@ -13,7 +13,7 @@ struct lb_buf {
 };
 
 void lb_buf_fini(struct lb_buf *buf);
-/* Makes room for `more` further bytes (amortised doubling); data may move. */
+/* Makes room for `more` further bytes (amortised); data may move. */
 lb_status lb_buf_grow(struct lb_buf *buf, size_t more, struct lb_error *err) LB_MUST_USE;
 lb_status lb_buf_printf(struct lb_buf *buf, struct lb_error *err, const char *format, ...)
     LB_PRINTF(3, 4) LB_MUST_USE;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/base/jail.h"
+#include "core/base/memory.h"
 
 static lb_status set_message(struct lb_error *err, lb_status status, const char *format,
                              va_list arguments)
@@ -100,8 +101,15 @@ lb_status lb_error_io(struct lb_error *err, int errno_value, const char *format,
 
 lb_status lb_error_memory(struct lb_error *err, const char *what, size_t wanted_bytes)
 {
-    return lb_error_set(err, LB_ERR_RESOURCE, "out of memory: %zu bytes wanted for %s",
-                        wanted_bytes, what);
+    size_t limit = lb_memory_refused_by();
+
+    if (limit == 0)
+        return lb_error_set(err, LB_ERR_RESOURCE, "out of memory: %zu bytes wanted for %s",
+                            wanted_bytes, what);
+    return lb_error_set(err, LB_ERR_RESOURCE,
+                        "out of memory: %zu bytes wanted for %s (the memory limit is %.1f MiB; see "
+                        "--memory)",
+                        wanted_bytes, what, (double)limit / 1048576);
 }
 
 void lb_error_prefix(struct lb_error *err, const char *format, ...)

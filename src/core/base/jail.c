@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -338,50 +337,6 @@ static int jail_mkdir(const char *path, mode_t mode)
 static int jail_rmdir(const char *path)
 {
     return may_change(path) ? open_sys.rmdir(path) : refuse();
-}
-
-/* ---- memory ---- */
-
-/* What was there before does not count, so giving it back may make this negative. */
-static _Atomic int64_t held_bytes;
-static int64_t limit_bytes = INT64_MAX;
-
-bool lb_jail_charge(size_t bytes)
-{
-    int64_t before = atomic_fetch_add_explicit(&held_bytes, (int64_t)bytes, memory_order_relaxed);
-    if (bytes <= INT64_MAX / 4 && before + (int64_t)bytes <= limit_bytes)
-        return true;
-    lb_jail_release(bytes);
-    return false;
-}
-
-void lb_jail_release(size_t bytes)
-{
-    atomic_fetch_sub_explicit(&held_bytes, (int64_t)bytes, memory_order_relaxed);
-}
-
-static void *(*open_realloc)(void *pointer, size_t old_size, size_t new_size);
-
-static void *jail_realloc(void *pointer, size_t old_size, size_t new_size)
-{
-    size_t before = pointer != NULL ? old_size : 0;
-    if (new_size > before && !lb_jail_charge(new_size - before)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    void *moved = open_realloc(pointer, old_size, new_size);
-    if (new_size > before && moved == NULL)
-        lb_jail_release(new_size - before);
-    else if (new_size < before && (moved != NULL || new_size == 0))
-        lb_jail_release(before - new_size);
-    return moved;
-}
-
-void lb_jail_limit_memory(size_t most_bytes)
-{
-    limit_bytes = most_bytes < INT64_MAX / 4 ? (int64_t)most_bytes : INT64_MAX / 4;
-    open_realloc = lb_sys.realloc;
-    lb_sys.realloc = jail_realloc;
 }
 
 /* ---- the list ---- */

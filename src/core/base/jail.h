@@ -28,13 +28,6 @@ lb_status lb_jail_allow(enum lb_jail_right right, const char *path,
 lb_status lb_jail_close(struct lb_error *err) LB_MUST_USE;
 bool lb_jail_is_closed(void);
 
-/* Limits what the allocator gate gives from now on, for what no budget counts: a table that holds one long string a thousand times is small in
- * Lua and large as bytes. Before other threads are started. */
-void lb_jail_limit_memory(size_t most_bytes);
-/* Counts memory got elsewhere against the same limit. False: there is no more. */
-bool lb_jail_charge(size_t bytes);
-void lb_jail_release(size_t bytes);
-
 /* The list, for confine.c: calls visit for every path allowed. */
 void lb_jail_visit(void (*visit)(void *state, enum lb_jail_right right, const char *path),
                    void *state);

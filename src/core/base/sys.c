@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 
 #define REPEAT(call)                                    \
     __extension__({                                     \
@@ -192,15 +193,26 @@ void *lb_alloc(size_t size)
 
 void *lb_realloc(void *pointer, size_t old_size, size_t new_size)
 {
+    size_t before = pointer != NULL ? old_size : 0;
+    void *moved;
+
     if (pointer == NULL && new_size == 0)
         return NULL;
-    return lb_sys.realloc(pointer, old_size, new_size);
+    if (new_size > before && !lb_memory_take(new_size - before)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    moved = lb_sys.realloc(pointer, old_size, new_size);
+    if (new_size > before && moved == NULL)
+        lb_memory_give(new_size - before);
+    else if (new_size < before && (moved != NULL || new_size == 0))
+        lb_memory_give(before - new_size);
+    return moved;
 }
 
 void lb_free(void *pointer, size_t size)
 {
-    if (pointer != NULL)
-        lb_sys.realloc(pointer, size, 0);
+    lb_realloc(pointer, size, 0);
 }
 
 void *lb_alloc_zero(size_t size)
@@ -210,8 +222,14 @@ void *lb_alloc_zero(size_t size)
     if (size == 0)
         return NULL;
     /* Large blocks come zeroed from the kernel: calloc knows that, memset would touch them all. */
-    if (lb_sys.realloc == system_realloc)
-        return LB_FAULT(ALLOC, NULL) ? NULL : calloc(1, size);
+    if (lb_sys.realloc == system_realloc) {
+        if (LB_FAULT(ALLOC, NULL) || !lb_memory_take(size))
+            return NULL;
+        result = calloc(1, size);
+        if (result == NULL)
+            lb_memory_give(size);
+        return result;
+    }
     result = lb_alloc(size);
     if (result != NULL)
         memset(result, 0, size);

@@ -12,6 +12,7 @@
 
 #include "core/algo/pattern.h"
 #include "core/base/fault.h"
+#include "core/base/memory.h"
 #include "core/base/sys.h"
 #include "core/base/trace.h"
 #include "core/exec/run_private.h"
@@ -136,6 +137,7 @@ static void worker_main(void *argument)
         __atomic_store_n(&worker->host_state, NULL, __ATOMIC_RELEASE);
         worker->run->options.host.worker_stop(worker, state);
     }
+    lb_memory_settle();
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -204,6 +206,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     run->options = *options;
     run->budget = &process_budget;
     atomic_store(&run->budget->limit_bytes, options->memory_bytes);
+    run->budget->heeds_memory = true;
+    lb_memory_limit(options->memory_bytes, false);
     atomic_store(&process_spill_space.limit_bytes,
                  options->spill_bytes > 0 ? options->spill_bytes : SIZE_MAX);
     run->spill = (struct lb_spill_place){options->tmp_dir, &process_spill_space};

@@ -27,7 +27,8 @@
 enum {
     FRAME_MAGIC = 0x4650424c, /* "LBPF" */
     HEAD_BYTES = 24,
-    NAME_ATTEMPTS = 100
+    NAME_ATTEMPTS = 100,
+    LARGE_BYTES = 1 << 20
 };
 
 struct frame_head {
@@ -226,6 +227,9 @@ static lb_status append(struct lb_spill *spill, const void *data, size_t size,
     damage_after(spill, offset);
     atomic_store_explicit(&spill->end_bytes, offset + spill->frame.size, memory_order_relaxed);
     *frame = (struct lb_frame){offset, head.raw_size, head.stored_size};
+    /* There may be as many files as runs: none keeps room for its longest row. */
+    if (spill->frame.capacity > LARGE_BYTES)
+        lb_buf_fini(&spill->frame);
     return LB_OK;
 }
 

@@ -17,17 +17,21 @@
 #include "core/ops/ops.h"
 #include "core/ops/window.h"
 
-enum {
-    OVERDRAFT_BYTES = 1 << 20
-}; /* of a block, beside a tenth of the memory, beyond the budget */
 #ifdef LB_TINY
-enum { FULL_ROWS = 5, CHECK_ROWS = 4, PIECE_BYTES = 2 << 10, MAX_BYTES = 1 << 20 };
+enum {
+    FULL_ROWS = 5,
+    CHECK_ROWS = 4,
+    PIECE_BYTES = 2 << 10,
+    MAX_BYTES = 1 << 20,
+    OVERDRAFT_BYTES = 2 << 20
+};
 #else
 enum {
     FULL_ROWS = LB_BATCH_ROWS - 64, /* a block with so many rows of whole partitions leaves */
     CHECK_ROWS = 1024,              /* rows between two looks at memory */
     PIECE_BYTES = 4 << 20,          /* a larger block is given in pieces, where that is possible */
-    MAX_BYTES = 0                   /* 0: a worker's share */
+    MAX_BYTES = 0,                  /* 0: a worker's share */
+    OVERDRAFT_BYTES = 16 << 20 /* of all blocks, beside a tenth of the memory, beyond the budget */
 };
 #endif
 
@@ -56,6 +60,7 @@ struct scan_local {
     uint32_t parts_capacity;
     uint64_t part_start; /* n_read before the last part's first row */
     uint32_t next_check; /* rows of the block at which memory is looked at */
+    uint32_t checked;    /* rows at which it was, the last time */
     size_t reserved;
     struct lb_column *slices;
     uint64_t *valid; /* of slices, LB_BATCH_ROWS bits each */
@@ -422,6 +427,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
     struct block *block = state->block;
     lb_sort_cursor_release(state->cursor);
     state->next_check = block->n_rows + CHECK_ROWS;
+    state->checked = block->n_rows;
     size_t bytes = block_bytes(local);
     bool is_refused = false;
     if (bytes > state->reserved) {
@@ -442,6 +448,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(process(local, true, err));
         /* What stays was moved: let as much again come before the next piece. */
         block = state->block;
+        state->checked = block->n_rows;
         if (block->n_rows < before / 2) {
             state->next_check = before > 2 * block->n_rows ? before : 2 * block->n_rows;
             return LB_OK;
@@ -451,14 +458,18 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
     }
     size_t limit = MAX_BYTES > 0 ? (size_t)MAX_BYTES : lb_run_worker_bytes(run);
     /* Refused alone says little: a Lua heap takes all that is free before it collects, and gives it back when it is refused. */
-    size_t overdraft = run->options.memory_bytes / 10 / run->options.n_threads + OVERDRAFT_BYTES;
+    size_t overdraft = (run->options.memory_bytes / 10 + OVERDRAFT_BYTES) / run->options.n_threads;
+    if (MAX_BYTES == 0 && limit < overdraft)
+        limit = overdraft;
     if (bytes > limit || (is_refused && bytes > overdraft))
         return lb_error_set(err, LB_ERR_RESOURCE,
-                            "%s: a partition of more than %llu rows does not fit into memory, and "
-                            "%s needs %s at once; give it a frame of few rows, or more memory with "
-                            "--memory",
+                            "%s: %llu rows of a partition, of which %s needs %s at once, take %.1f "
+                            "MiB (the memory limit is %.1f MiB for %u threads; see --memory): give "
+                            "it a frame of fewer rows, or select fewer columns before",
                             local->op->label, (unsigned long long)block->n_rows, whole,
-                            strcmp(whole, "a frame") == 0 ? "so many of them" : "all of them");
+                            strcmp(whole, "a frame") == 0 ? "so many" : "all",
+                            (double)bytes / 1048576, (double)run->options.memory_bytes / 1048576,
+                            run->options.n_threads);
     return LB_OK;
 }
 
@@ -481,6 +492,13 @@ static inline bool is_same(const char *a, const char *b, size_t size)
     return word_at(a + size - 8) == word_at(b + size - 8);
 }
 
+/* Few rows since the last look at memory, but many bytes. */
+static bool has_long_rows(const struct scan_local *state)
+{
+    return lb_sort_cursor_is_due(state->cursor) &&
+           state->block->n_rows - state->checked < CHECK_ROWS;
+}
+
 static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *row,
                           struct lb_error *err)
 {
@@ -494,10 +512,11 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
             struct lb_window_part *part = &state->parts[state->n_parts - 1];
             part->end = part->out_end = state->block->n_rows;
             part->n_total = part->before + (part->end - part->first);
-            if (state->block->n_rows >= FULL_ROWS) {
+            if (state->block->n_rows >= FULL_ROWS || has_long_rows(state)) {
                 LB_TRY(process(local, false, err));
                 lb_sort_cursor_release(state->cursor);
                 state->next_check = FULL_ROWS + CHECK_ROWS;
+                state->checked = 0;
             }
         }
         LB_TRY(begin_part(state, err));
@@ -521,7 +540,8 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
     state->last = row;
     state->n_read++;
     LB_TRY(end_row(state->block, is_peer, err));
-    return state->block->n_rows >= state->next_check ? check_memory(local, err) : LB_OK;
+    bool is_due = state->block->n_rows >= state->next_check || has_long_rows(state);
+    return is_due ? check_memory(local, err) : LB_OK;
 }
 
 static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
@@ -533,6 +553,7 @@ static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
     state->n_parts = 0;
     state->n_read = 0;
     state->next_check = FULL_ROWS + CHECK_ROWS;
+    state->checked = 0;
     LB_TRY(lb_sort_cursor_new(sink->sorter, state->range, &state->cursor, err));
     for (;;) {
         const struct lb_sort_row *row = NULL;

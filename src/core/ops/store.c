@@ -183,7 +183,7 @@ static lb_status flush(struct lb_store_writer *writer, struct lb_error *err)
                           .part = (uint32_t)writer->chunks.n,
                           .n_rows = writer->buf_rows,
                           .size = writer->buf.size};
-    if (lb_budget_reserve(writer->store->budget, chunk.size)) {
+    if (lb_budget_reserve_spare(writer->store->budget, chunk.size)) {
         chunk.data = lb_alloc(chunk.size);
         if (chunk.data == NULL) {
             lb_budget_release(writer->store->budget, chunk.size);

@@ -1,9 +1,10 @@
-/* The top sink: the first n records by key (column 0, which is dropped, or `keys`), ties in input order. Nothing is ever
- * sorted whole.
+/* The top sink: the first n records by key (column 0, which is dropped, or `keys`), ties in input order. As long as these fit into
+ * memory nothing is sorted whole.
  *
  * IDEA    Each worker keeps up to 2n candidates; when full they are sorted and the worse half goes, and the worst that
  *         stayed becomes the bar that a later record must pass. finish merges the workers' candidates and fills a store.
- * MEMORY  2n rows per worker; n is the user's choice, so it is not spilled. */
+ * MEMORY  2n rows per worker, reserved in the budget. A worker that is refused hands its candidates, and from then on all that
+ *         pass its bar, to an external sorter; finish then takes the first n from there. */
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -12,13 +13,15 @@
 #include "core/column/builder.h"
 #include "core/ops/column_keys.h"
 #include "core/ops/ops.h"
+#include "core/ops/shuffle.h"
 #include "core/ops/store.h"
+
+enum { STEP_BYTES = 256 << 10 }; /* in which the budget is asked */
 
 struct candidate {
     uint64_t sequence; /* morsel << 40 | number */
     uint32_t key_size;
     uint32_t row_size;
-    uint32_t n_columns;
     bool descending; /* as the operator's; here for qsort's comparison */
     char *bytes;     /* key, then the row's codec values */
 };
@@ -27,22 +30,29 @@ struct candidates {
     struct candidate *items;
     size_t n;
     size_t capacity;
+    size_t held_bytes;     /* of their bytes */
+    size_t reserved_bytes; /* at least as many */
 };
 
 struct top_shared {
     struct lb_store_result result;
     uint64_t n;
+    size_t worker_bytes; /* that a worker may take, seen from the start */
     bool descending;
     bool has_keys;
     struct lb_column_keys keys; /* when has_keys: of the whole record, which is kept */
     pthread_mutex_t lock;
-    struct candidates all; /* what the workers handed over; guarded by lock */
+    struct candidates all;    /* what the workers handed over; guarded by lock */
+    struct lb_sorter *sorter; /* for what did not fit; NULL: all did; made under lock */
 };
 
 struct top_local {
     struct candidates kept;
-    bool has_bar;      /* kept.items[n - 1] is the worst of the n best so far */
-    uint64_t sequence; /* of the next record */
+    bool has_bar;                  /* `bar` is the worst of the n best so far */
+    struct candidate bar;          /* borrowed from kept, or, when that is sorted, its own */
+    bool has_overflowed;           /* they did not fit: `writer` takes the place of `kept` */
+    struct lb_sort_writer *writer; /* NULL: not yet, or handed over */
+    uint64_t sequence;             /* of the next record */
     struct lb_buf key;
     struct lb_buf row;
 };
@@ -56,16 +66,26 @@ static int compare(const void *a, const void *b)
     return (x->sequence > y->sequence) - (x->sequence < y->sequence);
 }
 
-static void candidate_free(struct candidate *candidate)
+static size_t candidate_bytes(const struct candidate *candidate)
 {
-    lb_free(candidate->bytes, (size_t)candidate->key_size + candidate->row_size);
+    return (size_t)candidate->key_size + candidate->row_size;
 }
 
-static void candidates_fini(struct candidates *list)
+/* Frees those from the n-th on. */
+static void candidates_cut(struct candidates *list, size_t n)
 {
-    for (size_t i = 0; i < list->n; i++)
-        candidate_free(&list->items[i]);
+    while (list->n > n) {
+        struct candidate *last = &list->items[--list->n];
+        list->held_bytes -= candidate_bytes(last);
+        lb_free(last->bytes, candidate_bytes(last));
+    }
+}
+
+static void candidates_fini(struct candidates *list, struct lb_budget *budget)
+{
+    candidates_cut(list, 0);
     lb_free(list->items, list->capacity * sizeof *list->items);
+    lb_budget_release(budget, list->reserved_bytes);
     *list = (struct candidates){0};
 }
 
@@ -74,8 +94,7 @@ static void cut(struct candidates *list, uint64_t n)
 {
     if (list->n > 1)
         qsort(list->items, list->n, sizeof *list->items, compare);
-    while (list->n > n)
-        candidate_free(&list->items[--list->n]);
+    candidates_cut(list, n);
 }
 
 static lb_status reserve(struct candidates *list, size_t more, struct lb_error *err)
@@ -92,6 +111,20 @@ static lb_status reserve(struct candidates *list, size_t more, struct lb_error *
     return LB_OK;
 }
 
+/* Reserves memory for so many bytes more. */
+static bool charge(struct candidates *list, size_t bytes, struct lb_budget *budget)
+{
+    if (list->held_bytes + bytes > list->reserved_bytes) {
+        size_t step = (list->held_bytes + bytes - list->reserved_bytes + STEP_BYTES - 1) /
+                      STEP_BYTES * STEP_BYTES;
+        if (!lb_budget_reserve_spare(budget, step))
+            return false;
+        list->reserved_bytes += step;
+    }
+    list->held_bytes += bytes;
+    return true;
+}
+
 static lb_status top_open(struct lb_op *self, struct lb_error *err)
 {
     int64_t n = 0;
@@ -106,6 +139,7 @@ static lb_status top_open(struct lb_op *self, struct lb_error *err)
     if (shared->has_keys)
         LB_TRY(lb_param_column_keys(self, &shared->keys, err));
     shared->n = n < 0 ? 0 : (uint64_t)n;
+    shared->worker_bytes = lb_run_worker_bytes(self->run);
     if (shared->n == 0)
         self->enough = true;
     return lb_store_new(self->run->budget, &self->run->spill, &shared->result.store, err);
@@ -125,6 +159,75 @@ static lb_status top_begin(struct lb_op_local *local, struct lb_error *err)
     return LB_OK;
 }
 
+/* ---- in the sorter ---- */
+
+static lb_status add_sorted(struct lb_sort_writer *writer, const struct candidate *candidate,
+                            const char *key, const char *row, struct lb_error *err)
+{
+    struct lb_sort_row *out = NULL;
+    LB_TRY(lb_sort_writer_add(writer, 0, candidate->sequence, candidate->key_size,
+                              candidate->key_size, candidate->row_size, &out, err));
+    if (candidate->key_size > 0)
+        memcpy(out->bytes, key, candidate->key_size);
+    if (candidate->row_size > 0)
+        memcpy(out->bytes + candidate->key_size, row, candidate->row_size);
+    return LB_OK;
+}
+
+/* What is in the list goes to the sorter. */
+static lb_status sort_list(struct candidates *list, struct lb_sort_writer *writer,
+                           struct lb_error *err)
+{
+    for (; list->n > 0; candidates_cut(list, list->n - 1)) {
+        const struct candidate *last = &list->items[list->n - 1];
+        LB_TRY(add_sorted(writer, last, last->bytes, last->bytes + last->key_size, err));
+    }
+    return LB_OK;
+}
+
+static lb_status new_sorter(const struct lb_op *op, struct lb_error *err)
+{
+    struct top_shared *shared = op->shared;
+    const struct lb_sorter_config shape = {.n_partitions = 1,
+                                           .n_ranges = 1,
+                                           .descending = shared->descending,
+                                           .writer_bytes = shared->worker_bytes,
+                                           .merge_bytes = shared->worker_bytes / 2 *
+                                                          op->run->options.n_threads};
+    lb_status status = LB_OK;
+    pthread_mutex_lock(&shared->lock);
+    if (shared->sorter == NULL)
+        status = lb_shuffle_new(op, &shape, &shared->sorter, err);
+    pthread_mutex_unlock(&shared->lock);
+    return status;
+}
+
+/* The worker's candidates do not fit. */
+static lb_status overflow(struct lb_op_local *local, struct lb_error *err)
+{
+    struct top_shared *shared = local->op->shared;
+    struct top_local *state = local->state;
+    if (state->has_bar) {
+        struct candidate bar = state->bar;
+        bar.row_size = 0;
+        bar.bytes = lb_alloc(bar.key_size);
+        if (bar.bytes == NULL && bar.key_size > 0) {
+            state->has_bar = false;
+            return lb_error_memory(err, local->op->label, bar.key_size);
+        }
+        memcpy(bar.bytes, state->bar.bytes, bar.key_size);
+        state->bar = bar;
+    }
+    state->has_overflowed = true;
+    LB_TRY(new_sorter(local->op, err));
+    LB_TRY(lb_sort_writer_new(shared->sorter, &state->writer, err));
+    LB_TRY(sort_list(&state->kept, state->writer, err));
+    candidates_fini(&state->kept, local->op->run->budget);
+    return LB_OK;
+}
+
+/* ---- pushing ---- */
+
 /* Keeps the record whose key is in state->key. */
 static lb_status keep(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
                       const struct candidate *head, struct lb_error *err)
@@ -133,16 +236,28 @@ static lb_status keep(struct lb_op_local *local, const struct lb_batch *batch, u
     struct top_local *state = local->state;
     struct candidate candidate = *head;
     state->row.size = 0;
-    uint32_t first = shared->has_keys ? 0 : 1;
-    for (uint32_t j = first; j < batch->n_columns; j++)
+    for (uint32_t j = shared->has_keys ? 0 : 1; j < batch->n_columns; j++)
         LB_TRY(lb_codec_put_column(&state->row, &batch->columns[j], row, err));
+    if (state->key.size > UINT32_MAX || state->row.size > UINT32_MAX)
+        return lb_error_set(err, LB_ERR_RESOURCE, "%s: a record of more than 4 GiB",
+                            local->op->label);
     candidate.row_size = (uint32_t)state->row.size;
-    candidate.n_columns = batch->n_columns - first;
-    LB_TRY(reserve(&state->kept, 1, err));
-    size_t size = (size_t)candidate.key_size + candidate.row_size;
-    candidate.bytes = lb_alloc(size);
-    if (candidate.bytes == NULL)
-        return lb_error_memory(err, local->op->label, size);
+    size_t size = candidate_bytes(&candidate);
+    if (!state->has_overflowed && !charge(&state->kept, size, local->op->run->budget))
+        LB_TRY(overflow(local, err));
+    if (state->has_overflowed)
+        return add_sorted(state->writer, &candidate, state->key.data, state->row.data, err);
+    candidate.bytes = size > 0 ? lb_alloc(size) : NULL;
+    lb_status status = LB_OK;
+    if (candidate.bytes == NULL && size > 0)
+        status = lb_error_memory(err, local->op->label, size);
+    if (status == LB_OK)
+        status = reserve(&state->kept, 1, err);
+    if (status != LB_OK) {
+        lb_free(candidate.bytes, size);
+        state->kept.held_bytes -= size;
+        return status;
+    }
     memcpy(candidate.bytes, state->key.data, candidate.key_size);
     if (candidate.row_size > 0)
         memcpy(candidate.bytes + candidate.key_size, state->row.data, candidate.row_size);
@@ -150,6 +265,7 @@ static lb_status keep(struct lb_op_local *local, const struct lb_batch *batch, u
     if (state->kept.n >= 2 * shared->n) {
         cut(&state->kept, shared->n);
         state->has_bar = true;
+        state->bar = state->kept.items[shared->n - 1];
     }
     return LB_OK;
 }
@@ -169,7 +285,7 @@ static lb_status top_push(struct lb_op_local *local, const struct lb_batch *batc
                                       .key_size = (uint32_t)state->key.size,
                                       .descending = shared->descending,
                                       .bytes = state->key.data};
-        if (state->has_bar && compare(&candidate, &state->kept.items[shared->n - 1]) > 0)
+        if (state->has_bar && compare(&candidate, &state->bar) > 0)
             continue;
         LB_TRY(keep(local, batch, row, &candidate, err));
     }
@@ -180,6 +296,10 @@ static lb_status top_combine(struct lb_op_local *local, struct lb_error *err)
 {
     struct top_shared *shared = local->op->shared;
     struct top_local *state = local->state;
+    struct lb_sort_writer *writer = state->writer;
+    state->writer = NULL;
+    if (writer != NULL)
+        return lb_sort_writer_finish(writer, err);
     cut(&state->kept, shared->n);
     pthread_mutex_lock(&shared->lock);
     lb_status status = reserve(&shared->all, state->kept.n, err);
@@ -187,7 +307,10 @@ static lb_status top_combine(struct lb_op_local *local, struct lb_error *err)
         memcpy(shared->all.items + shared->all.n, state->kept.items,
                state->kept.n * sizeof *state->kept.items);
         shared->all.n += state->kept.n;
-        state->kept.n = 0;
+        shared->all.held_bytes += state->kept.held_bytes;
+        shared->all.reserved_bytes += state->kept.reserved_bytes;
+        state->kept.n = state->kept.held_bytes = state->kept.reserved_bytes = 0;
+        state->has_bar = false;
     }
     pthread_mutex_unlock(&shared->lock);
     return status;
@@ -196,54 +319,128 @@ static lb_status top_combine(struct lb_op_local *local, struct lb_error *err)
 static void top_detach(struct lb_op_local *local)
 {
     struct top_local *state = local->state;
-    candidates_fini(&state->kept);
+    if (state->writer != NULL)
+        lb_sort_writer_delete(state->writer);
+    if (state->has_overflowed && state->has_bar)
+        lb_free(state->bar.bytes, state->bar.key_size);
+    candidates_fini(&state->kept, local->op->run->budget);
     lb_buf_fini(&state->key);
     lb_buf_fini(&state->row);
     lb_free(state, sizeof *state);
 }
 
-/* Writes the candidates to the store as one morsel. */
-static lb_status fill(struct top_shared *shared, struct lb_store_writer *writer,
-                      struct lb_batch_builder *builder, struct lb_error *err)
+/* ---- the result ---- */
+
+/* Where the result is put together. */
+struct filling {
+    struct lb_store_writer *writer;
+    struct lb_batch_builder builder;
+};
+
+static lb_status fill_batch(struct filling *filling, struct lb_error *err)
 {
-    LB_TRY(lb_store_begin(writer, 0, err));
+    if (filling->builder.n_rows > 0)
+        LB_TRY(
+            lb_store_add(filling->writer, lb_batch_builder_finish(&filling->builder, NULL), err));
+    lb_batch_builder_reset(&filling->builder);
+    return LB_OK;
+}
+
+/* One more row: codec values, one behind the other. */
+static lb_status fill_row(struct filling *filling, const char *bytes, size_t size,
+                          struct lb_error *err)
+{
+    struct lb_batch_builder *builder = &filling->builder;
+    const char *end = bytes + size;
+    uint32_t n_columns = 0;
+    for (const char *cursor = bytes; cursor < end; cursor += lb_codec_size(cursor))
+        n_columns++;
+    if (!lb_batch_builder_fits(builder, n_columns))
+        LB_TRY(fill_batch(filling, err));
+    for (uint32_t j = 0; j < n_columns; j++) {
+        struct lb_builder *column = NULL;
+        size_t value_size = lb_codec_size(bytes);
+        LB_TRY(lb_batch_builder_column(builder, j, &column, err));
+        LB_TRY(lb_builder_encoded_view(column, bytes, value_size, err));
+        bytes += value_size;
+    }
+    return lb_batch_builder_end_row(builder, 0, err);
+}
+
+static lb_status fill_from_list(struct top_shared *shared, struct filling *filling,
+                                struct lb_error *err)
+{
+    cut(&shared->all, shared->n);
     for (size_t i = 0; i < shared->all.n; i++) {
         const struct candidate *candidate = &shared->all.items[i];
-        const char *cursor = candidate->bytes + candidate->key_size;
-        if (!lb_batch_builder_fits(builder, candidate->n_columns)) {
-            LB_TRY(lb_store_add(writer, lb_batch_builder_finish(builder, NULL), err));
-            lb_batch_builder_reset(builder);
-        }
-        for (uint32_t j = 0; j < candidate->n_columns; j++) {
-            struct lb_builder *column = NULL;
-            size_t size = lb_codec_size(cursor);
-            LB_TRY(lb_batch_builder_column(builder, j, &column, err));
-            LB_TRY(lb_builder_encoded_view(column, cursor, size, err));
-            cursor += size;
-        }
-        LB_TRY(lb_batch_builder_end_row(builder, 0, err));
-        if (lb_batch_builder_is_full(builder) || i + 1 == shared->all.n) {
-            LB_TRY(lb_store_add(writer, lb_batch_builder_finish(builder, NULL), err));
-            lb_batch_builder_reset(builder);
+        LB_TRY(fill_row(filling, candidate->bytes + candidate->key_size, candidate->row_size, err));
+        if (lb_batch_builder_is_full(&filling->builder))
+            LB_TRY(fill_batch(filling, err));
+    }
+    return fill_batch(filling, err);
+}
+
+static lb_status fill_from_cursor(struct lb_sort_cursor *cursor, uint64_t n,
+                                  struct filling *filling, struct lb_error *err)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const struct lb_sort_row *row = NULL;
+        LB_TRY(lb_sort_cursor_next(cursor, &row, err));
+        if (row == NULL)
+            break;
+        LB_TRY(fill_row(filling, row->bytes + row->key_size, row->payload_size, err));
+        /* Before frames go that the batch's strings lie in. */
+        if (lb_batch_builder_is_full(&filling->builder) || lb_sort_cursor_is_due(cursor)) {
+            LB_TRY(fill_batch(filling, err));
+            lb_sort_cursor_release(cursor);
         }
     }
-    return lb_store_end(writer, err);
+    return fill_batch(filling, err);
+}
+
+/* Some candidates are in the sorter: the others follow them. */
+static lb_status fill_from_sorter(struct lb_op *self, struct filling *filling, struct lb_error *err)
+{
+    struct top_shared *shared = self->shared;
+    struct lb_sort_writer *writer = NULL;
+    struct lb_sort_cursor *cursor = NULL;
+    LB_TRY(lb_sort_writer_new(shared->sorter, &writer, err));
+    lb_status status = sort_list(&shared->all, writer, err);
+    if (status != LB_OK) {
+        lb_sort_writer_delete(writer);
+        return status;
+    }
+    candidates_fini(&shared->all, self->run->budget);
+    LB_TRY(lb_sort_writer_finish(writer, err));
+    LB_TRY(lb_sorter_prepare(shared->sorter, err));
+    LB_TRY(lb_sort_cursor_new(shared->sorter, 0, &cursor, err));
+    status = fill_from_cursor(cursor, shared->n, filling, err);
+    lb_sort_cursor_delete(cursor);
+    return status;
+}
+
+/* As one morsel of the store. */
+static lb_status fill(struct lb_op *self, struct filling *filling, struct lb_error *err)
+{
+    struct top_shared *shared = self->shared;
+    LB_TRY(lb_store_begin(filling->writer, 0, err));
+    LB_TRY(shared->sorter != NULL ? fill_from_sorter(self, filling, err)
+                                  : fill_from_list(shared, filling, err));
+    return lb_store_end(filling->writer, err);
 }
 
 static lb_status top_finish(struct lb_op *self, struct lb_error *err)
 {
     struct top_shared *shared = self->shared;
-    struct lb_store_writer *writer = NULL;
-    struct lb_batch_builder builder;
-    cut(&shared->all, shared->n);
-    LB_TRY(lb_store_writer_new(shared->result.store, &writer, err));
-    lb_batch_builder_init(&builder);
-    lb_status status = fill(shared, writer, &builder, err);
-    lb_batch_builder_fini(&builder);
-    lb_store_writer_delete(writer);
+    struct filling filling = {0};
+    LB_TRY(lb_store_writer_new(shared->result.store, &filling.writer, err));
+    lb_batch_builder_init(&filling.builder);
+    lb_status status = fill(self, &filling, err);
+    lb_batch_builder_fini(&filling.builder);
+    lb_store_writer_delete(filling.writer);
     if (status == LB_OK)
         status = lb_store_seal(shared->result.store, UINT64_MAX, err);
-    self->n_result = shared->all.n;
+    self->n_result = lb_store_n_rows(shared->result.store);
     return status;
 }
 
@@ -252,7 +449,8 @@ static void top_close(struct lb_op *self)
     struct top_shared *shared = self->shared;
     if (shared == NULL)
         return;
-    candidates_fini(&shared->all);
+    lb_shuffle_delete(self, shared->sorter);
+    candidates_fini(&shared->all, self->run->budget);
     pthread_mutex_destroy(&shared->lock);
     lb_store_unref(shared->result.store);
     lb_free(shared, sizeof *shared);

@@ -23,6 +23,11 @@ static void test_limit(void **state)
     lb_budget_release(&budget, 150);
     assert_true(lb_budget_reserve(&budget, 100));
     lb_budget_release(&budget, 100);
+    assert_false(lb_budget_reserve_spare(&budget, 76));
+    assert_true(lb_budget_reserve_spare(&budget, 75));
+    assert_false(lb_budget_reserve_spare(&budget, 1));
+    assert_true(lb_budget_reserve(&budget, 25));
+    lb_budget_release(&budget, 100);
     assert_int_equal(budget.used_bytes, 0);
     assert_int_equal(budget.peak_bytes, 150);
 }
