@@ -147,6 +147,16 @@ static void error_text(lua_State *L, int index, char *text, size_t size)
     lua_pop(L, 1);
 }
 
+/* A __tostring was stopped, and what was told of that overwritten. */
+static bool tell_late_again(struct lb_lua_worker_private *p, lua_State *L)
+{
+    if (!lb_lua_is_late(p))
+        return false;
+    p->told_call = 0;
+    lb_lua_tell_late(p, L);
+    return true;
+}
+
 static int l_message_handler(lua_State *L)
 {
     struct lb_lua_worker_private *p = lb_lua_private_of(L);
@@ -156,6 +166,8 @@ static int l_message_handler(lua_State *L)
     failure->is_set = true;
     failure->is_guards = false;
     error_text(L, 1, failure->message, sizeof failure->message);
+    if (tell_late_again(p, L))
+        return 1;
     failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
     if (!failure->has_trace)
         trace(L, 1, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
@@ -195,6 +207,8 @@ static int l_guard_handler(lua_State *L)
         return 1;
     struct lb_lua_failure *failure = &p->failure;
     error_text(L, 1, failure->message, sizeof failure->message);
+    if (tell_late_again(p, L))
+        return 1;
     find_place(L, p->frame != NULL ? p->frame->boundary : NULL, failure->place,
                sizeof failure->place);
     failure->is_guards = true;
@@ -210,18 +224,28 @@ void lb_lua_tell_late(struct lb_lua_worker_private *p, lua_State *L)
         return;
     p->told_call = call;
     find_place(L, boundary, failure->place, sizeof failure->place);
-    snprintf(failure->message, sizeof failure->message,
-             "%s%sthe function took more than %g s for one record (--record-timeout)",
-             failure->place, failure->place[0] != '\0' ? ": " : "",
-             (double)p->public.worker->run->options.record_timeout_ns / 1e9);
+    const struct lb_run_options *options = &p->public.worker->run->options;
+    char limit[100];
+    if (p->spent_call == call)
+        snprintf(limit, sizeof limit,
+                 "executed more than %llu instructions for one record (--max-instructions)",
+                 (unsigned long long)options->max_instructions);
+    else
+        snprintf(limit, sizeof limit, "took more than %g s for one record (--record-timeout)",
+                 (double)options->record_timeout_ns / 1e9);
+    snprintf(failure->message, sizeof failure->message, "%s%sthe function %s", failure->place,
+             failure->place[0] != '\0' ? ": " : "", limit);
     trace(L, 0, boundary, failure->traceback, sizeof failure->traceback);
 }
 
-static void start_time(struct lb_lua_worker_private *p)
+/* L: where the call runs. */
+static void start_time(struct lb_lua_worker_private *p, lua_State *L)
 {
-    if (p->public.worker->run->options.record_timeout_ns == 0)
+    if (p->public.worker->run->options.record_timeout_ns == 0 && !lb_lua_counts(p))
         return;
     atomic_fetch_add(&p->call, 1);
+    if (lb_lua_counts(p))
+        lb_lua_count(p, L);
     lb_lua_halt_if_given_up(p, atomic_exchange(&p->call_start_ns, lb_clock_ns()));
 }
 
@@ -245,7 +269,7 @@ bool lb_lua_guard_pause(struct lb_lua_worker *lua)
 void lb_lua_guard_resume(struct lb_lua_worker *lua, bool was_running)
 {
     if (was_running)
-        start_time(lua->private);
+        start_time(lua->private, lua->private->running != NULL ? lua->private->running : lua->L);
 }
 
 void lb_lua_guard_begin(struct lb_lua_guard *guard, struct lb_lua_worker *lua, lua_State *L,
@@ -258,7 +282,7 @@ void lb_lua_guard_begin(struct lb_lua_guard *guard, struct lb_lua_worker *lua, l
         lua_pushcfunction(L, l_guard_handler);
         lua_insert(L, guard->function);
     }
-    start_time(p);
+    start_time(p, L);
 }
 
 enum lb_lua_outcome lb_lua_guard_end(struct lb_lua_guard *guard, struct lb_lua_worker *lua,
@@ -283,6 +307,12 @@ enum lb_lua_outcome lb_lua_guard_end(struct lb_lua_guard *guard, struct lb_lua_w
         lua_sethook(L, NULL, 0,
                     0); /* one that the user's function has left must not meet the next record */
     return LB_CALL_ENDED;
+}
+
+const char *lb_lua_guard_kind(const struct lb_lua_worker *lua)
+{
+    const struct lb_lua_worker_private *p = lua->private;
+    return p->spent_call == atomic_load(&p->call) ? "instructions" : "timeout";
 }
 
 void lb_lua_guard_tell(struct lb_lua_worker *lua, lua_State *L, int status, char *message,
@@ -473,6 +503,7 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
     p->running = L;
     p->frame = &frame;
     bool is_inside = lb_lua_guard_pause(lua);
+    uint64_t instructions_left = p->instructions_left;
     int status = LUA_OK;
     bool may_start = !atomic_load(&p->interrupted) && atomic_load(&lua->worker->run->stop) == 0;
     if (may_start) {
@@ -488,6 +519,7 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
         lua_remove(L, base);
         lb_lua_tune_collector(p);
         lb_lua_guard_resume(lua, is_inside);
+        p->instructions_left = instructions_left;
         return LB_OK;
     }
     lb_status failed =

@@ -205,6 +205,7 @@ static void read_options(lua_State *L, struct lb_run_options *options)
     if (lua_getfield(L, 2, "record_timeout") != LUA_TNIL)
         options->record_timeout_ns = (uint64_t)(luaL_checknumber(L, -1) * 1e9);
     lua_pop(L, 1);
+    options->max_instructions = (uint64_t)option_integer(L, "max_instructions", 0, LUA_MAXINTEGER);
     const char *fallback = getenv("TMPDIR");
     if (fallback == NULL || *fallback == '\0')
         fallback = "/tmp";

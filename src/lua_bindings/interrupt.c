@@ -13,6 +13,9 @@
  *        and the hook, halt it.
  * SAMPLES The same signal, sent by the timer of samples.h, brings the hook that notes a line. It gives way to the one that stops, and
  *        to one that user code set by debug.sethook.
+ * INSTRUCTIONS  Where their number is limited (--max-instructions) a count hook is always there while a function works on a record. It comes
+ *        each COUNT_STEP instructions of a Lua thread, so resuming one costs as many: none can be cut into pieces that are
+ *        too short to be seen. A call that has spent all of its own counts as late.
  * COROUTINES  A hook belongs to one Lua thread, so the worker must know which one runs: resume, wrap and
  *        close of its states keep `running`, and hook the thread they return to when stopping.
  * LUAJIT Hooks belong to the state there, and are met by interpreted code only. A compiled loop meets it when it leaves
@@ -37,7 +40,7 @@
 #include "lua_bindings/worker_private.h"
 
 /* Quiet: its default action is to do nothing. */
-enum { INTERRUPT_SIGNAL = SIGURG };
+enum { INTERRUPT_SIGNAL = SIGURG, COUNT_STEP = 100 };
 
 /* Between two looks at a function's time: longer than a busy machine needs. */
 static const uint64_t PAUSE_NS = 500 * 1000 * 1000;
@@ -62,12 +65,15 @@ bool lb_lua_is_marker(lua_State *L, int index)
     return lua_islightuserdata(L, index) && lua_touserdata(L, index) == (void *)(uintptr_t)&marker;
 }
 
+static void on_count(lua_State *L, lua_Debug *ar);
+
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     struct lb_lua_worker_private *p = lb_lua_private_of(L);
     if (!lb_lua_is_stopping(p)) { /* was meant for an earlier call */
-        lua_sethook(L, NULL, 0, 0);
+        lua_sethook(L, lb_lua_counts(p) ? on_count : NULL, lb_lua_counts(p) ? LUA_MASKCOUNT : 0,
+                    COUNT_STEP);
         return;
     }
     lb_lua_halt_if_given_up(p, atomic_load(&p->call_start_ns));
@@ -80,6 +86,35 @@ static void on_hook(lua_State *L, lua_Debug *ar)
 void lb_lua_hook(lua_State *L)
 {
     lua_sethook(L, on_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+static void spend(struct lb_lua_worker_private *p, uint64_t n)
+{
+    if (p->instructions_left > n) {
+        p->instructions_left -= n;
+        return;
+    }
+    p->instructions_left = 0;
+    p->spent_call = atomic_load(&p->call);
+    atomic_store(&p->late_call, p->spent_call);
+}
+
+static void on_count(lua_State *L, lua_Debug *ar)
+{
+    struct lb_lua_worker_private *p = lb_lua_private_of(L);
+    if (atomic_load_explicit(&p->call_start_ns, memory_order_relaxed) != 0)
+        spend(p, COUNT_STEP);
+    if (lb_lua_is_stopping(p)) {
+        lb_lua_hook(L);
+        on_hook(L, ar);
+    }
+}
+
+void lb_lua_count(struct lb_lua_worker_private *p, lua_State *L)
+{
+    p->instructions_left = p->public.worker->run->options.max_instructions;
+    if (!lb_lua_is_stopping(p))
+        lua_sethook(L, on_count, LUA_MASKCOUNT, COUNT_STEP);
 }
 
 static void on_sample(lua_State *L, lua_Debug *ar)
@@ -113,8 +148,13 @@ static void install_handler(void)
         handler_errno = errno;
 }
 
-static bool must_stop(void *p)
+static bool must_stop(void *state)
 {
+    struct lb_lua_worker_private *p = state;
+    if (lb_lua_counts(p) && atomic_load(&p->call_start_ns) != 0)
+        spend(p, LB_PATTERN_ASK_STEPS);
+    if (lb_lua_is_stopping(p) && p->running != NULL)
+        lb_lua_hook(p->running);
     return lb_lua_is_stopping(p);
 }
 
@@ -174,7 +214,7 @@ bool lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns, struct l
     }
     if (now < start + timeout_ns || atomic_load(&p->call) != call)
         return false;
-    if (atomic_exchange(&p->late_call, call) != call)
+    if (atomic_exchange(&p->late_call, call) != call || p->late_since_ns < start)
         p->late_since_ns = now;
     pthread_kill(p->thread, INTERRUPT_SIGNAL);
     if (now - p->late_since_ns < STUCK_NS ||
@@ -189,6 +229,8 @@ static int l_sethook(lua_State *L)
 {
     struct lb_lua_worker_private *p = lb_lua_private_of(L);
     int n_args = lua_gettop(L);
+    if (lb_lua_counts(p))
+        return luaL_error(L, "debug.sethook cannot be used with --max-instructions");
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     if (!lb_lua_is_stopping(p))
@@ -214,6 +256,10 @@ int lb_lua_resume(lua_State *L, lua_State *co, int n_args, int *n_results)
     struct lb_lua_worker_private *p = lb_lua_private_of(L);
     lua_State *before = p->running;
     p->running = co;
+    if (lb_lua_counts(p)) {
+        spend(p, COUNT_STEP);
+        lua_sethook(co, on_count, LUA_MASKCOUNT, COUNT_STEP);
+    }
     if (lb_lua_is_stopping(p))
         lb_lua_hook(co);
     int status = lua_resume(co, L, n_args, n_results);
@@ -231,6 +277,38 @@ void lb_lua_open_coroutines(lua_State *L)
 }
 
 #else
+
+/* xpcall. A handler of errors is called where the error was raised, so for that of the hook within the hook, when Lua has hooks off: one with a
+ * loop could not be stopped. So such errors do not reach handlers. */
+
+static int l_handle(lua_State *L)
+{
+    if (lb_lua_is_stopping(lb_lua_private_of(L)))
+        return 1;
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+/* Upvalue 1 is Lua's own function, which runs in our place. */
+static int l_xpcall(lua_State *L)
+{
+    if (lua_isfunction(L, 2) && !lua_iscfunction(L, 2)) {
+        lua_pushvalue(L, 2);
+        lua_pushcclosure(L, l_handle, 1);
+        lua_replace(L, 2);
+    }
+    return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+static void open_xpcall(lua_State *L)
+{
+    lua_getglobal(L, "xpcall");
+    lua_pushcclosure(L, l_xpcall, 1);
+    lua_setglobal(L, "xpcall");
+}
 
 /* Resumes co with the n_args values on top of L and moves its results or its error to L. Returns the
  * number of results, or -1 with the error on top. */
@@ -296,7 +374,8 @@ static int l_coroutine_call_wrapped(lua_State *L)
     if (n_results >= 0)
         return n_results;
     int status = lua_status(co);
-    if (status != LUA_OK && status != LUA_YIELD) { /* failed inside: close what it left open */
+    /* Failed inside: close what it left open. Not when it was stopped: the error of a hook leaves a coroutine with hooks off. */
+    if (status != LUA_OK && status != LUA_YIELD && !lb_lua_is_stopping(lb_lua_private_of(L))) {
         reset(L, co);
         lua_xmove(co, L, 1); /* the error, or that of closing */
     }
@@ -325,6 +404,10 @@ static int l_coroutine_close(lua_State *L)
     bool is_normal = co != L && lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar);
     if (co == L || is_normal)
         return luaL_error(L, "cannot close a %s coroutine", co == L ? "running" : "normal");
+    if (lb_lua_is_stopping(lb_lua_private_of(L))) {
+        lb_lua_push_marker(L);
+        return lua_error(L);
+    }
     if (reset(L, co) == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;
@@ -343,6 +426,7 @@ void lb_lua_open_coroutines(lua_State *L)
     lua_getglobal(L, LUA_COLIBNAME);
     luaL_setfuncs(L, functions, 0);
     lua_pop(L, 1);
+    open_xpcall(L);
 }
 
 #endif

@@ -118,7 +118,7 @@ bool lb_lua_task_call_guarded(struct lb_lua_task *task, lua_State *L, int n_args
         lua_error(L);
     lb_lua_guard_tell(task->lua, L, status, message, sizeof message, place, sizeof place);
     lua_settop(L, guard.function - 1);
-    skip(task, L, is_late ? "timeout" : "error", place, message);
+    skip(task, L, is_late ? lb_lua_guard_kind(task->lua) : "error", place, message);
     return false;
 }
 
@@ -232,8 +232,9 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
     lb_status status = read_policy(task, params, err);
     struct loading loading = {task, params, functions};
     task->keeps_calls = !task->skips && task->lua->private->calls != NULL;
-    task->is_guarded =
-        task->skips || task->keeps_calls || worker->run->options.record_timeout_ns > 0;
+    task->is_guarded = task->skips || task->keeps_calls ||
+                       worker->run->options.record_timeout_ns > 0 ||
+                       worker->run->options.max_instructions > 0;
     if (status == LB_OK)
         status = lb_lua_task_run(task, l_task_load, &loading, err);
     if (status != LB_OK)

@@ -46,7 +46,7 @@ struct lb_lua_place {
  * lb_lua_throw brought one; LB_ERR_CANCELLED when interrupted). `place` may change during the call. Every call into user code goes through here. */
 lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
                       const struct lb_lua_place *place, struct lb_error *err) LB_MUST_USE;
-/* A call of one function within lb_lua_call: limits its time (run options: record_timeout_ns), and with `handles` finds out
+/* A call of one function within lb_lua_call: limits its time and instructions (run options: record_timeout_ns, max_instructions), and with `handles` finds out
  * why it failed. `function` is the stack index of the function, its arguments lie above.
  * begin with handles puts a message handler there, for lua_pcall; end takes it away when the call has succeeded. Without
  * handles end raises when it took too long. */
@@ -64,6 +64,8 @@ enum lb_lua_outcome lb_lua_guard_end(struct lb_lua_guard *guard, struct lb_lua_w
  * The error value is on top, unless it took too long. */
 void lb_lua_guard_tell(struct lb_lua_worker *lua, lua_State *L, int status, char *message,
                        size_t message_size, char *place, size_t place_size);
+/* After LB_CALL_LATE: "timeout", or "instructions" when it executed too many. */
+const char *lb_lua_guard_kind(const struct lb_lua_worker *lua);
 /* The engine's own work in between (iterators, emit) does not count; the time begins anew with resume, which gets what
  * pause gave. */
 bool lb_lua_guard_pause(struct lb_lua_worker *lua);

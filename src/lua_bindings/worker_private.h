@@ -43,6 +43,8 @@ struct lb_lua_worker_private {
     uint64_t late_since_ns;     /* when it was told to stop; the watching thread's */
     _Atomic uint64_t late_call; /* the one that has taken too long; set by another thread */
     uint64_t told_call;         /* the one of which failure says so */
+    uint64_t instructions_left; /* of the call under way, where their number is limited */
+    uint64_t spent_call;        /* the one that had none left; it is late_call then, too */
     bool has_thrown;            /* `thrown` is on its way to the nearest lb_lua_call */
     bool has_small_heap;        /* the collector's settings, see worker.c */
     struct lb_error thrown;
@@ -101,6 +103,13 @@ bool lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns, struct l
 #define LB_LUA_GIVEN_UP 1
 /* For the worker's thread, when the call goes on after all. Does not return if it was given up. */
 void lb_lua_halt_if_given_up(struct lb_lua_worker_private *p, uint64_t call_start_ns);
+/* Whether the number of instructions of a call is limited. */
+static inline bool lb_lua_counts(const struct lb_lua_worker_private *p)
+{
+    return p->public.worker->run->options.max_instructions > 0;
+}
+/* Begins to count those of the call that begins in L. */
+void lb_lua_count(struct lb_lua_worker_private *p, lua_State *L);
 /* call.c: what is told of that call. From the watching thread, while the worker's stays where it is. */
 void lb_lua_tell_stuck(struct lb_lua_worker_private *p, struct lb_error *err);
 /* call.c: failure gets what is to be told of the call that took too long, which runs in L. */

@@ -201,6 +201,10 @@ local function configure(options, program)
     if not ok then error(failure(status, "--replay-dir: %s", message), 0) end
   end
   settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
+  settings.max_instructions = options["max-instructions"]
+  if settings.max_instructions and rawget(_G, "jit") then
+    error(failure(USAGE, "--max-instructions needs Lua 5.4: LuaJIT does not count those of compiled code"), 0)
+  end
   settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]
   function settings.note(text)
     if not options.quiet then tell_user(text) end

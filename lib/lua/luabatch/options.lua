@@ -69,7 +69,11 @@ options.list = {
   },
   {
     name = "record-timeout", value = "always", shown = "SECONDS", default = "none",
-    help = "what a function may take for one record",
+    help = "what a function may take for one record; likewise --max-instructions N",
+  },
+  {
+    name = "max-instructions", value = "always", shown = "N", default = "any number", is_like = "record-timeout",
+    help = "what a function may execute for one record, in Lua's instructions",
   },
   {
     name = "max-time", value = "always", shown = "SECONDS", default = "none; 3600 with --safe",

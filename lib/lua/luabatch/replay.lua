@@ -2,7 +2,7 @@
 --
 -- A file holds a line that says what it is, then one encoded table: `plan` (bytes for core.execute: the records that the call saw
 -- and the operator with its functions), `is_cut` (more records than are kept had come), `message` of the error, `options` of the job,
--- `program`, `build` and `lua`, what it was made by, and `record_timeout`.
+-- `program`, `build` and `lua`, what it was made by, `record_timeout` and `max_instructions`.
 -- @module luabatch.replay
 local core = require "luabatch.core"
 
@@ -46,6 +46,7 @@ function replay.write(directory, info, message, settings)
   local ok, problem = require("luabatch.whole").write(path, { HEAD, core.encode {
     plan = info.call, is_cut = info.call_is_cut, message = message, options = core.options(), program = core.version,
     build = core.build, lua = _VERSION, record_timeout = settings.record_timeout,
+    max_instructions = settings.max_instructions,
   } })
   if not ok then return nil, problem end
   return path
@@ -80,6 +81,7 @@ function replay.call(bundle, settings)
   local results = core.execute(bundle.plan, {
     threads = 1, memory = settings.memory, tmp = settings.tmp, signals = settings.signals,
     record_timeout = settings.record_timeout or bundle.record_timeout, give_up = settings.give_up,
+    max_instructions = settings.max_instructions or bundle.max_instructions,
   })
   local _, result = next(results)
   return result.store:list()

@@ -10,7 +10,7 @@ local runtime = {}
 --- Settings, from the command line or the environment; nil: the engine's default.
 -- `resume`, `checkpoint-dir`, `job` (what tells the job from others: checkpoint.lua), `note(text)` tells the user something;
 -- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
--- (bytes), `tmp`, `signals`, `max_errors` (records that a run may leave out), `record_timeout` (seconds);
+-- (bytes), `tmp`, `signals`, `max_errors` (records that a run may leave out), `record_timeout` (seconds), `max_instructions`;
 -- `replay_dir`: where calls that fail are kept; `check`: describe instead of running; `on_plan(action, node, description)` before and
 -- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `on_attempt(action, failure, n)` when attempt n begins;
@@ -50,6 +50,10 @@ function runtime.parse_setting(name, text)
     local n = compat.tointeger(tonumber(text))
     if n and n >= 0 then return n end
     return nil, "a number of records"
+  elseif name == "max-instructions" then
+    local n = compat.tointeger(tonumber(text))
+    if n and n > 0 then return n end
+    return nil, "a number of instructions"
   elseif name == "record-timeout" or name == "max-time" then
     local seconds = tonumber(text)
     if seconds and seconds > 0 and seconds <= 1e9 then return seconds end
@@ -247,7 +251,8 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
     max_spill = setting("max-spill"), max_errors = settings.max_errors,
-    record_timeout = settings.record_timeout, keep_calls = settings.replay_dir and true, give_up = settings.give_up,
+    record_timeout = settings.record_timeout, max_instructions = settings.max_instructions,
+    keep_calls = settings.replay_dir and true, give_up = settings.give_up,
   }
   if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw

@@ -48,8 +48,9 @@ lb_status lb_pattern_next(const struct lb_pattern *pattern, const char *subject,
                           size_t from, const char *last_end, struct lb_match *match, bool *found,
                           struct lb_error *err) LB_MUST_USE;
 
-/* Matching may take for ever. On this thread the calls above ask now and then, every millisecond or so, whether to give up, and do so
- * with LB_ERR_CANCELLED. NULL, as it is at first: they do not ask. */
+/* Matching may take for ever. On this thread the calls above ask now and then, every LB_PATTERN_ASK_STEPS (a millisecond or so), whether
+ * to give up, and do so with LB_ERR_CANCELLED. NULL, as it is at first: they do not ask. */
+enum { LB_PATTERN_ASK_STEPS = 1 << 17 };
 void lb_pattern_ask(bool (*must_stop)(void *state), void *state);
 
 /* A compiled pattern is one relocatable block: it may be copied to memory of lb_pattern_bytes,

@@ -14,7 +14,7 @@
 #include "core/algo/pattern.h"
 #include "core/algo/pattern_program.h"
 
-enum { PATIENCE = 1 << 17, BYTES_OF_A_STEP = 256 };
+enum { BYTES_OF_A_STEP = 256 };
 
 struct matcher {
     const char *pattern; /* the block, for offsets */
@@ -41,7 +41,7 @@ void lb_pattern_ask(bool (*must_stop)(void *state), void *state)
 /* The patience is at its end. */
 static void ask(struct matcher *m)
 {
-    m->patience = PATIENCE;
+    m->patience = LB_PATTERN_ASK_STEPS;
     if (asked.must_stop != NULL && asked.must_stop(asked.state))
         m->is_stopped = m->has_given_up = true;
 }
@@ -305,7 +305,7 @@ static lb_status find(const struct lb_pattern *pattern, const struct pattern_pro
         .subject = subject,
         .end = subject + size,
         .match = match,
-        .patience = PATIENCE,
+        .patience = LB_PATTERN_ASK_STEPS,
     };
     const char *end = search(&m, program, subject + from, last_end);
     if (m.is_stopped)

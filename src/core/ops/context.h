@@ -68,6 +68,7 @@ struct lb_run_options {
     bool is_traced;             /* lb_run_trace is wanted */
     bool meters_gc;             /* the host's collector tells the meter when it works */
     uint64_t record_timeout_ns; /* that a user function may take for one record; 0: any time */
+    uint64_t max_instructions;  /* that a user function may execute for one record; 0: any number */
     bool limits_skipped;        /* the run fails when more records than max_skipped are left out */
     uint64_t max_skipped;
     struct lb_host host;
