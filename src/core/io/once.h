@@ -9,7 +9,9 @@
 #ifndef LB_IO_ONCE_H
 #define LB_IO_ONCE_H
 
-#include "core/io/stream.h"
+#include "core/io/path.h"
+
+struct lb_stream;
 
 /* Before an input that is no regular file is opened. *kept: the stream that waits for it, now the caller's, or NULL: the caller
  * opens it. LB_ERR_USAGE: it was read already. */
