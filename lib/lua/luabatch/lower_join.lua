@@ -137,9 +137,17 @@ return function(lower, tools)
       -- The left row's key, which every record has.
       if built == "left" and of.left and (node.how == "inner" or node.how == "left") then columns[i].probe = nil end
     end
+    -- The way by disk, where a column that nobody wants is not written.
+    local probe_columns, probe_place = taken(columns, "probe")
+    local build_columns, build_place = taken(columns, "build")
+    local stored_outputs = {}
+    for i, out in ipairs(columns) do
+      stored_outputs[i] = { probe = out.probe and probe_place[out.probe], build = out.build and build_place[out.build] }
+    end
     local sink = b:add {
       op = "join_build", inputs = { build.stream }, keys = build.keys, columns = build.width, rest = rest, label = node.label,
-      spill = node.strategy == "hash" or nil,
+      spill = node.strategy == "hash" or nil, stored = build_columns, partitions = node.partitions or tools.PARTITIONS,
+      pieces = node.salt ~= false or nil,
     }
     local function when(overflowed, stream)
       return b:add { op = "when", inputs = { stream }, sink = sink, overflowed = overflowed }
@@ -161,28 +169,20 @@ return function(lower, tools)
         })
       end
     end
-    -- The way by disk, where a column or a number that nobody wants is not written.
-    local probe_columns, probe_place = taken(columns, "probe")
-    local build_columns, build_place = taken(columns, "build")
-    local n_build, stored_outputs = #build_columns, {}
-    for i, out in ipairs(columns) do
-      stored_outputs[i] = { probe = out.probe and probe_place[out.probe], build = out.build and build_place[out.build] }
-    end
-    if rest then build_columns[n_build + 1] = build.width + 1 end
-    local counted = { stream = b:add { op = "join_morsels", inputs = { probe.stream, sink }, label = node.label }, keys = probe.keys }
-    local stored = { stream = b:add { op = "scan.store", inputs = { sink }, index = rest and true or nil }, keys = build.keys }
-    local sorted = tools.by_sides(b, node, "first", {
-      when(true, keyed(b, counted, probe_columns)), when(true, keyed(b, stored, build_columns)),
-    }, true)
+    local met = b:add {
+      op = "join_probe", inputs = { when(true, probe.stream) }, reads = { sink }, keys = probe.keys, columns = probe_columns, kind = kind,
+      label = node.label,
+    }
     local order = b:add {
       op = "join_order", reads = { sink }, label = node.label, inputs = {
         when(true, b:add {
-          op = "scan.join_match", inputs = { sorted, sink }, kind = kind, columns = n_build, label = node.label, salt = tools.salt_of(node),
+          op = "scan.join_match", inputs = { met, sink }, kind = kind, columns = #build_columns, label = node.label,
+          salt = tools.salt_of(node),
         }),
       },
     }
     streams[#streams + 1] = when(true, b:add {
-      op = "scan.join_ordered", inputs = { order, sink }, outputs = stored_outputs, columns = n_build, label = node.label,
+      op = "scan.join_ordered", inputs = { order, sink }, outputs = stored_outputs, columns = #build_columns, label = node.label,
     })
     return b:add { op = "union", inputs = streams }
   end

@@ -180,11 +180,13 @@ struct lb_sort_run_writer {
     struct lb_sorter *sorter;
     struct lb_sort_run *run;
     char *frame;
-    size_t frame_bytes;        /* of the rows of a usual frame, unpacked */
-    size_t used;               /* of them */
-    char *at;                  /* where the next packed row goes */
-    struct lb_sort_row last;   /* the row before: what is the same is not written again */
-    struct lb_sort_frame head; /* of the frame being filled */
+    size_t frame_bytes;            /* of the rows of a usual frame, unpacked */
+    size_t used;                   /* of them */
+    char *at;                      /* where the next packed row goes */
+    struct lb_sort_row last;       /* the row before: what is the same is not written again */
+    char last_key[LB_SORT_COMMON]; /* how its key begins */
+    uint32_t last_known;           /* bytes of it there */
+    struct lb_sort_frame head;     /* of the frame being filled */
 };
 
 lb_status lb_sort_run_writer_init(struct lb_sort_run_writer *writer, struct lb_sorter *sorter,

@@ -1,13 +1,15 @@
 /* Runs: sorted rows, in memory or in a spill file, and where a range of them begins and ends.
  *
  * FORMAT  A spilled run is a list of frames; a frame is rows back to back, each packed: a byte of what
- *         follows; unless they are the last row's, the three sizes and the partition, u32 each; how far the
- *         sequence number is from the last row's, 0 to 8 bytes, zigzag; key and payload. The first row of a frame follows one
- *         of zeros. So a row of small values, the usual one, costs lz4 half the bytes it has in memory. A frame
- *         holds rows of about frame_bytes in memory; a larger row alone has a frame of its own, as it is in
- *         memory. A partition begins a new frame unless the last one is
- *         still small: so a merge of one partition reads little else, and the number of frames
- *         depends on the bytes, not on the number of partitions.
+ *         follows; unless they are the last row's, the sizes of the key and its group's part, and that of
+ *         the payload, as numbers of 7 bits a byte, and the partition, u32; how far the sequence number is
+ *         from the last row's, 0 to 8 bytes, zigzag; in a byte, with how many bytes of the last row's key
+ *         the key begins, when it is worth it; the rest of the key, and the payload. The first row of a
+ *         frame follows one of zeros. So a row of small values, the usual one, takes a third of the bytes
+ *         it has in memory, before lz4 sees it. A frame holds rows of about frame_bytes in memory; a
+ *         larger row alone has a frame of its own, as it is in memory. A partition begins a new frame
+ *         unless the last one is still small: so a merge of one partition reads little else, and the
+ *         number of frames depends on the bytes, not on the number of partitions.
  * INDEX   Per frame the first row's partition, sequence number and first key bytes stay in memory:
  *         about 100 bytes for a frame of 32 KiB or more. A range looks its first and last frame up by
  *         them; since the key is cut, the answer may be "perhaps", and then the cursor looks at the
@@ -17,7 +19,14 @@
 #include <endian.h>
 
 /* Bits of a packed row's first byte; the low ones are the number of bytes of the sequence number. */
-enum { SEQUENCE_BYTES = 15, SAME_SIZES = 16, SAME_PARTITION = 32 };
+enum {
+    SEQUENCE_BYTES = 15,
+    SAME_KEY_SIZES = 16,
+    SAME_PARTITION = 32,
+    SAME_START = 64,
+    SAME_PAYLOAD_SIZE = 128
+};
+enum { LEAST_START = 2 /* bytes in common that are worth a byte for their number */ };
 
 enum {
 #ifdef LB_TINY
@@ -209,6 +218,44 @@ static size_t packed_bytes(size_t rows_bytes)
     return rows_bytes + rows_bytes / sizeof(struct lb_sort_row) + 8;
 }
 
+/* A size of a row that is not alone in its frame, below 2^28: 4 bytes at most. */
+static inline char *put_size(char *out, uint32_t size)
+{
+    for (; size >= 128; size >>= 7)
+        *out++ = (char)(size | 128);
+    *out++ = (char)size;
+    return out;
+}
+
+static inline const char *get_size(const char *packed, uint32_t *size)
+{
+    uint32_t byte, value = 0;
+    unsigned shift = 0;
+    do {
+        byte = (unsigned char)*packed++;
+        value |= (byte & 127) << shift;
+        shift += 7;
+    } while (byte >= 128);
+    *size = value;
+    return packed;
+}
+
+/* With how many bytes, of `size`, both begin. */
+static uint32_t same_start(const char *a, const char *b, uint32_t size)
+{
+    uint32_t same = 0;
+    for (; same + 8 <= size; same += 8) {
+        uint64_t x, y;
+        memcpy(&x, a + same, sizeof x);
+        memcpy(&y, b + same, sizeof y);
+        if (x != y)
+            return same + (uint32_t)__builtin_ctzll(le64toh(x ^ y)) / 8;
+    }
+    while (same < size && a[same] == b[same])
+        same++;
+    return same;
+}
+
 static void pack_row(struct lb_sort_run_writer *writer, const struct lb_sort_row *row)
 {
     struct lb_sort_row *last = &writer->last;
@@ -216,15 +263,14 @@ static void pack_row(struct lb_sort_run_writer *writer, const struct lb_sort_row
     uint64_t step = row->sequence - last->sequence;
     step = step << 1 ^ -(step >> 63);
     unsigned tag = step == 0 ? 0 : (71 - (unsigned)__builtin_clzll(step)) / 8;
-    if (row->key_size == last->key_size && row->group_size == last->group_size &&
-        row->payload_size == last->payload_size) {
-        tag |= SAME_SIZES;
-    } else {
-        memcpy(out, &row->key_size, 4);
-        memcpy(out + 4, &row->group_size, 4);
-        memcpy(out + 8, &row->payload_size, 4);
-        out += 12;
-    }
+    if (row->key_size == last->key_size && row->group_size == last->group_size)
+        tag |= SAME_KEY_SIZES;
+    else
+        out = put_size(put_size(out, row->key_size), row->group_size);
+    if (row->payload_size == last->payload_size)
+        tag |= SAME_PAYLOAD_SIZE;
+    else
+        out = put_size(out, row->payload_size);
     if (row->partition == last->partition) {
         tag |= SAME_PARTITION;
     } else {
@@ -234,25 +280,35 @@ static void pack_row(struct lb_sort_run_writer *writer, const struct lb_sort_row
     step = htole64(step);
     memcpy(out, &step, sizeof step);
     out += tag & SEQUENCE_BYTES;
-    size_t size = (size_t)row->key_size + row->payload_size;
-    memcpy(out, row->bytes, size);
+    uint32_t known =
+        row->key_size < sizeof writer->last_key ? row->key_size : (uint32_t)sizeof writer->last_key;
+    uint32_t start = same_start(row->bytes, writer->last_key,
+                                known < writer->last_known ? known : writer->last_known);
+    if (start >= LEAST_START) {
+        tag |= SAME_START;
+        *out++ = (char)start;
+    } else {
+        start = 0;
+    }
+    size_t size = (size_t)row->key_size + row->payload_size - start;
+    memcpy(out, row->bytes + start, size);
     *writer->at = (char)tag;
     writer->at = out + size;
+    memcpy(writer->last_key + start, row->bytes + start, known - start);
+    writer->last_known = known;
     *last = *row;
 }
 
 void lb_sort_frame_unpack(const char *packed, char *rows, size_t rows_bytes)
 {
     struct lb_sort_row head = {0};
-    const char *end = rows + rows_bytes;
+    const char *end = rows + rows_bytes, *last = NULL;
     while (rows < end) {
         unsigned tag = (unsigned char)*packed++;
-        if (!(tag & SAME_SIZES)) {
-            memcpy(&head.key_size, packed, 4);
-            memcpy(&head.group_size, packed + 4, 4);
-            memcpy(&head.payload_size, packed + 8, 4);
-            packed += 12;
-        }
+        if (!(tag & SAME_KEY_SIZES))
+            packed = get_size(get_size(packed, &head.key_size), &head.group_size);
+        if (!(tag & SAME_PAYLOAD_SIZE))
+            packed = get_size(packed, &head.payload_size);
         if (!(tag & SAME_PARTITION)) {
             memcpy(&head.partition, packed, 4);
             packed += 4;
@@ -263,12 +319,16 @@ void lb_sort_frame_unpack(const char *packed, char *rows, size_t rows_bytes)
         step = le64toh(step);
         packed += n;
         head.sequence += step >> 1 ^ -(step & 1);
-        size_t size = (size_t)head.key_size + head.payload_size;
+        size_t start = tag & SAME_START ? (unsigned char)*packed++ : 0;
+        size_t size = (size_t)head.key_size + head.payload_size - start;
         size_t bytes = lb_sort_row_bytes(&head);
         memset(rows + bytes - 8, 0, 8); /* the padding, if any */
         memcpy(rows, &head, sizeof head);
-        memcpy(rows + sizeof head, packed, size);
+        if (start > 0)
+            memcpy(rows + sizeof head, last + sizeof head, start);
+        memcpy(rows + sizeof head + start, packed, size);
         packed += size;
+        last = rows;
         rows += bytes;
     }
 }
@@ -338,6 +398,7 @@ static void begin_frame(struct lb_sort_run_writer *writer, const struct lb_sort_
     struct lb_sort_frame *head = &writer->head;
     writer->at = writer->frame;
     memset(&writer->last, 0, sizeof writer->last);
+    writer->last_known = 0;
     head->rows_bytes = 0;
     head->first_partition = row->partition;
     head->last_partition = row->partition;

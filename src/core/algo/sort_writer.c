@@ -286,6 +286,11 @@ static lb_status spill(struct lb_sort_writer *writer, struct lb_error *err)
     return LB_OK;
 }
 
+lb_status lb_sort_writer_spill(struct lb_sort_writer *writer, struct lb_error *err)
+{
+    return writer->n > 0 ? spill(writer, err) : LB_OK;
+}
+
 /* *stream is where the row goes; a spill may change that. */
 static lb_status make_room(struct lb_sort_writer *writer, struct lb_sort_stream **stream,
                            size_t row_bytes, struct lb_error *err)

@@ -70,6 +70,8 @@ lb_status lb_sort_writer_add(struct lb_sort_writer *writer, uint32_t partition, 
                              struct lb_sort_row **row, struct lb_error *err) LB_MUST_USE;
 /* The row just added comes before others into the sample that pieces are cut by. */
 void lb_sort_writer_prefer(struct lb_sort_writer *writer);
+/* Writes what is held to disk, which finish would keep in memory. */
+lb_status lb_sort_writer_spill(struct lb_sort_writer *writer, struct lb_error *err) LB_MUST_USE;
 /* Sorts what is held and hands the runs to the sorter. Takes the writer, also on failure. */
 lb_status lb_sort_writer_finish(struct lb_sort_writer *writer, struct lb_error *err) LB_MUST_USE;
 /* Gives the writer up without its rows. */

@@ -1,9 +1,8 @@
-/* The sink join_build, which collects the build side of a hash join, and the sources scan.join_hash and scan.join_insert, which
- * make the index of its table in parallel.
+/* The sink join_build, which collects the build side of a hash join.
  *
- * STATES  of a worker: collecting pieces; then, once any worker finds that the memory does not do, spilling: its pieces go to the store, morsel
- *         by morsel, and what follows goes there directly. finish makes a table of all pieces, or, when the index has no room
- *         either, sends them all to the store.
+ * STATES  of a worker: collecting pieces; then, once any worker finds that the memory does not do, spilling: its pieces go to disk, morsel
+ *         by morsel, and what follows goes there directly (join_shuffle.h). finish makes a table of all pieces, or, when the index has
+ *         no room either, sends them all to disk.
  * MEMORY  A piece's bytes are reserved when it is taken. Rows and index together may take most_bytes, the better half of what the
  *         budget has left when the stage opens, so that the probe side's stage has the rest. */
 #include "core/ops/join_build.h"
@@ -11,7 +10,9 @@
 #include <stdlib.h>
 
 #include "core/base/sys.h"
+#include "core/ops/join_shuffle.h"
 #include "core/ops/ops.h"
+#include "core/ops/shuffle.h"
 
 #ifdef LB_TINY
 enum { PIECE_ROWS = 10, MOST_BYTES = 8 << 10 };
@@ -26,9 +27,8 @@ struct build_local {
     size_t capacity;
     uint32_t part; /* pieces of this morsel so far */
     bool in_morsel;
-    struct lb_store_writer *writer; /* spilling: not NULL */
-    struct lb_column *columns;      /* scratch of writing pieces to the store */
-    uint64_t *bits;
+    bool spilling;
+    struct lb_join_writer writer; /* when spilling */
 };
 
 /* ---- parameters ---- */
@@ -89,41 +89,49 @@ uint64_t lb_join_rest_morsels(const struct lb_join_build *build)
 
 /* ---- the sink ---- */
 
+/* The sink's shared state. */
+struct build_shared {
+    struct lb_join_build build; /* first: others see this */
+    struct lb_join_side side;   /* how its rows go to disk */
+};
+
 static lb_status build_open(struct lb_op *self, struct lb_error *err)
 {
     static const char *const rests[] = {"none", "unmatched", "matched", NULL};
-    struct lb_join_build *build = self->shared = lb_alloc_zero(sizeof *build);
-    if (build == NULL)
-        return lb_error_memory(err, self->label, sizeof *build);
+    struct build_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    struct lb_join_build *build = &shared->build;
+    struct lb_join_side *side = &shared->side;
     pthread_mutex_init(&build->lock, NULL);
-    struct lb_value list, item;
+    lb_heat_init(&build->heat, true);
     int64_t n_columns = 0;
     int rest = 0;
     LB_TRY(lb_param_int(self, "columns", 0, &n_columns, err));
     LB_TRY(lb_param_bool(self, "spill", false, &build->spills, err));
+    LB_TRY(lb_param_bool(self, "pieces", false, &build->has_pieces, err));
     LB_TRY(lb_param_choice(self, "rest", rests, &rest, err));
+    LB_TRY(lb_shuffle_partitions(self, &build->n_partitions, err));
     if (n_columns < 1 || n_columns > LB_MAX_COLUMNS)
         return lb_param_wrong(self, "columns", err);
     build->n_columns = (uint32_t)n_columns;
     build->rest = (enum lb_join_rest)rest;
-    if (!lb_value_field(&self->params, "keys", &list) || list.tag != 'l' || list.count < 1 ||
-        list.count > LB_MAX_COLUMNS)
-        return lb_param_wrong(self, "keys", err);
-    const char *cursor = list.data;
-    for (uint32_t i = 0; i < list.count; i++) {
-        lb_codec_next(&cursor, &item);
-        if (item.tag != 'i' || item.i < 1 || item.i > n_columns)
+    LB_TRY(lb_join_param_columns(self, "keys", build->keys, &build->n_keys, err));
+    for (uint32_t i = 0; i < build->n_keys; i++)
+        if (build->keys[i] >= build->n_columns)
             return lb_param_wrong(self, "keys", err);
-        build->keys[build->n_keys++] = (uint32_t)(item.i - 1);
-    }
-    build->most_bytes = lb_run_worker_bytes(self->run) * self->run->options.n_threads;
+    LB_TRY(lb_join_param_columns(self, "stored", side->columns, &side->n_columns, err));
+    memcpy(side->keys, build->keys, sizeof side->keys);
+    side->n_keys = build->n_keys;
+    side->is_build = true;
+    side->drops_nil = build->rest != LB_JOIN_REST_UNMATCHED;
+    build->worker_bytes = lb_run_worker_bytes(self->run);
+    build->most_bytes = build->worker_bytes * self->run->options.n_threads;
 #ifdef LB_TINY
     build->most_bytes = MOST_BYTES;
 #endif
     build->overflowed = build->spills;
-    /* The store's chunks go to disk at once: what is kept in memory has been tried already. */
-    lb_budget_init(&build->no_memory, 0);
-    return lb_store_new(&build->no_memory, &self->run->spill, &build->result.store, err);
+    return LB_OK;
 }
 
 static lb_status build_attach(struct lb_op_local *local, struct lb_error *err)
@@ -137,27 +145,24 @@ static lb_status build_attach(struct lb_op_local *local, struct lb_error *err)
 
 static void build_detach(struct lb_op_local *local)
 {
-    const struct lb_join_build *build = local->op->shared;
     struct build_local *state = local->state;
     for (size_t i = 0; i < state->n_pieces; i++)
         lb_join_rows_delete(state->pieces[i]);
     lb_free(state->pieces, state->capacity * sizeof *state->pieces);
     lb_join_collector_fini(&state->collector);
-    lb_store_writer_delete(state->writer);
-    lb_free(state->columns, build->n_columns * sizeof *state->columns);
-    lb_free(state->bits, build->n_columns * LB_JOIN_BITMAP_WORDS * sizeof *state->bits);
+    lb_join_writer_fini(&state->writer);
     lb_free(state, sizeof *state);
 }
 
-/* ---- to the store ---- */
+/* ---- to disk ---- */
 
-static lb_status store_piece(struct lb_store_writer *writer, const struct lb_join_rows *piece,
+static lb_status write_piece(struct lb_join_writer *writer, const struct lb_join_rows *piece,
                              struct lb_column *columns, uint64_t *bits, struct lb_error *err)
 {
     struct lb_batch batch;
     for (uint32_t first = 0; first < piece->n_rows; first += LB_BATCH_ROWS) {
         lb_join_rows_batch(piece, first, columns, bits, &batch);
-        LB_TRY(lb_store_add(writer, &batch, err));
+        LB_TRY(lb_join_writer_add(writer, &batch, err));
     }
     return LB_OK;
 }
@@ -174,8 +179,8 @@ static void free_piece(struct lb_join_build *build, struct lb_run *run, struct l
 
 /* Writes pieces, which stand in order and of which each morsel has all or its first ones. `open` tells the morsel that is not to
  * be ended (UINT64_MAX: none). The pieces written are freed. */
-static lb_status store_pieces(struct lb_join_build *build, struct lb_run *run,
-                              struct lb_store_writer *writer, struct lb_join_rows **pieces,
+static lb_status write_pieces(struct lb_join_build *build, struct lb_run *run,
+                              struct lb_join_writer *writer, struct lb_join_rows **pieces,
                               size_t n_pieces, uint64_t open, struct lb_error *err)
 {
     size_t columns_bytes = build->n_columns * sizeof(struct lb_column);
@@ -188,12 +193,11 @@ static lb_status store_pieces(struct lb_join_build *build, struct lb_run *run,
     for (size_t i = 0; i < n_pieces && status == LB_OK; i++) {
         uint64_t morsel = pieces[i]->morsel;
         if (pieces[i]->part == 0)
-            status = lb_store_begin(writer, morsel, err);
-        if (status == LB_OK)
-            status = store_piece(writer, pieces[i], columns, bits, err);
+            lb_join_writer_begin(writer, morsel);
+        status = write_piece(writer, pieces[i], columns, bits, err);
         bool is_last = i + 1 == n_pieces || pieces[i + 1]->morsel != morsel;
         if (status == LB_OK && is_last && morsel != open)
-            status = lb_store_end(writer, err);
+            status = lb_join_writer_end(writer, err);
         free_piece(build, run, &pieces[i]);
     }
     for (size_t i = 0; i < n_pieces; i++)
@@ -237,25 +241,31 @@ static lb_status take_piece(struct lb_op_local *local, struct lb_error *err)
 /* From collecting to spilling. */
 static lb_status start_spilling(struct lb_op_local *local, struct lb_error *err)
 {
-    struct lb_join_build *build = local->op->shared;
+    struct build_shared *shared = local->op->shared;
     struct build_local *state = local->state;
     LB_TRY(take_piece(local, err));
-    LB_TRY(lb_store_writer_new(build->result.store, &state->writer, err));
+    LB_TRY(lb_join_writer_init(&state->writer, local->op, &shared->build, &shared->side, err));
+    state->spilling = true;
     uint64_t open = state->in_morsel ? local->worker->morsel : UINT64_MAX;
     size_t n = state->n_pieces;
     bool has_open = n > 0 && state->pieces[n - 1]->morsel == open;
     state->n_pieces = 0;
-    LB_TRY(store_pieces(build, local->op->run, state->writer, state->pieces, n, open, err));
-    return state->in_morsel && !has_open ? lb_store_begin(state->writer, open, err) : LB_OK;
+    LB_TRY(
+        write_pieces(&shared->build, local->op->run, &state->writer, state->pieces, n, open, err));
+    if (state->in_morsel && !has_open)
+        lb_join_writer_begin(&state->writer, open);
+    return LB_OK;
 }
 
 static lb_status build_begin(struct lb_op_local *local, struct lb_error *err)
 {
+    (void)err;
     struct build_local *state = local->state;
     state->part = 0;
     state->in_morsel = true;
-    return state->writer != NULL ? lb_store_begin(state->writer, local->worker->morsel, err)
-                                 : LB_OK;
+    if (state->spilling)
+        lb_join_writer_begin(&state->writer, local->worker->morsel);
+    return LB_OK;
 }
 
 static lb_status build_push(struct lb_op_local *local, const struct lb_batch *batch,
@@ -263,10 +273,10 @@ static lb_status build_push(struct lb_op_local *local, const struct lb_batch *ba
 {
     struct lb_join_build *build = local->op->shared;
     struct build_local *state = local->state;
-    if (state->writer == NULL && atomic_load_explicit(&build->overflowed, memory_order_relaxed))
+    if (!state->spilling && atomic_load_explicit(&build->overflowed, memory_order_relaxed))
         LB_TRY(start_spilling(local, err));
-    if (state->writer != NULL)
-        return lb_store_add(state->writer, batch, err);
+    if (state->spilling)
+        return lb_join_writer_add(&state->writer, batch, err);
     LB_TRY(lb_join_collector_add(&state->collector, batch, err));
     if (state->collector.n_rows >= PIECE_ROWS ||
         lb_join_collector_bytes(&state->collector) > build->most_bytes / 16)
@@ -277,7 +287,7 @@ static lb_status build_push(struct lb_op_local *local, const struct lb_batch *ba
 static lb_status build_end(struct lb_op_local *local, struct lb_error *err)
 {
     struct build_local *state = local->state;
-    LB_TRY(state->writer != NULL ? lb_store_end(state->writer, err) : take_piece(local, err));
+    LB_TRY(state->spilling ? lb_join_writer_end(&state->writer, err) : take_piece(local, err));
     state->in_morsel = false;
     return LB_OK;
 }
@@ -286,7 +296,9 @@ static lb_status build_combine(struct lb_op_local *local, struct lb_error *err)
 {
     struct lb_join_build *build = local->op->shared;
     struct build_local *state = local->state;
-    if (state->writer != NULL || state->n_pieces == 0)
+    if (state->spilling)
+        return lb_join_writer_finish(&state->writer, err);
+    if (state->n_pieces == 0)
         return LB_OK;
     pthread_mutex_lock(&build->lock);
     size_t size = build->n_pieces * sizeof *build->pieces;
@@ -341,22 +353,25 @@ static int by_place(const void *a, const void *b)
 /* Pieces of workers that were done before it turned out that not all fit, or all of them. */
 static lb_status spill_pieces(struct lb_op *self, struct lb_error *err)
 {
-    struct lb_join_build *build = self->shared;
-    struct lb_store_writer *writer = NULL;
+    struct build_shared *shared = self->shared;
+    struct lb_join_build *build = &shared->build;
+    LB_TRY(lb_join_shuffle_open(self, build, err));
     if (build->n_pieces > 0) {
-        LB_TRY(lb_store_writer_new(build->result.store, &writer, err));
-        qsort(build->pieces, build->n_pieces, sizeof *build->pieces, by_place);
+        struct lb_join_writer writer;
         size_t n = build->n_pieces;
-        lb_status status =
-            store_pieces(build, self->run, writer, build->pieces, n, UINT64_MAX, err);
-        lb_store_writer_delete(writer);
+        qsort(build->pieces, n, sizeof *build->pieces, by_place);
+        lb_status status = lb_join_writer_init(&writer, self, build, &shared->side, err);
+        if (status == LB_OK)
+            status = write_pieces(build, self->run, &writer, build->pieces, n, UINT64_MAX, err);
+        if (status == LB_OK)
+            status = lb_join_writer_finish(&writer, err);
+        lb_join_writer_fini(&writer);
+        LB_TRY(status);
         lb_free(build->pieces, n * sizeof *build->pieces);
         build->pieces = NULL;
         build->n_pieces = 0;
-        LB_TRY(status);
     }
-    LB_TRY(lb_store_seal(build->result.store, UINT64_MAX, err));
-    build->n_rows = lb_store_n_rows(build->result.store);
+    lb_join_shuffle_seal(build);
     return LB_OK;
 }
 
@@ -377,8 +392,7 @@ static void build_close(struct lb_op *self)
     struct lb_join_build *build = self->shared;
     if (build == NULL)
         return;
-    uint64_t spilled =
-        build->result.store != NULL ? lb_store_spilled_bytes(build->result.store) : 0;
+    uint64_t spilled = 0;
     for (size_t i = 0; i < build->n_pieces; i++)
         lb_join_rows_delete(build->pieces[i]);
     lb_free(build->pieces, build->n_pieces * sizeof *build->pieces);
@@ -389,7 +403,8 @@ static void build_close(struct lb_op *self)
         lb_budget_release(self->run->budget, build->table->n_rows);
     }
     lb_join_table_delete(build->table);
-    lb_store_unref(build->result.store);
+    lb_join_shuffle_close(self, build);
+    lb_heat_fini(&build->heat);
     for (size_t i = 0; i < build->n_groups; i++)
         lb_free(build->groups[i].frames,
                 build->groups[i].n_frames * sizeof *build->groups[i].frames);
@@ -401,7 +416,7 @@ static void build_close(struct lb_op *self)
     lb_free(build->spills_list, build->n_spills * sizeof *build->spills_list);
     atomic_fetch_add(&self->run->spilled_bytes, spilled);
     pthread_mutex_destroy(&build->lock);
-    lb_free(build, sizeof *build);
+    lb_free(build, sizeof(struct build_shared));
     self->shared = NULL;
 }
 
@@ -417,96 +432,4 @@ const struct lb_op_class lb_op_join_build = {
     .detach = build_detach,
     .finish = build_finish,
     .close = build_close,
-};
-
-/* ---- the index ---- */
-
-struct index_shared {
-    struct lb_join_build *build; /* borrowed */
-    uint32_t next;               /* guarded by the stage's lock */
-};
-
-static lb_status index_open(struct lb_op *self, struct lb_error *err)
-{
-    struct index_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
-    if (shared == NULL)
-        return lb_error_memory(err, self->label, sizeof *shared);
-    LB_TRY(lb_join_build_of(self, 0, &shared->build, err));
-    return shared->build->table != NULL
-               ? LB_OK
-               : lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has no table", self->label);
-}
-
-static lb_status index_attach(struct lb_op_local *local, struct lb_error *err)
-{
-    local->state = lb_alloc_zero(sizeof(uint32_t));
-    return local->state != NULL ? LB_OK : lb_error_memory(err, local->op->label, sizeof(uint32_t));
-}
-
-static void index_detach(struct lb_op_local *local)
-{
-    lb_free(local->state, sizeof(uint32_t));
-}
-
-static void index_close(struct lb_op *self)
-{
-    lb_free(self->shared, sizeof(struct index_shared));
-    self->shared = NULL;
-}
-
-static lb_status hash_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
-{
-    (void)err;
-    struct index_shared *shared = local->op->shared;
-    *more = shared->next < lb_join_table_n_blocks(shared->build->table);
-    *(uint32_t *)local->state = shared->next++;
-    return LB_OK;
-}
-
-static lb_status hash_produce(struct lb_op_local *local, struct lb_error *err)
-{
-    const struct index_shared *shared = local->op->shared;
-    return lb_join_table_hash(shared->build->table, *(uint32_t *)local->state, err);
-}
-
-static lb_status insert_claim(struct lb_op_local *local, bool *more, struct lb_error *err)
-{
-    (void)err;
-    struct index_shared *shared = local->op->shared;
-    if (shared->next == 0)
-        lb_join_table_lay_out(shared->build->table);
-    *more = shared->next < lb_join_table_n_parts(shared->build->table);
-    *(uint32_t *)local->state = shared->next++;
-    return LB_OK;
-}
-
-static lb_status insert_produce(struct lb_op_local *local, struct lb_error *err)
-{
-    (void)err;
-    const struct index_shared *shared = local->op->shared;
-    lb_join_table_insert(shared->build->table, *(uint32_t *)local->state);
-    return LB_OK;
-}
-
-const struct lb_op_class lb_op_scan_join_hash = {
-    .name = "scan.join_hash",
-    .kind = LB_OP_SOURCE,
-    .open = index_open,
-    .attach = index_attach,
-    .claim = hash_claim,
-    .produce = hash_produce,
-    .detach = index_detach,
-    .close = index_close,
-};
-
-const struct lb_op_class lb_op_scan_join_insert = {
-    .name = "scan.join_insert",
-    .kind = LB_OP_SOURCE,
-    .waits = true,
-    .open = index_open,
-    .attach = index_attach,
-    .claim = insert_claim,
-    .produce = insert_produce,
-    .detach = index_detach,
-    .close = index_close,
 };

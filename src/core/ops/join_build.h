@@ -2,9 +2,9 @@
  *
  * IDEA   One side of a join, the build side, is collected by join_build. When it fits the memory, its table is shared read-only and the
  *        other side, the probe side, streams past it (hash_join); build rows that are to be given by themselves follow
- *        (scan.join_rest). When it does not fit, the sink says so (lb_op.overflowed), has the rows in a store on disk, and the plan takes
- *        another way: both sides are sorted together by key (sort), each probe row meets its build rows (scan.join_match), and
- *        what comes out is sorted back to the place of the probe row (join_order, scan.join_ordered).
+ *        (scan.join_rest). When it does not fit, the sink says so (lb_op.overflowed), writes the rows to disk by key, and the plan takes
+ *        another way: the probe side is sorted to them (join_probe, join_shuffle.h), each probe row meets its build rows
+ *        (scan.join_match), and what comes out is sorted back to the place of the probe row (join_order, scan.join_ordered).
  * ORDER  Both ways give the same records in the same order, in the same morsels: those of the probe side in its order, for each in order of the
  *        build rows; then the build rows given by themselves in their order, LB_JOIN_REST_ROWS to a morsel. */
 #ifndef LB_OPS_JOIN_BUILD_H
@@ -14,8 +14,8 @@
 
 #include "core/algo/join_table.h"
 #include "core/io/spill.h"
+#include "core/ops/metrics.h"
 #include "core/ops/op.h"
-#include "core/ops/store.h"
 
 #ifdef LB_TINY
 enum { LB_JOIN_REST_ROWS = 20 };
@@ -43,8 +43,6 @@ struct lb_join_group {
 };
 
 struct lb_join_build {
-    struct lb_store_result
-        result; /* the rows, when they did not fit: first, see lb_store_of_sink */
     /* configuration */
     uint32_t n_columns;
     uint32_t keys[LB_MAX_COLUMNS];
@@ -52,19 +50,27 @@ struct lb_join_build {
     enum lb_join_rest rest;
     size_t most_bytes; /* of memory for rows and index */
     bool spills;       /* never tries to fit */
+    uint32_t
+        n_partitions; /* the way by disk: of the sorter; whether it is cut; memory of a worker's rows */
+    bool has_pieces;
+    size_t worker_bytes;
     /* collecting */
     _Atomic bool overflowed;
     _Atomic size_t held_bytes; /* reserved for pieces */
-    pthread_mutex_t lock;      /* guards pieces, spills, groups */
+    pthread_mutex_t lock;      /* guards pieces, sorter, morsel_rows, spills, groups */
     struct lb_join_rows **pieces;
     size_t n_pieces;
-    struct lb_budget no_memory; /* the store's: all goes to disk */
     /* the result */
     struct lb_join_table *table; /* NULL: it did not fit */
     _Atomic uint8_t *matched;    /* per row that is the first of its key; NULL without a rest */
     uint64_t n_rows;
     /* the way by disk */
+    struct lb_sorter *sorter; /* of both sides; NULL: the table fits */
+    struct lb_heat heat;
+    uint64_t *morsel_rows; /* of the build side: how many, then the number of the first */
+    size_t n_morsels;
     _Atomic uint64_t n_probe_morsels;
+    uint32_t n_probe_columns; /* in the sorter's rows */
     struct lb_spill **spills_list;
     size_t n_spills;
     struct lb_join_group *groups;

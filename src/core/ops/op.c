@@ -10,9 +10,9 @@
 enum { MAX_CLASSES = 96 };
 
 /* Of joins of rows; their names are long. */
-#define JOIN_CLASSES                                                                           \
-    &lb_op_join_build, &lb_op_scan_join_hash, &lb_op_scan_join_insert, &lb_op_hash_join,       \
-        &lb_op_scan_join_rest, &lb_op_join_morsels, &lb_op_scan_join_match, &lb_op_join_order, \
+#define JOIN_CLASSES                                                                         \
+    &lb_op_join_build, &lb_op_scan_join_hash, &lb_op_scan_join_insert, &lb_op_hash_join,     \
+        &lb_op_scan_join_rest, &lb_op_join_probe, &lb_op_scan_join_match, &lb_op_join_order, \
         &lb_op_scan_join_ordered
 
 static const struct lb_op_class *classes[MAX_CLASSES] = {

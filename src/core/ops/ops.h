@@ -12,7 +12,7 @@ extern const struct lb_op_class lb_op_words, lb_op_fields, lb_op_field, lb_op_gr
     lb_op_compute, lb_op_where, lb_op_pipe, lb_op_file_columns;
 extern const struct lb_op_class lb_op_bundle, lb_op_pack_row, lb_op_unpack, lb_op_explode;
 extern const struct lb_op_class lb_op_join_build, lb_op_scan_join_hash, lb_op_scan_join_insert,
-    lb_op_hash_join, lb_op_scan_join_rest, lb_op_join_morsels, lb_op_scan_join_match,
+    lb_op_hash_join, lb_op_scan_join_rest, lb_op_join_probe, lb_op_scan_join_match,
     lb_op_join_order, lb_op_scan_join_ordered;
 extern const struct lb_op_class lb_op_group, lb_op_scan_group;
 extern const struct lb_op_class lb_op_time_window, lb_op_session;

@@ -52,7 +52,7 @@ struct lb_op;
 struct lb_store_result {
     struct lb_store *store;
 };
-/* Of a store, top or (overflowed) join_build operator: its sealed store; borrowed until the operator is closed. */
+/* Of a store or top operator: its sealed store; borrowed until the operator is closed. */
 struct lb_store *lb_store_of_sink(const struct lb_op *sink);
 
 #endif

@@ -6,8 +6,7 @@
 
 struct lb_store *lb_store_of_sink(const struct lb_op *sink)
 {
-    if (sink->class != &lb_op_store_class && sink->class != &lb_op_top &&
-        sink->class != &lb_op_join_build)
+    if (sink->class != &lb_op_store_class && sink->class != &lb_op_top)
         return NULL;
     const struct lb_store_result *result = sink->shared;
     return result != NULL ? result->store : NULL;
