@@ -32,10 +32,11 @@ end
 
 local RESOURCE = 5
 
---- Raises an error of the engine again that nobody's call is to blame for: no memory, a disk that fails.
+--- Raises an error again that nobody's call is to blame for: no memory, of the engine or of Lua, a disk that fails.
 -- @param problem what pcall gave
 function check.pass_on(problem)
   if type(problem) == "table" and problem.status == RESOURCE then error(problem, 0) end
+  if type(problem) == "string" and problem:find("not enough memory", 1, true) then error(problem, 0) end
 end
 
 --- "bad argument 'key' to group_by (string expected, got nil)".

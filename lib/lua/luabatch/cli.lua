@@ -50,6 +50,14 @@ local function failure(status, format, ...)
   })
 end
 
+-- The status of a file that cannot be opened: what is short or broken is no mistake of the user's.
+local function status_of_open(message)
+  for _, reason in ipairs { "Cannot allocate memory", "Too many open files", "Input/output error" } do
+    if message:find(reason, 1, true) then return RESOURCE end
+  end
+  return USAGE
+end
+
 -- How to tell of arguments that could not be read.
 local function errors_format(argv)
   local format = os.getenv("LUABATCH_ERRORS")
@@ -408,11 +416,11 @@ local function load_script(options, path)
   end
   if path ~= "-" then
     local file, message = io.open(path)
-    if not file then return nil, failure(USAGE, "cannot open %s", message) end
+    if not file then return nil, failure(status_of_open(message), "cannot open %s", message) end
     file:close()
   end
   local chunk, message = loadfile(path ~= "-" and path or nil, options.safe and "t" or nil)
-  if not chunk then return nil, load_failure(message, message:find("^cannot ") and USAGE) end
+  if not chunk then return nil, load_failure(message, message:find("^cannot ") and status_of_open(message)) end
   return chunk
 end
 
@@ -426,7 +434,7 @@ end
 local function run_replay(options)
   local replay = require "luabatch.replay"
   local bundle, message = replay.read(options.replay)
-  if not bundle then error(failure(USAGE, "%s", message), 0) end
+  if not bundle then error(failure(status_of_open(message), "%s", message), 0) end
   if options.interactive then _G.fn, _G.records = replay.parts(bundle) end -- luacheck: globals fn records
   if bundle.is_cut and not options.quiet then
     tell_user("the file has only the first records that the function saw")

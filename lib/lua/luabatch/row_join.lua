@@ -134,7 +134,10 @@ local narrow = {
 -- A compressed file stands for about four times as much.
 local function files_bytes(paths)
   local ok, files = pcall(core.expand_paths, paths)
-  if not ok then return nil end
+  if not ok then
+    check.pass_on(files)
+    return nil
+  end
   local bytes = 0
   for _, file in ipairs(files) do
     if not file.is_regular then return nil end

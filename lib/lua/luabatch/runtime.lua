@@ -148,6 +148,7 @@ local function widens(failure, description, scans, options)
   if type(failure) ~= "table" or (failure.status ~= 1 and failure.status ~= 4) then return false end
   -- An input that is gone by now is not what the error is about.
   local ok, widened = pcall(retype, description, scans, options)
+  if not ok then check.pass_on(widened) end
   return ok and widened
 end
 

@@ -13,6 +13,7 @@
 -- @module luabatch.sql
 local compat = require "luabatch.compat"
 local lpeg = require "lpeg"
+local check = require "luabatch.check"
 local core = require "luabatch.core"
 local suggest = require "luabatch.suggest"
 
@@ -517,6 +518,7 @@ local function compile(text, names)
   local ok, tree = pcall(grammar.match, grammar, text, 1, farthest)
   if not ok then
     if type(tree) == "table" then error(tree, 0) end
+    check.pass_on(tree)
     -- LPeg's own limits: about 30,000 bracketed parts at once.
     fail(1, "the expression is too long (%s)", (tostring(tree):gsub("^.-:%d+: ", "")))
   end

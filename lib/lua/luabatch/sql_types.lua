@@ -3,6 +3,7 @@
 -- The optimiser moves only what cannot fail: a result must not depend on whether a rule was applied, nor must an error.
 -- @module luabatch.sql_types
 local compat = require "luabatch.compat"
+local check = require "luabatch.check"
 local core = require "luabatch.core"
 local sql = require "luabatch.sql"
 
@@ -239,6 +240,7 @@ function sql_types.fold(source, names)
       local alone = sql.compile(part, {})
       local ok, value, json = false, nil, nil
       if alone then ok, value, json = pcall(core.evaluate, alone) end
+      if not ok then check.pass_on(value) end
       local written = ok and constant(value, json)
       if written then
         parts[#parts + 1] = { step[2], step[3], written }

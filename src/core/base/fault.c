@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,8 @@ static const struct {
     {"read", EIO},          {"pread", EIO},     {"flip", EIO},       {"write", EIO},
     {"pwrite", EIO},        {"stat", EIO},      {"fsync", EIO},      {"ftruncate", EIO},
     {"rename", EIO},        {"link", EIO},      {"unlink", EIO},     {"mkdir", EIO},
-    {"rmdir", EIO},         {"thread", EAGAIN}, {"frame_flip", EIO}, {"frame_cut", EIO},
-    {"frame_foreign", EIO},
+    {"rmdir", EIO},         {"thread", EAGAIN}, {"library", ENOMEM}, {"fork", EAGAIN},
+    {"kill", EIO},          {"frame_flip", EIO}, {"frame_cut", EIO}, {"frame_foreign", EIO},
 };
 
 static const struct {
@@ -171,6 +172,7 @@ static void read_environment(void)
         fprintf(stderr, "luabatch: LUABATCH_FAULT=%s is not understood: see base/fault.h\n", text);
         _exit(2);
     }
+    lb_fault_find_libraries();
     atexit(tell_counts);
 }
 
@@ -180,15 +182,24 @@ static __attribute__((noinline)) void note_failure(void)
     atomic_fetch_add(&n_failed, 1);
 }
 
+static bool is_of_system(enum lb_fault_kind kind)
+{
+    return kind >= LB_FAULT_OPEN && kind <= LB_FAULT_RMDIR && kind != LB_FAULT_FLIP;
+}
+
 bool lb_fault(enum lb_fault_kind kind, size_t *size)
 {
     pthread_once(&read_once, read_environment);
+    if (is_of_system(kind))
+        (void)lb_fault(LB_FAULT_KILL, NULL);
     long n = atomic_fetch_add(&n_calls[kind], 1) + 1;
     for (int i = 0; i < n_rules; i++) {
         const struct rule *rule = &rules[i];
         if (rule->kind != kind || n < rule->first || n > rule->last)
             continue;
         note_failure();
+        if (kind == LB_FAULT_KILL)
+            raise(SIGKILL);
         if (rule->errno_value != SHORT) {
             errno = rule->errno_value;
             return true;

@@ -111,6 +111,16 @@ static int system_fstat(int fd, struct stat *info)
     return FAULTY(STAT, fstat(fd, info));
 }
 
+static int system_access(const char *path, int mode)
+{
+    return FAULTY(STAT, access(path, mode));
+}
+
+static char *system_realpath(const char *path, char *resolved)
+{
+    return LB_FAULT(STAT, NULL) ? NULL : realpath(path, resolved);
+}
+
 static int system_fsync(int fd)
 {
     return REPEAT(FAULTY(FSYNC, fsync(fd)));
@@ -172,6 +182,8 @@ struct lb_sys lb_sys = {
     .stat = system_stat,
     .lstat = system_lstat,
     .fstat = system_fstat,
+    .access = system_access,
+    .realpath = system_realpath,
     .opendir = system_opendir,
     .dup = system_dup,
     .fsync = system_fsync,

@@ -21,6 +21,8 @@ struct lb_sys {
     int (*stat)(const char *path, struct stat *info);
     int (*lstat)(const char *path, struct stat *info);
     int (*fstat)(int fd, struct stat *info);
+    int (*access)(const char *path, int mode);           /* counts as stat */
+    char *(*realpath)(const char *path, char *resolved); /* counts as stat; free() what it makes */
     DIR *(*opendir)(const char *path); /* counts as open */
     int (*dup)(int fd);                /* counts as open */
     int (*fsync)(int fd);

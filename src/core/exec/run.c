@@ -23,7 +23,8 @@ enum {
     WATCH_MS = 20,
     LOST_BY_SIGNAL_MS = 2000, /* a run that was stopped and does not end is given up */
     LOST_MS = 10000,
-    LOOP_DESCRIPTORS = 8
+    LOOP_DESCRIPTORS = 8,
+    LOOP_BYTES = 64 << 10
 };
 
 static struct lb_budget process_budget;
@@ -176,10 +177,14 @@ static lb_status start_threads(struct lb_run *run, struct lb_error *err)
     return LB_OK;
 }
 
-/* A loop takes descriptors, and libuv ends the process where it finds none for its signals. */
-static lb_status check_descriptors(struct lb_error *err)
+/* A loop takes descriptors and memory, and libuv ends the process where it finds none for its signals. */
+static lb_status check_room(struct lb_error *err)
 {
     int fds[LOOP_DESCRIPTORS];
+    void *room = lb_alloc(LOOP_BYTES);
+    if (room == NULL)
+        return lb_error_memory(err, "a run", LOOP_BYTES);
+    lb_free(room, LOOP_BYTES);
     int n = 0;
     lb_status status = LB_OK;
     while (n < LOOP_DESCRIPTORS && (fds[n] = lb_sys.open("/dev/null", O_RDONLY, 0)) >= 0)
@@ -190,6 +195,47 @@ static lb_status check_descriptors(struct lb_error *err)
     while (n > 0)
         lb_sys.close(fds[--n]);
     return status;
+}
+
+/* The loop with all its handles. What is open after a failure lb_run_delete closes. */
+static lb_status start_loop(struct lb_run *run, struct lb_error *err)
+{
+    struct lb_run_private *p = run->private;
+    LB_TRY(check_room(err));
+    int failed = uv_loop_init(&p->loop);
+    if (failed != 0)
+        goto fail_loop;
+    failed = uv_async_init(&p->loop, &p->done, on_done);
+    if (failed != 0) {
+        uv_loop_close(&p->loop);
+        goto fail_loop;
+    }
+    /* These cannot fail. */
+    uv_timer_init(&p->loop, &p->timer);
+    uv_timer_init(&p->loop, &p->grace);
+    uv_timer_init(&p->loop, &p->watch);
+    uv_timer_init(&p->loop, &p->lost);
+    p->is_turning = true;
+    p->timer.data = p->grace.data = p->watch.data = p->lost.data = run;
+    p->start_ns = lb_clock_ns();
+    if (run->options.host.progress != NULL)
+        failed = uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
+    if (failed == 0 && run->options.record_timeout_ns > 0 && run->options.host.worker_watch != NULL)
+        failed = uv_timer_start(&p->watch, on_watch, WATCH_MS, WATCH_MS);
+    for (int i = 0; i < 3 && failed == 0; i++) {
+        failed = uv_signal_init(&p->loop, &p->signals[i]);
+        if (failed != 0)
+            break;
+        p->n_watched++;
+        p->signals[i].data = run;
+        sigaction(handled_signals[i], NULL, &p->before[i]);
+        if (run->options.handle_signals)
+            failed = uv_signal_start(&p->signals[i], on_signal, handled_signals[i]);
+    }
+fail_loop:
+    if (failed != 0)
+        return lb_error_set(err, LB_ERR_RESOURCE, "cannot start a run: %s", uv_strerror(failed));
+    return LB_OK;
 }
 
 lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
@@ -226,33 +272,9 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
         goto fail_cond;
     if (uv_cond_init(&p->settled) != 0)
         goto fail_settled;
-    status = check_descriptors(err);
-    if (status != LB_OK)
-        goto fail_loop;
-    int failed = uv_loop_init(&p->loop);
-    if (failed != 0) {
-        status = lb_error_set(err, LB_ERR_RESOURCE, "cannot start a run: %s", uv_strerror(failed));
-        goto fail_loop;
-    }
-    uv_async_init(&p->loop, &p->done, on_done);
-    uv_timer_init(&p->loop, &p->timer);
-    uv_timer_init(&p->loop, &p->grace);
-    uv_timer_init(&p->loop, &p->watch);
-    uv_timer_init(&p->loop, &p->lost);
-    p->timer.data = p->grace.data = p->watch.data = p->lost.data = run;
-    p->start_ns = lb_clock_ns();
-    if (options->host.progress != NULL)
-        uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
-    if (options->record_timeout_ns > 0 && options->host.worker_watch != NULL)
-        uv_timer_start(&p->watch, on_watch, WATCH_MS, WATCH_MS);
-    for (int i = 0; i < 3; i++) {
-        uv_signal_init(&p->loop, &p->signals[i]);
-        p->signals[i].data = run;
-        sigaction(handled_signals[i], NULL, &p->before[i]);
-        if (options->handle_signals)
-            uv_signal_start(&p->signals[i], on_signal, handled_signals[i]);
-    }
-    status = options->is_traced ? lb_exec_trace_init(run, err) : LB_OK;
+    status = start_loop(run, err);
+    if (status == LB_OK && options->is_traced)
+        status = lb_exec_trace_init(run, err);
     if (status == LB_OK)
         status = start_threads(run, err);
     if (status != LB_OK) {
@@ -262,8 +284,6 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     *out = run;
     return LB_OK;
 
-fail_loop:
-    uv_cond_destroy(&p->settled);
 fail_settled:
     uv_cond_destroy(&p->wake);
 fail_cond:
@@ -431,6 +451,19 @@ static void ignore_close(uv_handle_t *handle)
     (void)handle;
 }
 
+static void stop_loop(struct lb_run_private *p)
+{
+    uv_close((uv_handle_t *)&p->done, ignore_close);
+    uv_close((uv_handle_t *)&p->timer, ignore_close);
+    uv_close((uv_handle_t *)&p->grace, ignore_close);
+    uv_close((uv_handle_t *)&p->watch, ignore_close);
+    uv_close((uv_handle_t *)&p->lost, ignore_close);
+    for (uint32_t i = 0; i < p->n_watched; i++)
+        uv_close((uv_handle_t *)&p->signals[i], ignore_close);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&p->loop);
+}
+
 void lb_run_delete(struct lb_run *run)
 {
     if (run == NULL)
@@ -442,17 +475,10 @@ void lb_run_delete(struct lb_run *run)
     uv_mutex_unlock(&p->lock);
     for (uint32_t i = 0; i < p->n_started; i++)
         uv_thread_join(&p->threads[i]);
-    uv_close((uv_handle_t *)&p->done, ignore_close);
-    uv_close((uv_handle_t *)&p->timer, ignore_close);
-    uv_close((uv_handle_t *)&p->grace, ignore_close);
-    uv_close((uv_handle_t *)&p->watch, ignore_close);
-    uv_close((uv_handle_t *)&p->lost, ignore_close);
-    for (int i = 0; i < 3; i++)
-        uv_close((uv_handle_t *)&p->signals[i], ignore_close);
-    uv_run(&p->loop, UV_RUN_DEFAULT);
-    uv_loop_close(&p->loop);
+    if (p->is_turning)
+        stop_loop(p);
     /* libuv leaves the default action, which ends the process; an interactive one has its own. */
-    for (int i = 0; run->options.handle_signals && i < 3; i++)
+    for (uint32_t i = 0; run->options.handle_signals && i < p->n_watched; i++)
         sigaction(handled_signals[i], &p->before[i], NULL);
     uv_cond_destroy(&p->settled);
     uv_cond_destroy(&p->wake);

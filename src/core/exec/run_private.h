@@ -38,6 +38,8 @@ struct lb_run_private {
     uv_async_t done; /* sent by the last worker to leave a stage, and when a morsel failed */
     uv_signal_t signals
         [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
+    uint32_t n_watched;         /* of the signals: these are open */
+    bool is_turning;            /* the loop and its other handles are open */
     int n_signals;              /* signals seen so far */
     struct sigaction before[3]; /* what the process did on them, which it shall do again */
 };

@@ -53,7 +53,7 @@ static lb_status path_memory_error(struct lb_error *err)
 static bool is_in_place(const struct lb_journal *journal)
 {
     struct stat opened, named;
-    return lb_sys.fstat(journal->fd, &opened) == 0 && stat(journal->path, &named) == 0 &&
+    return lb_sys.fstat(journal->fd, &opened) == 0 && lb_sys.stat(journal->path, &named) == 0 &&
            opened.st_ino == named.st_ino && opened.st_dev == named.st_dev;
 }
 
@@ -67,7 +67,7 @@ static lb_status open_locked(struct lb_journal *journal, struct lb_error *err)
             continue;
         if (journal->fd < 0)
             return lb_error_system(err, errno, "cannot open '%s'", journal->path);
-        if (flock(journal->fd, LOCK_EX | LOCK_NB) != 0) {
+        if (lb_sys.flock(journal->fd, LOCK_EX | LOCK_NB) != 0) {
             if (errno == EWOULDBLOCK)
                 return lb_error_set(err, LB_ERR_USAGE,
                                     "%s: another run of this job has its checkpoints there; give "

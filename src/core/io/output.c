@@ -87,7 +87,7 @@ lb_status lb_output_name_error(struct lb_error *err)
 /* Sets target to where an existing output really is. */
 static lb_status resolve_target(struct lb_output *output, struct lb_error *err)
 {
-    char *real = realpath(output->target, NULL);
+    char *real = lb_sys.realpath(output->target, NULL);
     if (real == NULL)
         return lb_error_system(err, errno, "cannot write '%s'", output->name);
     char *copy = lb_strdup(real);
@@ -251,7 +251,7 @@ static lb_status open_directory(struct lb_output *output, const char *extension,
         return lb_output_name_error(err);
     /* Where nothing can be made, that shows now. */
     lb_status status = LB_OK;
-    if (access(parent, W_OK) != 0)
+    if (lb_sys.access(parent, W_OK) != 0)
         status = lb_error_system(err, errno, "cannot write '%s'", output->target);
     if (status == LB_OK)
         status = lb_tree_init(&output->tree, parent, old, extension, err);

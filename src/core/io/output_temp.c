@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/base/fault.h"
 #include "core/base/hash.h"
 #include "core/base/sys.h"
 
@@ -35,6 +36,7 @@ static pthread_once_t at_exit_once = PTHREAD_ONCE_INIT;
  * over: whoever removes a temporary has nothing better to do about them. */
 static void remove_at(int dir_fd, const char *name)
 {
+    LB_FAULT_MOMENT();
     if (unlinkat(dir_fd, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
         return;
     int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -138,7 +140,7 @@ static void start_janitor(struct lb_temp *temp)
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0)
         return;
-    pid_t pid = fork();
+    pid_t pid = LB_FAULT(FORK, NULL) ? -1 : fork();
     if (pid == 0) {
         /* What the parent has open must not stay open because of the child. */
         if (dup2(ends[0], 0) == 0 && close_range(1, ~0U, 0) == 0)

@@ -285,7 +285,7 @@ int lb_tree_rename_new(const char *from, const char *to)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return errno;
-    if (access(to, F_OK) == 0)
+    if (lb_sys.access(to, F_OK) == 0)
         return EEXIST;
     return lb_sys.rename(from, to) == 0 ? 0 : errno;
 }

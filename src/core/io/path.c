@@ -141,7 +141,7 @@ static lb_status missing_error(struct lb_error *err, int errno_value, const char
 static lb_status add_readable(struct lb_file_list *list, const char *path, const struct stat *info,
                               struct lb_error *err)
 {
-    if (access(path, R_OK) != 0)
+    if (lb_sys.access(path, R_OK) != 0)
         return missing_error(err, errno, path);
     return add_file(list, path, info, err);
 }

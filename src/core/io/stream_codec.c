@@ -4,6 +4,7 @@
 
 #include <stdalign.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "core/base/sys.h"
 
@@ -141,6 +142,8 @@ static lb_status zstd_step(struct lb_stream *stream, char *out, size_t size, siz
     *end = result == 0;
     if (!ZSTD_isError(result))
         return LB_OK;
+    if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
+        return lb_error_memory(err, "a zstd decoder", 1 << 17);
     return lb_error_set(err, LB_ERR_DATA, "%s", ZSTD_getErrorName(result));
 }
 
@@ -177,7 +180,10 @@ static lb_status lz4_step(struct lb_stream *stream, char *out, size_t size, size
     if (LZ4F_isError(result)) {
         *got = 0;
         *end = false;
-        return lb_error_set(err, LB_ERR_DATA, "%s", LZ4F_getErrorName(result));
+        const char *name = LZ4F_getErrorName(result); /* the codes are no part of what is exported */
+        if (strcmp(name, "ERROR_allocation_failed") == 0)
+            return lb_error_memory(err, "an lz4 decoder", 1 << 17);
+        return lb_error_set(err, LB_ERR_DATA, "%s", name);
     }
     stream->input_start += n_input;
     *got = n_output;

@@ -87,34 +87,50 @@ static void pipe_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
+/* Starts the command with these as its standard input and output; 0 or an errno value. */
+static int start_shell(pid_t *pid, char *command, int in, int out)
+{
+    char *arguments[] = {"sh", "-c", command, NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t defaults;
+    sigemptyset(&defaults);
+    sigaddset(&defaults, SIGPIPE); /* the program ignores it; commands such as `head` rely on it */
+    int failed = posix_spawnattr_init(&attributes);
+    if (failed != 0)
+        return failed;
+    failed = posix_spawn_file_actions_init(&actions);
+    if (failed != 0)
+        goto fail_actions;
+    failed = posix_spawnattr_setsigdefault(&attributes, &defaults);
+    if (failed == 0)
+        failed = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+    if (failed == 0)
+        failed = posix_spawn_file_actions_adddup2(&actions, in, 0);
+    if (failed == 0)
+        failed = posix_spawn_file_actions_adddup2(&actions, out, 1);
+    if (failed == 0)
+        failed = posix_spawn(pid, "/bin/sh", &actions, &attributes, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+fail_actions:
+    posix_spawnattr_destroy(&attributes);
+    return failed;
+}
+
 static lb_status spawn(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
     int to[2] = {-1, -1}, from[2] = {-1, -1};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
     if (lb_jail_is_closed())
         return lb_error_set(err, LB_ERR_USAGE, "%s: no commands are run in safe mode (--safe)",
                             local->op->label);
-    char *arguments[] = {"sh", "-c", local->op->shared, NULL};
     if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) {
         int failed = errno;
         close_end(&to[0]);
         close_end(&to[1]);
         return lb_error_system(err, failed, "%s: cannot make a pipe", local->op->label);
     }
-    sigset_t defaults;
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE); /* the program ignores it; commands such as `head` rely on it */
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, to[0], 0);
-    posix_spawn_file_actions_adddup2(&actions, from[1], 1);
-    int failed = posix_spawn(&state->pid, "/bin/sh", &actions, &attributes, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attributes);
+    int failed = start_shell(&state->pid, local->op->shared, to[0], from[1]);
     close(to[0]);
     close(from[1]);
     state->in = to[1];
@@ -164,7 +180,7 @@ static lb_status read_output(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
     LB_TRY(lb_buf_reserve(&state->output, READ_BYTES + LB_TEXT_PADDING, err));
-    ssize_t got = read(state->out, state->output.data + state->output.size, READ_BYTES);
+    ssize_t got = lb_sys.read(state->out, state->output.data + state->output.size, READ_BYTES);
     if (got < 0 && errno != EAGAIN && errno != EINTR)
         return lb_error_system(err, errno, "%s: cannot read", local->op->label);
     if (got == 0)
@@ -179,8 +195,8 @@ static lb_status read_output(struct lb_op_local *local, struct lb_error *err)
 static lb_status write_input(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
-    ssize_t put =
-        write(state->in, state->input.data + state->written, state->input.size - state->written);
+    ssize_t put = lb_sys.write(state->in, state->input.data + state->written,
+                               state->input.size - state->written);
     if (put >= 0) {
         state->written += (size_t)put;
     } else if (errno == EPIPE) { /* it wants no more */
