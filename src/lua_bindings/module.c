@@ -398,6 +398,13 @@ static int l_core_output_exists(lua_State *L)
     return 1;
 }
 
+/* core.output_received(path, receipt): whether what is at path is the output for which a write with that receipt was committed */
+static int l_core_output_received(lua_State *L)
+{
+    lua_pushboolean(L, lb_output_is_received(luaL_checkstring(L, 1), luaL_checkstring(L, 2)));
+    return 1;
+}
+
 /* core.check_output(path, mode): raises what a run that writes there would be refused for. ORDER modes */
 static int l_core_check_output(lua_State *L)
 {
@@ -464,7 +471,7 @@ static int l_push_files(lua_State *L)
     lua_createtable(L, (int)list->n_files, 0);
     for (size_t i = 0; i < list->n_files; i++) {
         const struct lb_file *file = &list->files[i];
-        lua_createtable(L, 0, 5);
+        lua_createtable(L, 0, 6);
         lua_pushstring(L, file->path);
         lua_setfield(L, -2, "path");
         lua_pushinteger(L, (lua_Integer)file->size_bytes);
@@ -480,14 +487,18 @@ static int l_push_files(lua_State *L)
             snprintf(id, sizeof id, "%lld", (long long)file->changed_ns);
             lua_pushstring(L, id);
             lua_setfield(L, -2, "changed");
+            snprintf(id, sizeof id, "%llu %lld", (unsigned long long)file->inode,
+                     (long long)file->altered_ns);
+            lua_pushstring(L, id);
+            lua_setfield(L, -2, "stamp");
         }
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     return 1;
 }
 
-/* core.expand_paths(path or list) -> list of { path, size, is_regular, id, changed }; two paths with one id are one file; changed is
- * the time of its last change, nanoseconds as text */
+/* core.expand_paths(path or list) -> list of { path, size, is_regular, id, changed, stamp }; two paths with one id are one file; changed
+ * is the time of its last change, nanoseconds as text; stamp is another when it is another file, or anything about it has changed */
 static int l_core_expand_paths(lua_State *L)
 {
     if (lua_type(L, 1) == LUA_TSTRING) {
@@ -555,6 +566,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"memory_limit", l_core_memory_limit},
                                      {"limit_memory", l_core_limit_memory},
                                      {"output_exists", l_core_output_exists},
+                                     {"output_received", l_core_output_received},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},
                                      {"write_file", l_core_write_file},

@@ -1,6 +1,6 @@
 """Kills jobs at random moments and looks at what is there afterwards.
 
-Usage: kill.py PROGRAM [--kills N] [--signals N] [--seed S] [--jobs NAME,...]
+Usage: kill.py PROGRAM [--kills N] [--signals N] [--calls N|all] [--seed S] [--jobs NAME,...]
 
 Each job runs once undisturbed; that gives its outputs, and how long it takes. Then it runs again and again from the same
 beginnings, and is sent a signal at a random moment:
@@ -11,6 +11,9 @@ SIGKILL         every output has its old bytes or the complete new ones, TMPDIR 
                 again.
 SIGINT, SIGTERM, SIGHUP
                 likewise, and the program ends within a second, with status 130, 143 or 129, and leaves no temporary at all.
+
+With --calls, which needs a build with fault points, the process also dies just before a call of the system (base/fault.h): as many of them,
+chosen at random, or all; each once alone, and once with no janitor that could clear up. What must hold is what must hold for SIGKILL.
 
 Prints the seed and a line for each job; the last line is `N passed, N failed, N skipped`, of moments.
 """
@@ -66,6 +69,15 @@ pairs_:count()
 sums:save_json("old.json", { mode = "overwrite" })
 print(computed:value())
 """, ["out.csv", "out", "old.json", "bad.jsonl"], ["--stats=json"], []),
+    "checkpoints append": ("""
+local lb = require "luabatch"
+local rows = lb.csv("in.csv", { types = { n = "integer" }, on_bad = "skip" }):checkpoint("rows")
+rows:save_json("old.json", { mode = "append" })
+rows:select("n", "word"):save_text("old/", { mode = "append" })
+rows:select("word"):save_json("old.json", { mode = "append" })
+rows:save_json("new.json", { mode = "append" })
+print(rows:save_text("old/", { mode = "append" }))
+""", ["old.json", "old", "new.json"], ["--stats=json"], []),
     "steps": ("""
 local lb = require "luabatch"
 return lb.job { checkpoint = true, steps = {
@@ -76,7 +88,7 @@ return lb.job { checkpoint = true, steps = {
 } }
 """, ["out.txt"], ["--stats=json", "--output", "out.txt"], ["in.csv"]),
 }
-RESUMED = {"checkpoints", "steps"}
+RESUMED = {"checkpoints", "checkpoints append", "steps"}
 # What tells of times is another in every run.
 TIMED = {"t.json", "r.html"}
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -142,11 +154,13 @@ class Bench:
         shutil.rmtree(self.place, ignore_errors=True)
         shutil.copytree(self.begin, self.place, copy_function=shutil.copy2)
 
-    def start(self, name, resume=False):
+    def start(self, name, resume=False, fault=None):
         script, _, options, arguments = JOBS[name]
         with open(f"{self.place}/job.lua", "w", encoding="utf-8") as file:
             file.write(script)
         environment = dict(os.environ, TMPDIR=self.tmp, PWD=self.place)
+        if fault:
+            environment["LUABATCH_FAULT"] = fault
         self.output = open(f"{self.base}/stdout", "w+b")
         self.errors = open(f"{self.base}/stderr", "w+b")
         return subprocess.Popen([self.program, "--threads", "2", *options, *(["--resume"] if resume else []), "job.lua", *arguments],
@@ -188,7 +202,8 @@ class Bench:
                 except ValueError:
                     continue
                 # A job that was killed at its very end has removed the data already.
-                if value["kind"] == "checkpoint" and os.path.isdir(f"{root}/{folder}/{value['data']}"):
+                if value["kind"] == "checkpoint" and all(os.path.exists(f"{root}/{folder}/{value['data']}/{part['name']}")
+                                                         for part in value["parts"]):
                     found.add(value["name"])
         return found
 
@@ -201,8 +216,12 @@ class Bench:
         if name not in RESUMED or not has_journal:
             if all(digest(f"{self.place}/{path}") == wanted[path] for path in outputs):
                 # An append would add again, and some modes would refuse.
-                if name in ("append", "directory append", "folders append", "file", "directory", "native", "checkpoints"):
-                    return
+                if name in ("append", "directory append", "folders append", "file", "directory", "native", "checkpoints",
+                            "checkpoints append"):
+                    if not self.leftovers(name, known):
+                        return
+                    for path in outputs:
+                        self.put_back(path)
         process = self.start(name, resume=name in RESUMED)
         status = process.wait(60)
         output, errors = self.said()
@@ -220,13 +239,26 @@ class Bench:
                 self.check(not (again and run["action"][11:] in finished), f"rerun: {run['action']} was computed again")
             self.resumed += len(finished)
 
-    def moment(self, name, sig, seconds, wanted, known):
+    def put_back(self, path):
+        """Makes an output what it was in the beginning."""
+        now, before = f"{self.place}/{path}", f"{self.begin}/{path}"
+        if os.path.isdir(now):
+            shutil.rmtree(now)
+        elif os.path.exists(now):
+            os.remove(now)
+        if os.path.isdir(before):
+            shutil.copytree(before, now)
+        elif os.path.exists(before):
+            shutil.copy2(before, now)
+
+    def moment(self, name, sig, seconds, wanted, known, fault=None):
         self.restore()
         old = {path: digest(f"{self.place}/{path}") for path in JOBS[name][1]}
-        process = self.start(name)
+        process = self.start(name, fault=fault)
         wait = self.rng.uniform(0, seconds * 1.15)
-        time.sleep(wait)
-        process.send_signal(sig)
+        if not fault:
+            time.sleep(wait)
+            process.send_signal(sig)
         sent = time.monotonic()
         try:
             status = process.wait(20)
@@ -238,7 +270,8 @@ class Bench:
         self.problems = []
         for path in JOBS[name][1]:
             now = digest(f"{self.place}/{path}")
-            self.check(now in (old[path], wanted[path]), f"{path} is neither old nor new")
+            # What several saves write to is whole after each.
+            self.check(now in (old[path], wanted[path]) or "append" in name and name in RESUMED, f"{path} is neither old nor new")
         self.check(not os.listdir(self.tmp), f"TMPDIR holds {os.listdir(self.tmp)}")
         left = self.leftovers(name, known)
         if sig == signal.SIGKILL:
@@ -259,9 +292,29 @@ class Bench:
             self.slowest = max(self.slowest, took)
         if self.problems:
             self.failed += 1
-            print(f"not ok {name}: {sig.name} after {wait:.4f} s: " + "; ".join(self.problems), flush=True)
+            print(f"not ok {name}: {fault or sig.name + f' after {wait:.4f} s'}: " + "; ".join(self.problems), flush=True)
         else:
             self.passed += 1
+
+    def n_calls(self, name):
+        """How many calls of the system a job makes, or a little more."""
+        self.restore()
+        self.start(name, fault=f"count={self.base}/count").wait(60)
+        self.said()
+        with open(f"{self.base}/count", encoding="ascii") as file:
+            return int(re.search(r" kill (\d+)", file.read()).group(1)) + 3
+
+    def calls(self, name, wanted, known):
+        """The job dies before calls of the system."""
+        n = self.n_calls(name)
+        count = n if self.options.calls == "all" else min(n, int(self.options.calls))
+        chosen = range(1, n + 1) if count == n else sorted(self.rng.sample(range(1, n + 1), count))
+        self.killed = self.left = 0
+        for call in chosen:
+            for more in ("", ",fork:1+"):
+                self.moment(name, signal.SIGKILL, 0, wanted, known, f"kill:{call}{more}")
+        print(f"{name}: dies {self.killed} times before one of {n} calls, {self.left} times it left a temporary that the rerun removed",
+              flush=True)
 
     def job(self, name, kills, signals):
         self.killed = self.left = self.resumed = 0
@@ -287,7 +340,10 @@ class Bench:
         print(f"{name}: takes {min(seconds):.3f} s; {self.killed} of {kills} killed before the end, {self.left} left a temporary"
               f" that the rerun removed" + (f", {self.resumed} finished checkpoints" if name in RESUMED else "")
               + (f"; {signals} other signals, ended after at most {self.slowest:.3f} s" if signals else ""), flush=True)
-        return self.killed, self.left
+        numbers = self.killed, self.left
+        if self.options.calls != "0":
+            self.calls(name, wanted, known)
+        return numbers
 
 
 def main():
@@ -295,6 +351,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--kills", type=int, default=600, help="in all")
     parser.add_argument("--signals", type=int, default=300, help="in all")
+    parser.add_argument("--calls", default="0", help="for each job")
     parser.add_argument("--rows", type=int, default=20000)
     parser.add_argument("--slow", type=float, default=1, help="how much slower than a release build on a quiet machine")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("LB_SEED") or time.time()))

@@ -2,7 +2,7 @@
 --
 -- An action first settles the checkpoints that its dataset stands on. Each is a run of its own, which writes the records into a
 -- folder as `save` does and then adds a line to the journal there (src/core/io/journal.h): the fingerprint of the plan below
--- the checkpoint, its inputs with their sizes and times, checksums of the data, and what the run counted. With --resume a
+-- the checkpoint, its inputs with their sizes, times and inodes, checksums of the data, and what the run counted. With --resume a
 -- checkpoint of which all of that still holds is not computed: its records are read, as they are read after it was computed. So the
 -- bytes that a job writes are the same with and without a crash in between. Saves of datasets that stand on checkpoints have their line,
 -- too: what a resumed job had written already stays as it is.
@@ -18,7 +18,7 @@ local DEFAULT_DIR = ".luabatch-checkpoints"
 -- Parts of data end beyond as many bytes: workers read them side by side.
 local PART_BYTES = 16 * 1024 ^ 2
 
--- The journal of this process's job once it is open: `file`, `folder`, and `lines`, the good ones of an earlier run.
+-- The journal of this process's job once it is open: `file`, `folder`, `lines`, the good ones of an earlier run, and `added`.
 local journal
 
 local function note(format, ...)
@@ -48,6 +48,7 @@ local function names_of(lines)
   for _, line in ipairs(lines) do
     if line.data then names[#names + 1] = line.data end
     for _, reject in ipairs(line.rejects or {}) do names[#names + 1] = reject.name end
+    if line.receipt then names[#names + 1] = line.receipt end
   end
   return names
 end
@@ -64,8 +65,13 @@ local function open()
     note("%s/journal: %d damaged line%s passed over", folder, damaged, damaged == 1 and "" or "s")
   end
   file:keep(names_of(lines))
-  journal = { file = file, folder = folder, lines = lines }
+  journal = { file = file, folder = folder, lines = lines, added = {} }
   return journal
+end
+
+local function add_line(line)
+  journal.file:append(line)
+  journal.added[#journal.added + 1] = line
 end
 
 -- Plans.
@@ -132,7 +138,7 @@ local function files_of(root)
       if not file.is_regular then return file.path end
       if not seen[file.path] then
         seen[file.path] = true
-        files[#files + 1] = { path = file.path, size = file.size, changed = file.changed }
+        files[#files + 1] = { path = file.path, size = file.size, changed = file.changed, stamp = file.stamp }
       end
     end
   end
@@ -181,7 +187,9 @@ local function same_files(one, other)
   if not one or not other or #one ~= #other then return false, "its inputs" end
   for i, file in ipairs(one) do
     local now = other[i]
-    if file.path ~= now.path or file.size ~= now.size or file.changed ~= now.changed then return false, now.path end
+    if file.path ~= now.path or file.size ~= now.size or file.changed ~= now.changed or file.stamp ~= now.stamp then
+      return false, now.path
+    end
   end
   return true
 end
@@ -357,7 +365,7 @@ local function make(node)
     for k, name in ipairs(names) do types[k] = source.types[name] end
     line.sources[i] = { names = names, types = types }
   end
-  journal.file:append(line)
+  add_line(line)
   keep(node, line)
 end
 
@@ -404,7 +412,8 @@ local function stands_on_checkpoint(root)
   return false
 end
 
--- The files that a save wrote. Of a directory with folders only the one that tells of its end is looked at.
+-- The files that a save wrote. Of a directory with folders only the one that tells of its end is looked at. No stamps: a save that
+-- adds to a directory gives the files there a second name for a moment, which alters them.
 local function saved_files(path)
   local files, paths = {}, { path }
   if path:sub(-1) == "/" then paths[2] = path .. "_SUCCESS" end
@@ -430,35 +439,68 @@ local function count_all_again(root)
   return true
 end
 
+-- How often each save, by its plan, was made in this run: a script may add the same records to the same file twice.
+local turns = {}
+
 -- The last line of an earlier run that tells of this save.
-local function line_of_save(plan)
+local function line_of_save(plan, turn)
   local found
   for _, line in ipairs(open().lines) do
-    if (line.kind == "save" or line.kind == "begin") and line.plan == plan then found = line end
+    if (line.kind == "save" or line.kind == "begin") and line.plan == plan and line.turn == turn then found = line end
   end
   return found
 end
 
--- A save of the killed run has its line, or stood just before: then an output is there without one.
--- @return the line when the save is finished; the mode in which to save otherwise
-local function find_save(action, path, mode, plan, inputs)
-  local line = line_of_save(plan)
-  if not line or not same_files(line.inputs, inputs) then return nil, mode end
+-- The files at a path now; empty when there are none that can be looked at.
+local function files_now(path)
   local ok, files = pcall(saved_files, path)
-  files = ok and files or {}
-  if line.kind == "save" then
-    if same_files(line.files, files) then return line end
-  elseif not same_files(line.files, files) then
-    if mode == "append" then
-      error(("%s: %s has changed since the job that was killed began to add to it: whether it did is not known"):format(action,
-        path), 0)
-    end
-    if #line.files == 0 then
-      note("%s: %s is written again", action, path)
-      return nil, "overwrite"
-    end
+  return ok and files or {}
+end
+
+-- Whether a save that had begun has given its output the name: its receipt tells.
+local function is_committed(line)
+  return line.kind == "begin" and line.receipt ~= nil and core.output_received(line.path, journal.folder .. "/" .. line.receipt)
+end
+
+-- Whether the job's own saves have made of a path what it is now: several may add to it, one after the other.
+local function is_ours(path)
+  local last
+  for _, line in ipairs(open().lines) do
+    if line.path == path then last = line end
   end
-  return nil, mode
+  return same_files(last.files, files_now(path)) or is_committed(last)
+end
+
+-- A save of the killed run has its line, or stood just before: then an output is there without one.
+-- @return the line when the save is finished, and whether its records are known; the mode in which to save otherwise
+local function find_save(action, path, mode, plan, turn, inputs)
+  local line = line_of_save(plan, turn)
+  if not line or not same_files(line.inputs, inputs) then return nil, false, mode end
+  local files = files_now(path)
+  local is_done = line.kind == "save"
+  if mode == "append" and (is_done and #files > 0 or not is_done and not same_files(line.files, files)) then
+    if not is_ours(path) then
+      error(("%s: %s has changed since the job that was killed %s: whether its records are there is not known"):format(action,
+        path, is_done and "added to it" or "began to add to it"), 0)
+    end
+    return line, is_done, mode
+  end
+  if is_done and same_files(line.files, files) or is_committed(line) then return line, is_done, mode end
+  if not is_done and #line.files == 0 and #files > 0 then
+    note("%s: %s is written again", action, path)
+    return nil, false, "overwrite"
+  end
+  return nil, false, mode
+end
+
+-- What a save counts that is there already: it is made once more, into a folder of ours.
+local function count_save(path, run)
+  local scratch = journal.folder .. "/again-" .. path:match("([^/]*/?)$")
+  local n, info = run("overwrite", nil, scratch)
+  local names = names_of(journal.lines)
+  for _, name in ipairs(names_of(journal.added)) do names[#names + 1] = name end
+  journal.file:keep(names)
+  return n, info
 end
 
 --- Runs a save, unless it is one that the job had finished before it was killed.
@@ -467,35 +509,49 @@ end
 -- @param path where to
 -- @param what encodable: format and options
 -- @param mode of the options
--- @param run function(mode) that does it and gives the number of records and the run's info
+-- @param run function(mode, receipt, elsewhere) that does it, with a receipt, and maybe at another path, and gives the number of
+--   records and the run's info
 -- @return number of records
 function checkpoint.save(action, node, path, what, mode, run)
   if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then return (run(mode)) end
   local plan = fingerprint(node, { path, what })
-  local inputs, line = files_of(node), nil
+  local turn = (turns[plan] or 0) + 1
+  turns[plan] = turn
+  local inputs, line, is_known = files_of(node), nil, false
   if runtime.setting "resume" then
-    line, mode = find_save(action, path, mode, plan, inputs)
+    line, is_known, mode = find_save(action, path, mode, plan, turn, inputs)
+    local most = runtime.settings.max_errors
+    if is_known and most and (line.info.skipped or 0) > most then is_known = false end -- the run tells which record is too many
     -- The data of its checkpoints may be gone, or not needed any more.
-    if line and count_all_again(node) then
+    if is_known and count_all_again(node) then
       note("%s: %s is written already, %d record%s", action, path, line.records, line.records == 1 and "" or "s")
       go_on(action, node, line)
       return line.records
     end
   end
   checkpoint.settle(node)
-  if line then
+  if is_known then
     go_on(action, node, line)
     return line.records
   end
   local before = core.counters()
-  local there, old = pcall(saved_files, path)
-  open().file:append { kind = "begin", plan = plan, inputs = inputs, files = there and old or {} }
-  local n, info = run(mode)
-  local ok, files = pcall(saved_files, path)
-  if ok and files then
-    open().file:append {
-      kind = "save", plan = plan, inputs = inputs, path = path, files = files, records = n, counters = counted_since(before),
-      info = { skipped = info.skipped, skips = info.skips },
+  open()
+  local n, info
+  if line then
+    n, info = count_save(path, run)
+    note("%s: %s is written already, %d record%s", action, path, n, n == 1 and "" or "s")
+  else
+    local receipt = ("receipt-%s-%d"):format(plan, turn)
+    add_line {
+      kind = "begin", plan = plan, turn = turn, path = path, inputs = inputs, files = files_now(path), receipt = receipt,
+    }
+    n, info = run(mode, journal.folder .. "/" .. receipt)
+  end
+  local files = files_now(path)
+  if #files > 0 then
+    add_line {
+      kind = "save", plan = plan, turn = turn, inputs = inputs, path = path, files = files, records = n,
+      counters = counted_since(before), info = { skipped = info.skipped, skips = info.skips },
     }
   end
   return n
@@ -508,7 +564,7 @@ function checkpoint.finish()
   if not journal then return end
   journal.file:remove(runtime.setting "checkpoint-dir" == nil)
   journal.file:close()
-  journal = nil
+  journal, turns = nil, {}
 end
 
 --- Where finished checkpoints of a job that failed are, or nil.

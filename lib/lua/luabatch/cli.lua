@@ -368,6 +368,16 @@ local function is_plain_job(value)
     or type(value.steps) == "table" and is_plain_job(value.steps[1])
 end
 
+-- os.exit() of a script is a good end as the end of the script is, unless its status says otherwise: then checkpoints are kept.
+local function end_well_on_exit()
+  local exit = os.exit
+  os.exit = function(status, ...) -- luacheck: ignore 122
+    local checkpoint = package.loaded["luabatch.checkpoint"]
+    if checkpoint and (status == nil or status == true or status == 0) then checkpoint.finish() end
+    exit(status, ...)
+  end
+end
+
 -- Does what the script's results ask for.
 local function finish(options, program, results, args)
   local first = results[1]
@@ -537,6 +547,7 @@ function cli.main(argv, program)
     if not options.chunk and not options.input_format and not path then return end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
+    end_well_on_exit()
     finish(options, program, compat.pack(chunk(compat.unpack(args))), args)
   end, handler)
   local interrupted = require("luabatch.runtime").interrupted

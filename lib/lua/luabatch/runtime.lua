@@ -426,7 +426,7 @@ end
 --- Makes the sink that writes records.
 -- @param path as for save_text
 -- @param format "text", "json", "csv", "tsv", "lua" or "native"
--- @param options mode, compression; for csv and tsv header; partition_by: list of columns
+-- @param options mode, compression; for csv and tsv header; partition_by: list of columns; receipt: where to put one (io/output.h)
 -- @return function for plan.build
 function runtime.write_sink(path, format, options)
   local compression = options.compression or compressions[path:match("%.(%w+)$") or ""]
@@ -447,7 +447,7 @@ function runtime.write_sink(path, format, options)
       path = path, format = format, mode = options.mode or "error", compression = compression,
       extension = extension, names = (separators[format] or format == "json" or format == "native") and names or nil,
       header = header, folders = keys and true or nil, shown = path == "-" and format ~= "native" and core.is_terminal(1) or nil,
-      part_per_morsel = not keys and has_partitions(node) or nil,
+      part_per_morsel = not keys and has_partitions(node) or nil, receipt = options.receipt,
     }
   end
 end
@@ -458,11 +458,11 @@ end
 -- @param path, format, options: as for write_sink
 -- @return number of records
 function runtime.save(action, node, path, format, options)
-  local function write(mode)
+  local function write(mode, receipt, elsewhere)
     local now = {}
     for name, value in pairs(options) do now[name] = value end
-    now.mode = mode
-    local result, info = runtime.run(action, node, runtime.write_sink(path, format, now))
+    now.mode, now.receipt = mode, receipt
+    local result, info = runtime.run(action, node, runtime.write_sink(elsewhere or path, format, now))
     return result.n, info
   end
   if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then return (write(options.mode)) end

@@ -490,6 +490,7 @@ void lb_output_delete(struct lb_output *output)
     lb_temp_remove(&output->temp);
     lb_tree_fini(&output->tree);
     lb_strfree(output->name);
+    lb_strfree(output->receipt);
     lb_strfree(output->target);
     lb_free(output, sizeof *output);
 }

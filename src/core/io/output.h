@@ -49,6 +49,12 @@ lb_status lb_output_check(const char *path, enum lb_output_mode mode,
  * notes there what is out by then. Borrows. Does nothing for files and directories. */
 lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delivery,
                             struct lb_error *err) LB_MUST_USE;
+/* Of a file or directory: commit writes to the file `path`, before the output gets its name, by what it will be known. So
+ * whoever finds both after a kill can tell whether the output appeared. */
+lb_status lb_output_want_receipt(struct lb_output *output, const char *path,
+                                 struct lb_error *err) LB_MUST_USE;
+/* Whether what is at path is the output of the receipt. */
+bool lb_output_is_received(const char *path, const char *receipt);
 bool lb_output_is_directory(const struct lb_output *output);
 /* True when write_at may be used: a regular file of ours. */
 bool lb_output_is_seekable(const struct lb_output *output);

@@ -240,11 +240,30 @@ static int append_directory(struct lb_output *output, bool *is_exchanged)
     return failure;
 }
 
+/* The new directory takes the old one's place. */
+static lb_status replace_directory(struct lb_output *output, struct lb_error *err)
+{
+    int failure = lb_tree_exchange(output->temp.path, output->target);
+    if (failure != 0)
+        return lb_output_write_error(output, failure, err);
+    if (sync_parent(output, err) != LB_OK) {
+        lb_tree_exchange(output->temp.path, output->target);
+        return err->status;
+    }
+    lb_temp_remove(&output->temp); /* the old one, by now */
+    return LB_OK;
+}
+
 static lb_status publish_directory(struct lb_output *output, struct lb_error *err)
 {
     int failure;
     if (!output->existed) {
         failure = lb_tree_rename_new(output->temp.path, output->target);
+        if ((failure == EEXIST || failure == ENOTEMPTY) && output->mode == LB_MODE_OVERWRITE) {
+            output->existed = true; /* since we looked */
+            LB_TRY(lb_tree_check_replaceable(output->target, output->name, err));
+            return replace_directory(output, err);
+        }
         if (failure == EEXIST || failure == ENOTEMPTY)
             return output->mode == LB_MODE_ERROR ? lb_output_exists_error(output, err)
                                                  : meanwhile_error(output, err);
@@ -266,13 +285,7 @@ static lb_status publish_directory(struct lb_output *output, struct lb_error *er
             return lb_error_set(err, LB_ERR_RESOURCE, "%s: another run has added parts meanwhile",
                                 output->name);
     } else {
-        failure = lb_tree_exchange(output->temp.path, output->target);
-        if (failure == 0 && sync_parent(output, err) != LB_OK) {
-            lb_tree_exchange(output->temp.path, output->target);
-            return err->status;
-        }
-        if (failure == 0)
-            lb_temp_remove(&output->temp); /* the old one, by now */
+        return replace_directory(output, err);
     }
     return failure != 0 ? lb_output_write_error(output, failure, err) : LB_OK;
 }
@@ -283,6 +296,7 @@ lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
         return commit_stream(output, err);
     if (output->kind == KIND_FILE) {
         LB_TRY(sync_fd(output, output->fd, err));
+        LB_TRY(lb_output_write_receipt(output, err));
         LB_TRY(publish_file(output, err));
     } else {
         LB_TRY(end_part(output, err));
@@ -291,6 +305,7 @@ lb_status lb_output_commit(struct lb_output *output, struct lb_error *err)
         if (lb_tree_has_folders(&output->tree))
             LB_TRY(sync_tree(output, err));
         LB_TRY(sync_directory(output, output->temp.path, err));
+        LB_TRY(lb_output_write_receipt(output, err));
         LB_TRY(publish_directory(output, err));
     }
     /* A directory that was there is synced while the old one can still come back. */

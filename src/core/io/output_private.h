@@ -19,6 +19,7 @@ struct lb_output {
     enum kind kind;
     enum lb_output_mode mode;
     char *name;    /* as the user gave it, for messages */
+    char *receipt; /* NULL: none is wanted */
     char *target;  /* where it goes: no slash at its end, links resolved */
     bool existed;  /* there was such a file or directory at new */
     mode_t access; /* its permissions, when existed */
@@ -44,6 +45,9 @@ struct lb_output {
 char *lb_output_parent(const char *path);
 /* Mode append: LB_ERR_RESOURCE when the file has changed since it was opened. */
 lb_status lb_output_check_old(const struct lb_output *output, struct lb_error *err) LB_MUST_USE;
+
+/* Does nothing when no receipt is wanted. All is written by now, and has no name yet. */
+lb_status lb_output_write_receipt(const struct lb_output *output, struct lb_error *err) LB_MUST_USE;
 
 /* Errors: a call that failed, the target is there, no memory for a name, an attempt that gives other bytes than the one before. */
 lb_status lb_output_write_error(const struct lb_output *output, int errno_value,

@@ -37,9 +37,9 @@ enum lb_compression lb_compression_of(const char *path)
     return LB_PLAIN;
 }
 
-static int64_t changed_ns(const struct stat *info)
+static int64_t nanoseconds(const struct timespec *time)
 {
-    return (int64_t)info->st_mtim.tv_sec * 1000000000 + info->st_mtim.tv_nsec;
+    return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
 }
 
 lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err)
@@ -55,7 +55,7 @@ lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err
         return lb_error_set(
             err, LB_ERR_DATA, "%s has changed while it was read: it had %llu bytes and has %llu",
             file->path, (unsigned long long)file->size_bytes, (unsigned long long)info.st_size);
-    if (changed_ns(&info) != file->changed_ns)
+    if (nanoseconds(&info.st_mtim) != file->changed_ns)
         return lb_error_set(err, LB_ERR_DATA, "%s was written to while it was read", file->path);
     return LB_OK;
 }
@@ -113,7 +113,8 @@ static lb_status add_file(struct lb_file_list *list, const char *path, const str
         .size_bytes = is_regular ? (uint64_t)info->st_size : 0,
         .device = is_regular ? (uint64_t)info->st_dev : 0,
         .inode = is_regular ? (uint64_t)info->st_ino : 0,
-        .changed_ns = is_regular ? changed_ns(info) : 0,
+        .changed_ns = is_regular ? nanoseconds(&info->st_mtim) : 0,
+        .altered_ns = is_regular ? nanoseconds(&info->st_ctim) : 0,
         .is_regular = is_regular,
         .compression = lb_compression_of(path),
     };

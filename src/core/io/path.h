@@ -23,6 +23,7 @@ struct lb_file {
     uint64_t size_bytes;             /* 0 when not a regular file */
     uint64_t device, inode;          /* of a regular file, else 0 */
     int64_t changed_ns;              /* its time of change of content */
+    int64_t altered_ns;              /* and that of anything about it (ctime) */
     bool is_regular;                 /* else a pipe, device or standard input: read as a stream */
     enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2 */
 };

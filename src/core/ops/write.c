@@ -95,6 +95,12 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     lb_strfree(mode);
     LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->parts.output,
                          err));
+    char *receipt = NULL;
+    LB_TRY(lb_param_string(self, "receipt", &receipt, err));
+    lb_status status =
+        receipt != NULL ? lb_output_want_receipt(shared->parts.output, receipt, err) : LB_OK;
+    lb_strfree(receipt);
+    LB_TRY(status);
     struct lb_attempts *attempts = self->run->options.attempts;
     return attempts != NULL ? lb_output_deliver(shared->parts.output, &attempts->output, err)
                             : LB_OK;
