@@ -519,7 +519,10 @@ static int l_core_expand_paths(lua_State *L)
     lb_status status = LB_OK;
     for (lua_Integer i = 1; status == LB_OK && i <= n; i++) {
         lua_rawgeti(L, 1, i);
-        status = lb_file_list_add(&list, lua_tostring(L, -1), &err);
+        int n_attempts = 0;
+        do
+            status = lb_file_list_add(&list, lua_tostring(L, -1), &err);
+        while (status != LB_OK && lb_file_list_again(&(struct lb_file_list){0}, &err, ++n_attempts));
         lua_pop(L, 1);
     }
     if (status != LB_OK) {

@@ -85,16 +85,28 @@ static const char *option_nulls(lua_State *L, size_t *size)
     return lua_tolstring(L, -1, size);
 }
 
+/* Listing uses nothing up, so it is repeated whatever is listed. */
+static lb_status add_path(struct sniff *sniff, const char *path, struct lb_error *err)
+{
+    const struct lb_file_list none = {0};
+    int n_attempts = 0;
+    lb_status status;
+    do
+        status = lb_file_list_add(&sniff->files, path, err);
+    while (status != LB_OK && lb_file_list_again(&none, err, ++n_attempts));
+    return status;
+}
+
 static lb_status add_paths(lua_State *L, struct sniff *sniff, struct lb_error *err)
 {
     if (lua_type(L, 1) == LUA_TSTRING)
-        return lb_file_list_add(&sniff->files, lua_tostring(L, 1), err);
+        return add_path(sniff, lua_tostring(L, 1), err);
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_Integer n = luaL_len(L, 1);
     for (lua_Integer i = 1; i <= n; i++) {
         if (lua_rawgeti(L, 1, i) != LUA_TSTRING)
             luaL_error(L, "path %d is a %s, not a string", (int)i, luaL_typename(L, -1));
-        LB_TRY(lb_file_list_add(&sniff->files, lua_tostring(L, -1), err));
+        LB_TRY(add_path(sniff, lua_tostring(L, -1), err));
         lua_pop(L, 1);
     }
     return LB_OK;
@@ -121,8 +133,15 @@ int lb_lua_csv_sniff(lua_State *L)
         lb_csv_dialect_set(&csv->dialect, separator, separator_size, quote, quote_size, &err);
     if (status == LB_OK)
         status = add_paths(L, sniff, &err);
+    const struct lb_csv_sniff fresh = *csv;
+    int n_attempts = 0;
     if (status == LB_OK)
         status = lb_csv_sniff_files(csv, &sniff->files, &err);
+    while (status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts)) {
+        lb_csv_sniff_fini(csv);
+        *csv = fresh;
+        status = lb_csv_sniff_files(csv, &sniff->files, &err);
+    }
     if (status != LB_OK)
         return lb_lua_raise(L, &err);
     lua_createtable(L, 0, 2);
@@ -148,8 +167,15 @@ int lb_lua_json_sniff(lua_State *L)
     struct sniff *sniff = push_sniff(L);
     sniff->json.may_be_empty = lua_toboolean(L, 2);
     lb_status status = add_paths(L, sniff, &err);
+    const struct lb_json_sniff fresh = sniff->json;
+    int n_attempts = 0;
     if (status == LB_OK)
         status = lb_json_sniff_files(&sniff->json, &sniff->files, &err);
+    while (status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts)) {
+        lb_json_sniff_fini(&sniff->json);
+        sniff->json = fresh;
+        status = lb_json_sniff_files(&sniff->json, &sniff->files, &err);
+    }
     if (status != LB_OK)
         return lb_lua_raise(L, &err);
     const struct lb_json_sniff *json = &sniff->json;
@@ -182,8 +208,11 @@ int lb_lua_native_names(lua_State *L)
         const struct lb_file *file = &sniff->files.files[i];
         if (!file->is_regular) /* what cannot be read twice is not looked at */
             continue;
-        sniff->native_names.size = 0;
-        status = lb_native_names(file, &sniff->native_names, &err);
+        int n_attempts = 0;
+        do {
+            sniff->native_names.size = 0;
+            status = lb_native_names(file, &sniff->native_names, &err);
+        } while (status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts));
         if (status != LB_OK)
             return lb_lua_raise(L, &err);
         lua_createtable(L, 0, 2);

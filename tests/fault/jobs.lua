@@ -56,7 +56,7 @@ job("read_zstd", [[lb.text("../in/lines.zst"):save_text "out.txt"]])
 job("read_lz4", [[lb.text("../in/lines.lz4"):save_text "out.txt"]])
 job("read_bzip2", [[lb.text("../in/lines.bz2"):save_text "out.txt"]])
 job("read_files", [[lb.files("../in/many"):map(function(path, text) return #text end):save_text "out.txt"]])
-job("read_glob", [[lb.text("../in/{many,lines.t*}"):count() lb.text("../in/many/"):save_text "out.txt"]])
+job("read_glob", [[print(lb.text("../in/{many,lines.t*}"):count(), lb.text("../in/**/p*"):count()) lb.text("../in/many/"):save_text "out.txt"]])
 job("stdin_stdout", [[return lb.stdin():map(function(line) return line:upper() end)]], { stdin = "../in/lines.txt" })
 job("stdin_csv", [[lb.csv("-"):select("user", "amount"):save_csv "-"]], { stdin = "../in/rows.csv" })
 

@@ -30,7 +30,14 @@ function check.misuse(format, ...)
   error(caller() .. format:format(...), 0)
 end
 
-local RESOURCE = 5
+local BAD_DATA, RESOURCE = 4, 5
+local failure = { __tostring = function(self) return self.message end }
+
+--- Raises an error about what an input holds.
+-- @param format,... as for string.format; the file comes first
+function check.bad_data(format, ...)
+  error(setmetatable({ status = BAD_DATA, message = format:format(...) }, failure), 0)
+end
 
 --- Raises an error again that nobody's call is to blame for: no memory, of the engine or of Lua, a disk that fails.
 -- @param problem what pcall gave

@@ -60,9 +60,12 @@ function columns.list(verb, names, ...)
   return list
 end
 
---- Checks that names can be the columns of rows: strings, each once, not too many (`most`: more than 250 are possible).
+--- How many columns rows can have.
+columns.MOST = 250
+
+--- Checks that names can be the columns of rows: strings, each once, not too many (`most`: more than columns.MOST are possible).
 function columns.unique(verb, names, most)
-  if #names > (most or 250) then check.misuse("%s: %d columns (250 are possible)", verb, #names) end
+  if #names > (most or columns.MOST) then check.misuse("%s: %d columns (%d are possible)", verb, #names, columns.MOST) end
   local seen = {}
   for _, name in ipairs(names) do
     if type(name) ~= "string" then check.bad(verb, "column", "string", name) end

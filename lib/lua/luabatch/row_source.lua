@@ -41,6 +41,14 @@ local function null_list(verb, null)
   return null
 end
 
+-- The names that files have are too many for rows: the files are to blame, not the call.
+local function check_number(paths, names)
+  if #names <= columns.MOST then return end
+  local path = core.expand_paths(paths)[1].path
+  check.bad_data("%s: %d columns (%d are possible at once: `columns` says which)", path == "-" and "standard input" or path, #names,
+    columns.MOST)
+end
+
 local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
@@ -67,6 +75,7 @@ local function delimited(verb, path, options, sep)
       file_names = names
     end
   end
+  check_number(paths, names)
   columns.unique(verb, file_names, math.huge)
   columns.unique(verb, names)
   local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, types, kinds)
@@ -154,6 +163,7 @@ function row_source.json(path, options)
   end
   local known = declared(verb, { names = sniffed.names, types = types }, declared_types, json_kinds)
   known.on_bad, known.verb, known.open, known.late = options.on_bad or "fail", verb, names == nil, 0
+  check_number(paths, names or sniffed.names)
   names = names or columns.unique(verb, sniffed.names)
   local node = { op = "json", paths = paths, source = known, names = names, columns = #names, label = verb }
   return dataset.new(file_columns.add(verb, node, added))

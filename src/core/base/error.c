@@ -51,6 +51,27 @@ static lb_status status_of_errno(int errno_value)
     }
 }
 
+/* Control characters become escapes (\x0a): these messages are one line, whatever the name of a file holds. */
+static void make_one_line(char text[LB_ERROR_MESSAGE_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    char copy[LB_ERROR_MESSAGE_BYTES];
+    size_t size = 0;
+    strcpy(copy, text);
+    for (const char *at = copy; *at != '\0' && size < LB_ERROR_MESSAGE_BYTES - 5; at++) {
+        unsigned char c = (unsigned char)*at;
+        if (c >= 32 && c != 127) {
+            text[size++] = *at;
+            continue;
+        }
+        text[size++] = '\\';
+        text[size++] = 'x';
+        text[size++] = digits[c >> 4];
+        text[size++] = digits[c & 15];
+    }
+    text[size] = '\0';
+}
+
 static lb_status set_system(struct lb_error *err, int errno_value, const char *format,
                             va_list arguments)
 {
@@ -62,6 +83,7 @@ static lb_status set_system(struct lb_error *err, int errno_value, const char *f
     if (err == NULL)
         return status;
     set_message(err, status, format, arguments);
+    make_one_line(err->message);
     reason = strerror_r(errno_value, reason_bytes, sizeof reason_bytes);
     /* The reason is worth more than the end of a very long text. */
     size = strlen(err->message);

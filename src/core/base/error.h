@@ -44,7 +44,7 @@ struct lb_error {
 lb_status lb_error_set(struct lb_error *err, lb_status status, const char *format, ...)
     LB_PRINTF(3, 4);
 
-/* As lb_error_set, with ": strerror(errno_value)" appended. Status is chosen from errno_value:
+/* As lb_error_set, in one line (control characters become escapes), with ": strerror(errno_value)" appended. Status is chosen from errno_value:
  * ENOENT, ENOTDIR, EACCES, EISDIR, EEXIST -> LB_ERR_USAGE; EPIPE -> LB_ERR_PIPE; others (ENOSPC,
  * EMFILE, EIO, ENOMEM...) -> LB_ERR_RESOURCE. */
 lb_status lb_error_system(struct lb_error *err, int errno_value, const char *format, ...)

@@ -149,7 +149,7 @@ lb_status lb_native_open(const struct lb_file *file, struct lb_native_reader **r
     struct lb_native_reader *self = lb_alloc_zero(sizeof *self);
     if (self == NULL)
         return lb_error_memory(err, "a file reader", sizeof *self);
-    self->path = lb_strdup(file->path);
+    self->path = lb_strdup(lb_file_label(file));
     status = self->path == NULL ? lb_error_memory(err, "a file reader", strlen(file->path))
                                 : lb_stream_open(file, &self->stream, err);
     if (status != LB_OK) {

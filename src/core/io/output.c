@@ -273,7 +273,9 @@ static lb_status new_unopened(const char *path, enum lb_output_mode mode, struct
         return lb_error_memory(err, "an output", sizeof *self);
     self->fd = self->old_fd = -1;
     self->mode = mode;
-    self->name = lb_strdup(is_standard_output(path) ? "standard output" : path);
+    status = lb_path_label(path, &self->name, err);
+    if (status == LB_OK && self->name == NULL)
+        self->name = lb_strdup(is_standard_output(path) ? "standard output" : path);
     self->target = without_slash(path);
     if (self->name == NULL || self->target == NULL)
         status = lb_output_name_error(err);

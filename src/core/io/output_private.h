@@ -18,7 +18,7 @@ struct lb_output {
     /* configuration */
     enum kind kind;
     enum lb_output_mode mode;
-    char *name;    /* as the user gave it, for messages */
+    char *name;    /* as the user gave it, in one line, for messages */
     char *receipt; /* NULL: none is wanted */
     char *target;  /* where it goes: no slash at its end, links resolved */
     bool existed;  /* there was such a file or directory at new */

@@ -14,6 +14,8 @@
 #include "core/base/sys.h"
 #include "core/io/hive.h"
 
+enum { MOST_LOOKS = 4 }; /* ORDER attempts: as often as attempts.lua begins a run */
+
 /* Names found, to be sorted before they are added. */
 struct name_list {
     char **names;
@@ -48,22 +50,25 @@ lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err
     if (file->inode == 0 || file->size_bytes == 0)
         return LB_OK;
     if (lb_sys.fstat(fd, &info) != 0)
-        return lb_error_system(err, errno, "cannot look at %s", file->path);
+        return lb_error_io(err, errno, "cannot look at %s", file->path);
     if ((uint64_t)info.st_dev != file->device || (uint64_t)info.st_ino != file->inode)
-        return lb_error_set(err, LB_ERR_DATA, "%s was replaced while it was read", file->path);
+        return lb_error_set(err, LB_ERR_DATA, "%s was replaced while it was read",
+                            lb_file_label(file));
     if ((uint64_t)info.st_size != file->size_bytes)
         return lb_error_set(
             err, LB_ERR_DATA, "%s has changed while it was read: it had %llu bytes and has %llu",
-            file->path, (unsigned long long)file->size_bytes, (unsigned long long)info.st_size);
+            lb_file_label(file), (unsigned long long)file->size_bytes, (unsigned long long)info.st_size);
     if (nanoseconds(&info.st_mtim) != file->changed_ns)
-        return lb_error_set(err, LB_ERR_DATA, "%s was written to while it was read", file->path);
+        return lb_error_set(err, LB_ERR_DATA, "%s was written to while it was read",
+                            lb_file_label(file));
     return LB_OK;
 }
 
 /* The path with escapes in place of control characters: a name must not look like further lines of a message. */
-static lb_status make_label(const char *path, char **label, struct lb_error *err)
+lb_status lb_path_label(const char *path, char **label, struct lb_error *err)
 {
     static const char digits[] = "0123456789abcdef";
+    *label = NULL;
     size_t size = 1;
     for (const char *at = path; *at != '\0'; at++)
         size += (unsigned char)*at < 32 || *at == 127 ? 4 : 1;
@@ -71,7 +76,7 @@ static lb_status make_label(const char *path, char **label, struct lb_error *err
         return LB_OK;
     char *to = *label = lb_alloc(size);
     if (to == NULL)
-        return lb_error_memory(err, "the list of input files", size);
+        return lb_error_memory(err, "the name of a file", size);
     for (const char *at = path; *at != '\0'; at++) {
         unsigned char c = (unsigned char)*at;
         if (c < 32 || c == 127) {
@@ -99,8 +104,8 @@ static lb_status add_file(struct lb_file_list *list, const char *path, const str
         list->files = files;
         list->capacity = capacity;
     }
-    char *label = NULL;
-    LB_TRY(make_label(path, &label, err));
+    char *label;
+    LB_TRY(lb_path_label(path, &label, err));
     char *copy = lb_strdup(path);
     if (copy == NULL) {
         lb_strfree(label);
@@ -131,11 +136,23 @@ static void cut_list(struct lb_file_list *list, size_t n_files)
     }
 }
 
+/* A mistake of who named the path: before and behind it in the message. */
+static lb_status wrong_path(struct lb_error *err, const char *before, const char *path,
+                            const char *behind)
+{
+    char *label;
+    LB_TRY(lb_path_label(path, &label, err));
+    lb_status status = lb_error_set(err, LB_ERR_USAGE, "%s%s%s", before,
+                                    label != NULL ? label : path, behind);
+    lb_strfree(label);
+    return status;
+}
+
 static lb_status missing_error(struct lb_error *err, int errno_value, const char *path)
 {
     if (errno_value == ENOENT || errno_value == ENOTDIR)
-        return lb_error_set(err, LB_ERR_USAGE, "no such file: %s", path);
-    return lb_error_system(err, errno_value, "cannot read '%s'", path);
+        return wrong_path(err, "no such file: ", path, "");
+    return lb_error_io(err, errno_value, "cannot read '%s'", path);
 }
 
 /* A file that is known to exist and is not a directory. */
@@ -189,14 +206,14 @@ static lb_status read_names(const char *path, struct name_list *list, bool *comp
 {
     DIR *directory = lb_sys.opendir(*path != '\0' ? path : ".");
     if (directory == NULL)
-        return lb_error_system(err, errno, "cannot read directory '%s'", path);
+        return lb_error_io(err, errno, "cannot read directory '%s'", path);
     lb_status status = LB_OK;
     while (status == LB_OK) {
         errno = 0;
         struct dirent *entry = readdir(directory);
         if (entry == NULL) {
             if (errno != 0)
-                status = lb_error_system(err, errno, "cannot read directory '%s'", path);
+                status = lb_error_io(err, errno, "cannot read directory '%s'", path);
             break;
         }
         if (strcmp(entry->d_name, "_SUCCESS") == 0)
@@ -283,14 +300,22 @@ static void glob_closedir(void *directory)
     closedir(directory);
 }
 
+/* The C library takes a name that it cannot look at for none: inputs would be missing. */
+static int glob_seen(const char *path, int result)
+{
+    if (result != 0 && errno != EACCES && errno != ELOOP && errno != ENAMETOOLONG)
+        note_glob_failure(path, errno);
+    return result;
+}
+
 static int glob_stat(const char *path, struct stat *info)
 {
-    return lb_sys.stat(path, info);
+    return glob_seen(path, lb_sys.stat(path, info));
 }
 
 static int glob_lstat(const char *path, struct stat *info)
 {
-    return lb_sys.lstat(path, info);
+    return glob_seen(path, lb_sys.lstat(path, info));
 }
 
 /* Collects what a pattern without ** matches, unsorted. */
@@ -314,9 +339,11 @@ static lb_status glob_names(const char *pattern, struct name_list *names, struct
     case GLOB_NOSPACE:
         return lb_error_memory(err, "the matches of a glob", strlen(pattern));
     default:
-        status = lb_error_system(err, glob_failure.errno_value, "cannot read directory '%s'",
-                                 glob_failure.path);
+        break; /* it was noted */
     }
+    if (status == LB_OK && glob_failure.errno_value != 0)
+        status =
+            lb_error_io(err, glob_failure.errno_value, "cannot look at '%s'", glob_failure.path);
     globfree(&found);
     return status;
 }
@@ -401,8 +428,12 @@ static lb_status match(const char *pattern, struct name_list *names, struct lb_e
     for (size_t i = 0; i < roots.n_names && status == LB_OK; i++) {
         struct stat info;
         const char *root = roots.names[i];
-        if (*root == '\0' || (lb_sys.stat(root, &info) == 0 && S_ISDIR(info.st_mode)))
+        if (*root != '\0' && lb_sys.stat(root, &info) != 0) {
+            if (errno != ENOENT && errno != ELOOP) /* a link that leads nowhere */
+                status = missing_error(err, errno, root);
+        } else if (*root == '\0' || S_ISDIR(info.st_mode)) {
             status = match_tree(root, rest, names, err);
+        }
     }
     free_names(&roots);
     return status;
@@ -429,8 +460,15 @@ static lb_status add_glob(struct lb_file_list *list, const char *pattern, struct
     }
     free_names(&names);
     if (status == LB_OK && list->n_files == before && !complete)
-        status = lb_error_set(err, LB_ERR_USAGE, "no input matches '%s'", pattern);
+        status = wrong_path(err, "no input matches '", pattern, "'");
     return status;
+}
+
+/* Whether a path that cannot be looked at for this reason may be no name of a file. */
+static bool may_be_pattern(int errno_value)
+{
+    return errno_value == ENOENT || errno_value == ENOTDIR || errno_value == EACCES ||
+           errno_value == ENAMETOOLONG;
 }
 
 lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct lb_error *err)
@@ -449,11 +487,11 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct l
             bool complete = false;
             status = add_directory(list, path, &complete, err);
             if (status == LB_OK && list->n_files == before && !complete)
-                status = lb_error_set(err, LB_ERR_USAGE, "no input files in directory '%s'", path);
+                status = wrong_path(err, "no input files in directory '", path, "'");
         } else {
             status = add_readable(list, path, &info, err);
         }
-    } else if (strpbrk(path, "*?[{") != NULL) {
+    } else if (may_be_pattern(errno) && strpbrk(path, "*?[{") != NULL) {
         status = add_glob(list, path, err);
     } else {
         status = missing_error(err, errno, path);
@@ -461,6 +499,14 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct l
     if (status != LB_OK)
         cut_list(list, before);
     return status;
+}
+
+bool lb_file_list_again(const struct lb_file_list *list, const struct lb_error *err, int n_attempts)
+{
+    bool is_regular = true;
+    for (size_t i = 0; i < list->n_files; i++)
+        is_regular = is_regular && list->files[i].is_regular;
+    return err->is_transient && is_regular && n_attempts < MOST_LOOKS;
 }
 
 const char *lb_file_label(const struct lb_file *file)

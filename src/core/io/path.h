@@ -36,11 +36,16 @@ struct lb_file_list {
 
 lb_status lb_file_list_add(struct lb_file_list *list, const char *path,
                            struct lb_error *err) LB_MUST_USE;
+/* Whether to look again at inputs before a run, after as many attempts: the error may not come again, there were fewer than a run has,
+ * and nothing was used up that can be read only once. */
+bool lb_file_list_again(const struct lb_file_list *list, const struct lb_error *err, int n_attempts);
 /* Whether fd still is the regular file that was listed: else, and when its size or time of change is another,
  * LB_ERR_DATA. Says yes to all that is no regular file, and to files that say they are empty (as those of /proc do). */
 lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err) LB_MUST_USE;
 /* The size of all files together. False: of some it is not known. */
 bool lb_file_list_bytes(const struct lb_file_list *list, uint64_t *bytes);
+/* Sets *label to the path with escapes in place of control characters (free with lb_strfree), or to NULL where it has none. */
+lb_status lb_path_label(const char *path, char **label, struct lb_error *err) LB_MUST_USE;
 /* The path as messages name it, in one line: standard input has no path. */
 const char *lb_file_label(const struct lb_file *file);
 void lb_file_list_fini(struct lb_file_list *list);
