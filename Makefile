@@ -176,6 +176,7 @@ fault:
 	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; \
 	$$LUABATCH tests/fault/run.lua list | xargs -P $(or $(JOBS),2) -I{} \
 	    $$LUABATCH tests/fault/run.lua {} n=$(if $(FULL),all,40) seed=$(SEED)
+	python3 tests/fault/kill.py $(BUILD)/asan/luabatch --kills 0 --signals 0 --rows 60 --calls $(if $(FULL),all,40) $(if $(SEED),--seed $(SEED))
 	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; LB_SEED=$(SEED) LB_EFFORT=$(if $(FULL),30,3); export LB_SEED LB_EFFORT; \
 	for spec in damage limits; do $$LUABATCH $$(command -v busted) tests/fault/$${spec}_spec.lua || exit 1; done
 

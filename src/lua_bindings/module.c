@@ -522,7 +522,8 @@ static int l_core_expand_paths(lua_State *L)
         int n_attempts = 0;
         do
             status = lb_file_list_add(&list, lua_tostring(L, -1), &err);
-        while (status != LB_OK && lb_file_list_again(&(struct lb_file_list){0}, &err, ++n_attempts));
+        while (status != LB_OK &&
+               lb_file_list_again(&(struct lb_file_list){0}, &err, ++n_attempts));
         lua_pop(L, 1);
     }
     if (status != LB_OK) {

@@ -98,6 +98,47 @@ describe("a job with checkpoints", function()
     end
   end)
 
+  it("adds to one path what several saves add, once each, though they are the same", function()
+    write("add.lua", [[
+      local lb = require "luabatch"
+      local rows = lb.range(3):checkpoint "rows"
+      local function add(path, records) return records:save_text(path, { mode = "append" }) end
+      add("log", rows) add("log", rows) add("log", rows:map(function(n) return n * 10 end)) add("logs/", rows) add("logs/", rows)
+      if os.getenv "STOP" then error "stop" end
+      add("log", rows)]])
+    for _, old in ipairs { "", "echo old > log; " } do
+      assert.equal(1, (sh(old .. "STOP=1 luabatch --quiet add.lua")))
+      assert.equal(1, (sh "STOP=1 luabatch --resume --quiet add.lua"))
+      assert.same({ 0, "", "" }, { sh "luabatch --resume --quiet add.lua" })
+      local _, out = sh "grep -v old log | tr '\\n' ' '; cat logs/part* | wc -l; rm -rf log logs"
+      assert.equal("1 2 3 1 2 3 10 20 30 1 2 3 6\n", out)
+    end
+    -- What others changed meanwhile is not for us to judge.
+    assert.equal(1, (sh "STOP=1 luabatch --quiet add.lua"))
+    local status, _, err = sh "echo more >> log; luabatch --resume add.lua"
+    assert.equal(1, status)
+    assert.truthy(err:find("save_text: log has changed since the job that was killed added to it", 1, true), err)
+  end)
+
+  it("computes anew what stands on a file that was replaced by one of the same size and time", function()
+    write("one.lua", [[
+      local lb = require "luabatch"
+      print(lb.text("one.txt"):checkpoint("one"):first())
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "echo a > one.txt; STOP=1 luabatch --quiet one.lua"))
+    local status, out, err = sh "echo b > two.txt; touch -r one.txt two.txt; mv two.txt one.txt; luabatch --resume one.lua"
+    assert.same({ 0, "b\n" }, { status, out })
+    assert.truthy(err:find("one.txt has changed", 1, true), err)
+  end)
+
+  it("takes os.exit for an end like any other: a good one without a status, or with that of success", function()
+    for argument, is_good in pairs { [""] = true, ["true"] = true, ["0"] = true, ["1"] = false, ["false"] = false } do
+      write("exit.lua", ('local lb = require "luabatch" lb.range(3):checkpoint("three"):count() os.exit(%s)'):format(argument))
+      assert.equal(is_good and 0 or 1, (sh "luabatch --quiet exit.lua"))
+      assert.equal(is_good and 2 or 0, (sh "ls -d .luabatch-checkpoints; a=$?; rm -rf .luabatch-checkpoints; exit $a"))
+    end
+  end)
+
   it("starts anew without --resume", function()
     sh "STOP=2 luabatch --quiet job.lua"
     local status, out, err = sh "luabatch job.lua"
@@ -223,5 +264,20 @@ if os.getenv "STOP" then os.exit(9) end
     status, out, err = sh "luabatch --resume --max-errors 3 skips.lua"
     assert.same({ 0, "7\n" }, { status, out })
     assert.truthy(err:find("checkpoint 'kept': resumed, 7 records", 1, true), err)
+  end)
+
+  it("judges finished saves by --max-errors, too", function()
+    write("skips.lua", [[
+      local lb = require "luabatch"
+      lb.range(10):checkpoint("ten"):map(function(n) if n % 3 == 0 then error "no" end return n end, { on_error = "skip" })
+        :save_text("log", { mode = "append" })
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "STOP=1 luabatch --quiet skips.lua"))
+    local status, _, err = sh "luabatch --resume --max-errors 2 skips.lua"
+    assert.equal(1, status)
+    assert.truthy(err:find("--max-errors", 1, true), err)
+    status, _, err = sh "luabatch --resume --max-errors 3 skips.lua"
+    assert.equal(0, status, err)
+    assert.same({ 0, "7\n", "" }, { sh "cat log | wc -l; rm log" })
   end)
 end)

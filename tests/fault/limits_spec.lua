@@ -250,6 +250,14 @@ describe("limits", function()
     end
   end)
 
+  it("of those who replace a folder at the same time", function()
+    local job = [[luabatch -e 'lb.range(3):map(function(n) if n == 1 then os.execute "%s" end return n %s end)
+      :save_text("both/", { mode = "overwrite" }) return']]
+    local status, output, message = shell("%s & %s; a=$?; wait $! && cat both/part* && ls -A | grep -c luabatch; exit $a",
+      job:format("sleep 0.6", "* 10"), job:format("true", ""))
+    assert.same({ 0, "10\n20\n30\n0\n", "" }, { status, output, message })
+  end)
+
   it("of those who append at the same time", function()
     local slow = [[luabatch -e 'lb.range(3):map(function(n) if n == 1 then os.execute "%s" end return n end)
       :save_text("%s", { mode = "append" }) return']]

@@ -164,13 +164,52 @@ describe("on_error (seed " .. support.seed .. ")", function()
     assert.same({ "error", "fields", "type" }, kinds)
   end)
 
+  it("leaves out the rows for which an SQL expression fails, as for functions", function()
+    local rows, wanted, sum, n_big = {}, 0, 0, 0
+    for i = 1, 5000 do
+      local is_bad = math.random(9) == 1
+      rows[i] = { i = i, v = is_bad and "x" .. i or tostring(i % 100), k = i % 2 }
+      if is_bad then wanted = wanted + 1 else sum = sum + i % 100 end
+      if not is_bad and i % 100 > 50 then n_big = n_big + 1 end
+    end
+    local path = support.path()
+    lb.from(rows):save_csv(path .. ".csv", { mode = "overwrite" })
+    local ds, to = lb.csv(path .. ".csv", { types = { v = "string" } }), support.path()
+    for _, threads in ipairs { 1, 3 } do
+      runtime.settings.threads = threads
+      local n, first, result = skipped(function()
+        return ds:with_columns({ n = "cast(v as integer)", i = "i + 1" }, { on_error = { to = to } }):select("n"):map(function(r)
+          return r.n
+        end):sum()
+      end)
+      assert.same({ wanted, sum }, { n, result })
+      assert.matches("cannot be cast to integer", first)
+      assert.equal(wanted, #lines_of(to))
+      assert.matches('"kind":"error","line":%d+,"message":".-","raw":{"i":%d+,"k":%d,"v":"x%d+"},"verb":"with_columns"', lines_of(to)[1])
+      n, _, result = skipped(function()
+        return ds:where("cast(v as integer) > 50", { on_error = "skip" }):where("i > 0"):select("i"):count()
+      end)
+      assert.same({ wanted, n_big }, { n, result })
+      n, _, result = skipped(function()
+        return ds:group_by("k"):agg({ s = lb.sum "cast(v as integer)" }, { on_error = "skip" }):map(function(r) return r.s end):sum()
+      end)
+      assert.same({ wanted, sum }, { n, result })
+    end
+    runtime.settings.threads = nil
+    assert.matches("cannot be cast to integer", message(function() return ds:where("cast(v as integer) > 50"):count() end))
+    -- No other condition comes before it, or after.
+    local n = skipped(function()
+      return ds:with_columns({ z = "k" }):where("cast(v as integer) >= 0", { on_error = "skip" }):where("z = 7 and i > 3"):count()
+    end)
+    assert.equal(wanted, n)
+  end)
+
   it("is checked", function()
     local ds = lb.from { { v = 1 } }
     local function f() return 1 end
     assert.matches("'fail', 'skip' or { to = path } expected, got 'skp'", message(function() ds:map(f, { on_error = "skp" }) end), 1, true)
     assert.matches("needs the path of a file", message(function() ds:map(f, { on_error = { to = "x/" } }) end), 1, true)
     assert.matches("has no option 'too'; did you mean 'to'", message(function() ds:map(f, { on_error = { too = "x" } }) end), 1, true)
-    assert.matches("is about functions", message(function() ds:with_columns({ w = "v" }, { on_error = "skip" }) end), 1, true)
     assert.matches("text has no option 'on_bad'", message(function() lb.text("x", { on_bad = "skip" }) end), 1, true)
   end)
 

@@ -94,7 +94,7 @@ function groups.rows(self, items, label, options)
     names[#names + 1] = list[i].name
   end
   local result = row.derive(self.node, "group", {
-    keys = self.keys, aggregates = list, partitions = options.partitions, salt = options.salt,
+    keys = self.keys, aggregates = list, partitions = options.partitions, salt = options.salt, on_error = options.on_error,
     label = label, names = columns.unique(label, names),
   })
   if not window then return result, self.keys end
@@ -128,11 +128,12 @@ end
 -- the list. Groups come by partition of a hash, in each in order of the columns.
 -- @param aggregates table: `{name = lb.sum "amount", ...}`, or `{ {total = lb.sum "amount"}, {n = lb.count()} }`
 -- @param options table?: `partitions` (default 64); `salt`, into how many pieces the merging of a group's states is cut, or a function
---   of the key that says it
+--   of the key that says it; `on_error` as for `map`: rows for which an expression or function that an aggregate is of fails are left
+--   out of the group
 -- @raise a column that is not there; an integer sum that does not fit 64 bits ends the run
 -- @usage lb.csv("sales.csv"):group_by("country"):agg({ n = lb.count(), total = lb.sum "amount * quantity" }):show()
 function Groups:agg(aggregates, options)
-  options = check.options("agg", options, { partitions = "integer", salt = "salt" })
+  options = check.options("agg", options, { partitions = "integer", salt = "salt", on_error = "policy" })
   if type(aggregates) ~= "table" then check.bad("agg", "aggregates", "table", aggregates) end
   local items = named_aggregates(aggregates, {})
   if #items == 0 then check.misuse("agg: no aggregate is named") end

@@ -142,7 +142,10 @@ return function(lower, tools)
       }
     end
     if #programs > 0 then
-      stream = b:add { op = "compute", inputs = { stream }, exprs = programs, columns = n + #fns, label = label }
+      stream = b:add {
+        op = "compute", inputs = { stream }, exprs = programs, columns = n + #fns, names = on_error and names, label = label,
+        on_error = on_error,
+      }
     end
     return stream, number
   end
@@ -161,7 +164,10 @@ return function(lower, tools)
 
   function lower.where(b, node)
     local program = columns.sql(node.label, node.sql, node.inputs[1].names)
-    return b:add { op = "where", inputs = { b:input(node) }, expr = program, label = node.label }
+    return b:add {
+      op = "where", inputs = { b:input(node) }, expr = program, label = node.label, on_error = node.on_error,
+      names = node.on_error and node.inputs[1].names,
+    }
   end
 
   function lower.explode(b, node)
@@ -252,12 +258,12 @@ return function(lower, tools)
   end
 
   -- The stream with the columns that aggregates compute, and their parameters.
-  local function bound(b, stream, names, aggregates, label)
+  local function bound(b, stream, names, aggregates, label, on_error)
     local items, descriptions = {}, {}
     for _, aggregate in ipairs(aggregates) do
       for k = 1, #aggregate.columns do items[#items + 1] = aggregate.computed[k] end
     end
-    local computed, number = compute(b, stream, names, items, label)
+    local computed, number = compute(b, stream, names, items, label, on_error)
     local index, n_own = columns.index(names), 0
     for i, aggregate in ipairs(aggregates) do
       local numbers_of = {}
@@ -279,7 +285,7 @@ return function(lower, tools)
 
   function lower.group(b, node)
     local names = node.inputs[1].names
-    local stream, aggregates = bound(b, b:input(node), names, node.aggregates, node.label)
+    local stream, aggregates = bound(b, b:input(node), names, node.aggregates, node.label, node.on_error)
     local sink = tools.salted(b, #node.keys > 0 and node or { label = node.label }, {
       op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,
       partitions = #node.keys == 0 and 1 or node.partitions or tools.PARTITIONS, label = node.label,

@@ -148,35 +148,31 @@ end
 
 --- The rows for which a condition is true: neither false nor nil.
 -- @param condition string|function: an SQL expression, or a function of the row, as for `filter`
--- @param options table?: `on_error` as for `map`: about a function
+-- @param options table?: `{on_error = "skip"}` or `{on_error = {to = path}}` as for `map`: rows for which the condition fails are left out
 -- @raise a column that is not there, an expression that is wrong, or that is no boolean
 -- @usage lb.csv("people.csv"):where("age >= 18 and country in ('SE', 'NO')"):show()
 function row:where(condition, options)
   if type(condition) == "function" then return self:filter(condition, options) end
-  if check.options("where", options, { on_error = "policy" }).on_error then
-    check.misuse("where: 'on_error' is about a function, and none is given")
-  end
+  local on_error = check.options("where", options, { on_error = "policy" }).on_error
   check.string("where", "condition", condition)
   local node = rows(self, "where")
   local _, used = columns.sql("where", condition, node.names)
-  return derive(node, "where", { sql = condition, used = used })
+  return derive(node, "where", { sql = condition, used = used, on_error = on_error })
 end
 
 --- All columns, and computed ones; a column that exists is replaced where it stands.
 -- @param computations table: `{name = SQL expression or function(row)}`, all of them computed from the columns before
--- @param options table?: `{on_error = "skip"}` or `{on_error = {to = path}}` as for `map`: about the functions
+-- @param options table?: `{on_error = "skip"}` or `{on_error = {to = path}}` as for `map`: rows for which one of them fails are left out
 -- @raise a column that is not there, or an expression that is wrong
 -- @usage lb.csv("sales.csv"):with_columns({ total = "amount * quantity" }):show()
 function row:with_columns(computations, options)
-  local on_error, has_function = check.options("with_columns", options, { on_error = "policy" }).on_error, false
+  local on_error = check.options("with_columns", options, { on_error = "policy" }).on_error
   if type(computations) ~= "table" then check.bad("with_columns", "columns", "table", computations) end
   local node = rows(self, "with_columns")
   local items, index = kept_items(node), columns.index(node.names)
   for _, name in ipairs(sorted_keys("with_columns", computations)) do
     items[index[name] or #items + 1] = computed("with_columns", node.names, name, computations[name])
-    has_function = has_function or type(computations[name]) == "function"
   end
-  if on_error and not has_function then check.misuse("with_columns: 'on_error' is about functions, and none is given") end
   return select_items(node, "with_columns", items, true, on_error)
 end
 

@@ -118,7 +118,7 @@ end
 --- Two conditions are one.
 function row_rules.merge_wheres(node)
   local input = node.inputs and node.inputs[1]
-  if node.op ~= "where" or input.op ~= "where" or is_kept(input) then return node end
+  if node.op ~= "where" or node.on_error or input.op ~= "where" or is_kept(input) then return node end
   local list = {}
   for _, one in ipairs { input, node } do
     for _, part in ipairs(sql_types().conjuncts(one.sql, one.names)) do list[#list + 1] = part end
@@ -145,7 +145,7 @@ end
 --- A condition on columns that a select only passes on is decided below it.
 function row_rules.where_below_select(node, apply)
   local input = node.inputs and node.inputs[1]
-  if node.op ~= "where" or input.op ~= "select" or is_kept(input) or not all_safe(input) then return node end
+  if node.op ~= "where" or node.on_error or input.op ~= "select" or is_kept(input) or not all_safe(input) then return node end
   local map = passed(input)
   local down, stay = divide(node, covers(map), false)
   if #down == 0 then return node end
@@ -169,7 +169,7 @@ end
 --- A condition on a union is one on each of its inputs.
 function row_rules.filter_below_union(node, apply)
   local input = node.inputs and node.inputs[1]
-  if (node.op ~= "where" and node.op ~= "filter") or input.op ~= "union" or is_kept(input) then return node end
+  if (node.op ~= "where" and node.op ~= "filter") or node.on_error or input.op ~= "union" or is_kept(input) then return node end
   local inputs = {}
   for i, one in ipairs(input.inputs) do inputs[i] = apply(with(node, { inputs = { one } })) end
   return with(input, { inputs = inputs })
@@ -178,7 +178,7 @@ end
 --- Rows that a condition drops need not be sorted.
 function row_rules.where_below_order(node, apply)
   local input = node.inputs and node.inputs[1]
-  if node.op ~= "where" or input.op ~= "order_by" or is_kept(input) then return node end
+  if node.op ~= "where" or node.on_error or input.op ~= "order_by" or is_kept(input) then return node end
   return with(input, { inputs = { apply(with(node, { inputs = input.inputs })) } })
 end
 
@@ -192,7 +192,7 @@ local sides = {
 function row_rules.where_below_join(node, apply)
   local input = node.inputs and node.inputs[1]
   local allowed = input and input.op == "join_rows" and sides[input.how]
-  if node.op ~= "where" or not allowed or input.combine or not input.outputs or is_kept(input) then return node end
+  if node.op ~= "where" or node.on_error or not allowed or input.combine or not input.outputs or is_kept(input) then return node end
   for number, side in ipairs { "left", "right" } do
     local map = {}
     for _, out in ipairs(input.outputs) do
@@ -218,7 +218,7 @@ local never_fails = { count = true, min = true, max = true, first = true, last =
 --- A condition on the keys of groups is decided before grouping.
 function row_rules.where_below_group(node, apply)
   local input = node.inputs and node.inputs[1]
-  if node.op ~= "where" or input.op ~= "group" or is_kept(input) or type(input.keys[1]) ~= "string" then return node end
+  if node.op ~= "where" or node.on_error or input.op ~= "group" or is_kept(input) or type(input.keys[1]) ~= "string" then return node end
   local types, map = columns.types(input.inputs[1]), {}
   for _, key in ipairs(input.keys) do
     -- Values of one group are alike only in a column of one type.
@@ -293,7 +293,7 @@ local LARGEST_TOP = 10000
 --- Of each partition only the first k rows are brought together when a condition on their number wants no others.
 function row_rules.top_of_window(node)
   local input = node.inputs and node.inputs[1]
-  if node.op ~= "where" or input.op ~= "window" or input.top or is_kept(input) then return node end
+  if node.op ~= "where" or node.on_error or input.op ~= "window" or input.top or is_kept(input) then return node end
   local n, ties = require("luabatch.window").first_rows(input, node.sql)
   if not n or n < 1 or n > LARGEST_TOP then return node end
   return with(node, { inputs = { with(input, { top = n, ties = ties or nil }) } })

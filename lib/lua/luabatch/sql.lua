@@ -441,15 +441,15 @@ local grammar
 -- The parser recurses: what is nested too deep must not reach it.
 local function check_nesting(text)
   local plain = text:gsub("'[^']*'", "''"):gsub('"[^"]*"', '""'):lower()
-  local function check(pattern, changes)
+  local function check_pairs(pattern, changes)
     local depth = 0
     for token in plain:gmatch(pattern) do
       depth = depth + (changes[token] or 0)
       if depth > MAX_NESTED then fail(1, "nested more than %d deep", MAX_NESTED) end
     end
   end
-  check("[%w_]+", { case = 1, ["end"] = -1 })
-  check("[][()]", { ["("] = 1, ["["] = 1, [")"] = -1, ["]"] = -1 })
+  check_pairs("[%w_]+", { case = 1, ["end"] = -1 })
+  check_pairs("[][()]", { ["("] = 1, ["["] = 1, [")"] = -1, ["]"] = -1 })
 end
 
 -- What stands where something else was wanted, and what may have been meant by it.

@@ -23,12 +23,12 @@ static const struct {
     const char *name;
     int errno_value; /* when none is given */
 } kinds[LB_FAULT_KINDS] = {
-    {"alloc", ENOMEM},      {"lua", ENOMEM},    {"open", EIO},       {"close", EIO},
-    {"read", EIO},          {"pread", EIO},     {"flip", EIO},       {"write", EIO},
-    {"pwrite", EIO},        {"stat", EIO},      {"fsync", EIO},      {"ftruncate", EIO},
-    {"rename", EIO},        {"link", EIO},      {"unlink", EIO},     {"mkdir", EIO},
-    {"rmdir", EIO},         {"thread", EAGAIN}, {"library", ENOMEM}, {"fork", EAGAIN},
-    {"kill", EIO},          {"frame_flip", EIO}, {"frame_cut", EIO}, {"frame_foreign", EIO},
+    {"alloc", ENOMEM}, {"lua", ENOMEM},     {"open", EIO},       {"close", EIO},
+    {"read", EIO},     {"pread", EIO},      {"flip", EIO},       {"write", EIO},
+    {"pwrite", EIO},   {"stat", EIO},       {"fsync", EIO},      {"ftruncate", EIO},
+    {"rename", EIO},   {"link", EIO},       {"unlink", EIO},     {"mkdir", EIO},
+    {"rmdir", EIO},    {"thread", EAGAIN},  {"library", ENOMEM}, {"fork", EAGAIN},
+    {"kill", EIO},     {"frame_flip", EIO}, {"frame_cut", EIO},  {"frame_foreign", EIO},
 };
 
 static const struct {

@@ -23,8 +23,8 @@ struct lb_sys {
     int (*fstat)(int fd, struct stat *info);
     int (*access)(const char *path, int mode);           /* counts as stat */
     char *(*realpath)(const char *path, char *resolved); /* counts as stat; free() what it makes */
-    DIR *(*opendir)(const char *path); /* counts as open */
-    int (*dup)(int fd);                /* counts as open */
+    DIR *(*opendir)(const char *path);                   /* counts as open */
+    int (*dup)(int fd);                                  /* counts as open */
     int (*fsync)(int fd);
     int (*syncfs)(int fd);
     int (*ftruncate)(int fd, off_t size);

@@ -55,9 +55,10 @@ lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err
         return lb_error_set(err, LB_ERR_DATA, "%s was replaced while it was read",
                             lb_file_label(file));
     if ((uint64_t)info.st_size != file->size_bytes)
-        return lb_error_set(
-            err, LB_ERR_DATA, "%s has changed while it was read: it had %llu bytes and has %llu",
-            lb_file_label(file), (unsigned long long)file->size_bytes, (unsigned long long)info.st_size);
+        return lb_error_set(err, LB_ERR_DATA,
+                            "%s has changed while it was read: it had %llu bytes and has %llu",
+                            lb_file_label(file), (unsigned long long)file->size_bytes,
+                            (unsigned long long)info.st_size);
     if (nanoseconds(&info.st_mtim) != file->changed_ns)
         return lb_error_set(err, LB_ERR_DATA, "%s was written to while it was read",
                             lb_file_label(file));
@@ -142,8 +143,8 @@ static lb_status wrong_path(struct lb_error *err, const char *before, const char
 {
     char *label;
     LB_TRY(lb_path_label(path, &label, err));
-    lb_status status = lb_error_set(err, LB_ERR_USAGE, "%s%s%s", before,
-                                    label != NULL ? label : path, behind);
+    lb_status status =
+        lb_error_set(err, LB_ERR_USAGE, "%s%s%s", before, label != NULL ? label : path, behind);
     lb_strfree(label);
     return status;
 }

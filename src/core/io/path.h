@@ -38,7 +38,8 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path,
                            struct lb_error *err) LB_MUST_USE;
 /* Whether to look again at inputs before a run, after as many attempts: the error may not come again, there were fewer than a run has,
  * and nothing was used up that can be read only once. */
-bool lb_file_list_again(const struct lb_file_list *list, const struct lb_error *err, int n_attempts);
+bool lb_file_list_again(const struct lb_file_list *list, const struct lb_error *err,
+                        int n_attempts);
 /* Whether fd still is the regular file that was listed: else, and when its size or time of change is another,
  * LB_ERR_DATA. Says yes to all that is no regular file, and to files that say they are empty (as those of /proc do). */
 lb_status lb_file_check(const struct lb_file *file, int fd, struct lb_error *err) LB_MUST_USE;

@@ -180,7 +180,8 @@ static lb_status lz4_step(struct lb_stream *stream, char *out, size_t size, size
     if (LZ4F_isError(result)) {
         *got = 0;
         *end = false;
-        const char *name = LZ4F_getErrorName(result); /* the codes are no part of what is exported */
+        const char *name =
+            LZ4F_getErrorName(result); /* the codes are no part of what is exported */
         if (strcmp(name, "ERROR_allocation_failed") == 0)
             return lb_error_memory(err, "an lz4 decoder", 1 << 17);
         return lb_error_set(err, LB_ERR_DATA, "%s", name);

@@ -1,13 +1,29 @@
-/* Transforms by expressions: compute appends a column for each, where keeps the rows for which one is true. */
+/* Transforms by expressions: compute appends a column for each, where keeps the rows for which one is true.
+ *
+ * ERRORS  With on_error = "skip" or { to = path } a batch in which an expression fails is looked through row by row; the rows that
+ *         fail are left out (skips.h, rejects.h), and the others are evaluated together, again. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "core/base/sys.h"
+#include "core/column/codec.h"
 #include "core/expr/expr.h"
 #include "core/ops/ops.h"
+#include "core/ops/rejects.h"
+#include "core/ops/skips.h"
 
 struct compute_shared {
     int64_t
         n_columns; /* compute: of the records; a batch whose last columns are nil may have fewer */
     uint32_t n_exprs;
     struct lb_expr *exprs[LB_MAX_COLUMNS];
+    bool skips;                 /* on_error is not "fail" */
+    struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
+    uint32_t n_names;           /* with rejects: the columns, in the order of their names */
+    struct name {
+        struct lb_value text;
+        uint32_t column;
+    } names[LB_MAX_COLUMNS];
 };
 
 struct compute_local {
@@ -15,13 +31,51 @@ struct compute_local {
     struct lb_column columns[LB_MAX_COLUMNS];
     uint32_t n_states;
     struct lb_expr_state *states[LB_MAX_COLUMNS];
+    uint32_t good[LB_BATCH_ROWS]; /* rows in which nothing fails */
+    struct lb_column single[LB_MAX_COLUMNS];
+    struct lb_buf rejected, record;
 };
+
+static int compare_names(const void *a, const void *b)
+{
+    const struct lb_value *x = &((const struct name *)a)->text,
+                          *y = &((const struct name *)b)->text;
+    size_t size = x->size < y->size ? x->size : y->size;
+    int order = memcmp(x->data, y->data, size);
+    return order != 0 ? order : (x->size > y->size) - (x->size < y->size);
+}
+
+/* The parameters on_error and, for what is written, names. */
+static lb_status open_policy(struct lb_op *self, struct lb_error *err)
+{
+    struct compute_shared *shared = self->shared;
+    struct lb_value policy, path, names, name;
+    if (!lb_value_field(&self->params, "on_error", &policy) ||
+        (policy.tag == 's' && policy.size == 4 && memcmp(policy.data, "fail", 4) == 0))
+        return LB_OK;
+    shared->skips = true;
+    if (policy.tag != 'm')
+        return LB_OK;
+    if (!lb_value_field(&policy, "to", &path) || path.tag != 's' ||
+        !lb_value_field(&self->params, "names", &names) || names.tag != 'l' ||
+        names.count > LB_MAX_COLUMNS)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has a wrong on_error", self->label);
+    const char *cursor = names.data;
+    for (uint32_t i = 0; i < names.count; i++) {
+        lb_codec_next(&cursor, &name);
+        if (name.tag == 's')
+            shared->names[shared->n_names++] = (struct name){.text = name, .column = i};
+    }
+    qsort(shared->names, shared->n_names, sizeof *shared->names, compare_names);
+    return lb_rejects_of(self->run, path.data, path.size, &shared->rejects, err);
+}
 
 static lb_status compute_open(struct lb_op *self, struct lb_error *err)
 {
     struct compute_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
+    LB_TRY(open_policy(self, err));
     struct lb_value value, program;
     if (self->class == &lb_op_where) {
         if (!lb_value_field(&self->params, "expr", &program))
@@ -73,6 +127,8 @@ static void compute_detach(struct lb_op_local *local)
     struct compute_local *state = local->state;
     for (uint32_t i = 0; i < state->n_states; i++)
         lb_expr_state_delete(state->states[i]);
+    lb_buf_fini(&state->rejected);
+    lb_buf_fini(&state->record);
     lb_free(state, sizeof *state);
 }
 
@@ -82,6 +138,106 @@ static lb_status named(const struct lb_op_local *local, lb_status status, struct
     if (status == LB_ERR_USER)
         lb_error_prefix(err, "%s ", local->op->label);
     return status;
+}
+
+/* The row as user functions would see it, encoded. */
+static lb_status encode_row(const struct compute_shared *shared, const struct lb_batch *batch,
+                            uint32_t row, struct lb_buf *out, struct lb_error *err)
+{
+    size_t mark;
+    uint32_t n = 0;
+    out->size = 0;
+    LB_TRY(lb_codec_begin(out, 'm', &mark, err));
+    for (uint32_t i = 0; i < shared->n_names; i++) {
+        const struct name *name = &shared->names[i];
+        if (name->column >= batch->n_columns ||
+            lb_column_value(&batch->columns[name->column], row).tag == 'n')
+            continue;
+        LB_TRY(lb_codec_put_string(out, name->text.data, name->text.size, err));
+        LB_TRY(lb_codec_put_column(out, &batch->columns[name->column], row, err));
+        n++;
+    }
+    lb_codec_end(out, mark, n);
+    return LB_OK;
+}
+
+/* Leaves the row out for what err says. */
+static lb_status skip_row(struct lb_op_local *local, const struct lb_batch *batch, uint32_t row,
+                          struct lb_error *err)
+{
+    const struct compute_shared *shared = local->op->shared;
+    struct compute_local *state = local->state;
+    err->message[strcspn(err->message, "\n")] = '\0'; /* the record is told by itself */
+    struct lb_skip skip = {
+        .verb = local->op->label, .kind = "error", .place = "", .message = err->message};
+    struct lb_error failure;
+    lb_status status = lb_batch_origin(batch, row, &skip.origin, &failure);
+    if (status == LB_OK && shared->rejects != NULL)
+        status = encode_row(shared, batch, row, &state->record, &failure);
+    if (status == LB_OK && shared->rejects != NULL) {
+        struct lb_reject item = {.origin = skip.origin,
+                                 .kind = skip.kind,
+                                 .message = skip.message,
+                                 .verb = skip.verb,
+                                 .value = state->record.data,
+                                 .value_size = state->record.size};
+        status = lb_reject_put(&item, &state->rejected, &failure);
+    }
+    if (status == LB_OK)
+        status = lb_skips_note(local->worker, &skip, &failure);
+    if (status != LB_OK)
+        *err = failure;
+    return status;
+}
+
+/* One row as a batch of its own: in the whole batch, evaluating one row costs what all the rows before it cost. */
+static struct lb_batch take_row(struct compute_local *state, const struct lb_batch *batch,
+                                uint32_t row)
+{
+    static const size_t sizes[] = {0, 1, 8, 8, 16, 16}; /* ORDER types */
+    for (uint32_t i = 0; i < batch->n_columns; i++) {
+        const struct lb_column *from = &batch->columns[i];
+        state->single[i] = (struct lb_column){.type = LB_NULL};
+        if (lb_column_is_valid(from, row))
+            state->single[i] = (struct lb_column){
+                .type = from->type, .data = (const char *)from->data + row * sizes[from->type]};
+    }
+    return (struct lb_batch){
+        .n_rows = 1, .n_columns = batch->n_columns, .n_selected = 1, .columns = state->single};
+}
+
+/* The batch without the rows in which an expression fails. */
+static lb_status leave_out(struct lb_op_local *local, const struct lb_batch *batch,
+                           struct lb_batch *rest, struct lb_error *err)
+{
+    const struct compute_shared *shared = local->op->shared;
+    struct compute_local *state = local->state;
+    bool is_where = local->op->class == &lb_op_where;
+    uint32_t n_good = 0;
+    state->rejected.size = 0;
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = batch->select != NULL ? batch->select[i] : i;
+        struct lb_batch one = take_row(state, batch, row);
+        lb_status status = LB_OK;
+        for (uint32_t k = 0; k < state->n_states && status == LB_OK; k++) {
+            struct lb_column column;
+            uint32_t selected, n;
+            status = is_where ? lb_expr_filter(state->states[k], &one, &selected, &n, err)
+                              : lb_expr_eval(state->states[k], &one, &column, err);
+        }
+        if (status == LB_OK)
+            state->good[n_good++] = row;
+        else if (status == LB_ERR_USER)
+            LB_TRY(skip_row(local, batch, row, err));
+        else
+            return status;
+    }
+    *rest = *batch;
+    rest->select = state->good;
+    rest->n_selected = n_good;
+    if (state->rejected.size == 0)
+        return LB_OK;
+    return lb_rejects_add(shared->rejects, local->worker, &state->rejected, err);
 }
 
 static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *batch,
@@ -99,6 +255,11 @@ static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *
     for (uint32_t i = 0; i < state->n_states; i++) {
         struct lb_column *column = &state->columns[width + i];
         lb_status status = lb_expr_eval(state->states[i], batch, column, err);
+        if (status == LB_ERR_USER && shared->skips) {
+            struct lb_batch rest;
+            LB_TRY(leave_out(local, batch, &rest, err));
+            return rest.n_selected > 0 ? compute_push(local, &rest, err) : LB_OK;
+        }
         if (status != LB_OK)
             return named(local, status, err);
     }
@@ -113,6 +274,11 @@ static lb_status where_push(struct lb_op_local *local, const struct lb_batch *ba
     struct compute_local *state = local->state;
     struct lb_batch out = lb_batch_same_rows(batch, batch->columns, batch->n_columns);
     lb_status status = lb_expr_filter(state->states[0], batch, state->select, &out.n_selected, err);
+    if (status == LB_ERR_USER && ((const struct compute_shared *)local->op->shared)->skips) {
+        struct lb_batch rest;
+        LB_TRY(leave_out(local, batch, &rest, err));
+        return rest.n_selected > 0 ? where_push(local, &rest, err) : LB_OK;
+    }
     if (status != LB_OK)
         return named(local, status, err);
     if (out.n_selected < batch->n_selected)
