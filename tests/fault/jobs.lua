@@ -1,7 +1,8 @@
 --- The jobs that are made to fail: every reader, verb and writer. Each runs in an empty directory beside `in`, which holds the
 -- inputs that `setup` makes; what stands in `old` lies there before.
 -- Fields: name, script; flags and stdin (of the command line); old (file or folder/ = content: outputs there before);
--- recovers (from any one error of a read or a look at a file, before or in the run); loose (files with times in them are not compared); is_two (outputs, of which the first may stand when the second fails).
+-- recovers (from any one error of a read or a look at a file, before or in the run);
+-- loose (files with times in them are not compared); is_two (outputs, of which the first may stand when the second fails).
 local jobs = {}
 
 --- The script that makes the inputs; run without faults, in the directory that becomes `in`.
@@ -56,7 +57,9 @@ job("read_zstd", [[lb.text("../in/lines.zst"):save_text "out.txt"]])
 job("read_lz4", [[lb.text("../in/lines.lz4"):save_text "out.txt"]])
 job("read_bzip2", [[lb.text("../in/lines.bz2"):save_text "out.txt"]])
 job("read_files", [[lb.files("../in/many"):map(function(path, text) return #text end):save_text "out.txt"]])
-job("read_glob", [[print(lb.text("../in/{many,lines.t*}"):count(), lb.text("../in/**/p*"):count()) lb.text("../in/many/"):save_text "out.txt"]])
+job("read_glob", [[
+print(lb.text("../in/{many,lines.t*}"):count(), lb.text("../in/**/p*"):count())
+lb.text("../in/many/"):save_text "out.txt"]])
 job("looks", [[
 print(rows:count(), lb.json("../in/rows.json"):count(), lb.read("../in/rows.lb"):count(), lb.text("../in/**/p*"):count())]],
   { recovers = true })
