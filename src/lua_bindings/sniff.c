@@ -135,9 +135,10 @@ int lb_lua_csv_sniff(lua_State *L)
         status = add_paths(L, sniff, &err);
     const struct lb_csv_sniff fresh = *csv;
     int n_attempts = 0;
-    if (status == LB_OK)
+    bool is_listed = status == LB_OK;
+    if (is_listed)
         status = lb_csv_sniff_files(csv, &sniff->files, &err);
-    while (status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts)) {
+    while (is_listed && status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts)) {
         lb_csv_sniff_fini(csv);
         *csv = fresh;
         status = lb_csv_sniff_files(csv, &sniff->files, &err);
@@ -169,9 +170,10 @@ int lb_lua_json_sniff(lua_State *L)
     lb_status status = add_paths(L, sniff, &err);
     const struct lb_json_sniff fresh = sniff->json;
     int n_attempts = 0;
-    if (status == LB_OK)
+    bool is_listed = status == LB_OK;
+    if (is_listed)
         status = lb_json_sniff_files(&sniff->json, &sniff->files, &err);
-    while (status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts)) {
+    while (is_listed && status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts)) {
         lb_json_sniff_fini(&sniff->json);
         sniff->json = fresh;
         status = lb_json_sniff_files(&sniff->json, &sniff->files, &err);
