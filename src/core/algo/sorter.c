@@ -175,13 +175,36 @@ static lb_status copy_range(struct lb_sorter *sorter, const struct lb_sort_run *
     return status;
 }
 
+/* Where merged runs go: to files that hold 1, 2, 4 ... of them, so that few are open, however many merges it takes, and those of
+ * early ones are gone before long. */
+struct merge_files {
+    struct lb_sort_file *file;
+    uint32_t n_left; /* runs that it has room for */
+    uint32_t n_next; /* that the next one will have */
+};
+
+static lb_status next_file(struct lb_sorter *sorter, struct merge_files *files,
+                           struct lb_error *err)
+{
+    if (files->n_left == 0) {
+        lb_sort_file_unref(files->file);
+        files->file = NULL;
+        LB_TRY(lb_sort_file_new(&sorter->config, &files->file, err));
+        files->n_left = files->n_next;
+        files->n_next *= 2;
+    }
+    files->n_left--;
+    return LB_OK;
+}
+
 /* Merges runs into a new one. Within a range all rows have one partition, which is why the merge
  * itself never compares partitions. */
-static lb_status merge_runs(struct lb_sorter *sorter, const struct lb_sort_run *runs,
-                            struct lb_sort_run **merged, struct lb_error *err)
+static lb_status merge_runs(struct lb_sorter *sorter, struct merge_files *files,
+                            const struct lb_sort_run *runs, struct lb_sort_run **merged,
+                            struct lb_error *err)
 {
-    struct lb_sort_file *file;
-    LB_TRY(lb_sort_file_new(&sorter->config, &file, err));
+    LB_TRY(next_file(sorter, files, err));
+    struct lb_sort_file *file = files->file;
     struct lb_sort_run_writer out;
     lb_status status = lb_sort_run_writer_init(&out, sorter, file, err);
     if (sorter->config.n_partitions == 1) {
@@ -196,7 +219,6 @@ static lb_status merge_runs(struct lb_sorter *sorter, const struct lb_sort_run *
     if (status == LB_OK)
         status = lb_sort_run_writer_finish(&out, merged, err);
     lb_sort_run_writer_fini(&out);
-    lb_sort_file_unref(file);
     return status;
 }
 
@@ -219,7 +241,9 @@ static lb_status reduce_runs(struct lb_sorter *sorter, struct lb_error *err)
     size_t frame_bytes = mean_frame_bytes(sorter);
     if (frame_bytes > sorter->frame_bytes)
         set_fan_in(sorter, frame_bytes);
-    while (sorter->n_spilled > sorter->fan_in) {
+    struct merge_files files = {.n_next = 1};
+    lb_status status = LB_OK;
+    while (status == LB_OK && sorter->n_spilled > sorter->fan_in) {
         uint32_t n = sorter->n_spilled - sorter->fan_in + 1;
         if (n > sorter->prepare_fan_in)
             n = sorter->prepare_fan_in;
@@ -230,12 +254,13 @@ static lb_status reduce_runs(struct lb_sorter *sorter, struct lb_error *err)
             group = run;
         }
         struct lb_sort_run *merged = NULL;
-        lb_status status = merge_runs(sorter, group, &merged, err);
+        status = merge_runs(sorter, &files, group, &merged, err);
         delete_runs(group);
-        LB_TRY(status);
-        add_run(sorter, merged);
+        if (status == LB_OK)
+            add_run(sorter, merged);
     }
-    return LB_OK;
+    lb_sort_file_unref(files.file);
+    return status;
 }
 
 lb_status lb_sorter_prepare(struct lb_sorter *sorter, struct lb_error *err)
