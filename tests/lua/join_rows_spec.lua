@@ -408,14 +408,15 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
 
   it("gives numbers back from disk as they were", function()
     local values = {
-      0, -1, 1, 127, 128, 1099511627776, math.maxinteger, math.mininteger, 0.0, -0.0, 0.01, -0.07, 12.34, 0.29, 1.005, 0.1 + 0.2, 99999999999.99,
-      1e15, 1e300, 5e-324, 2.0 ^ 53, 1 / 0, -1 / 0, 0 / 0, "text", false,
+      0, -1, 1, 127, 128, 1099511627776, math.maxinteger, math.mininteger, 0.0, -0.0, 0.01, -0.07, 12.34, 0.29, 1.005, 0.1 + 0.2,
+      99999999999.99, 1e15, 1e300, 5e-324, 2.0 ^ 53, 1 / 0, -1 / 0, 0 / 0, "text", false,
     }
     local rows = {}
     for i, value in ipairs(values) do rows[i] = { k = i, value = value } end
     for _ = 1, 200 do rows[#rows + 1] = { k = #rows + 1, value = (math.random(0, 2000000) - 1000000) / 100 } end
     for _, how in ipairs { "inner", "full" } do
-      local joined = lb.from(rows):join(lb.from(rows):select("k", { other = "value" }), { on = "k", how = how, strategy = "hash" }):collect()
+      local right = lb.from(rows):select("k", { other = "value" })
+      local joined = lb.from(rows):join(right, { on = "k", how = how, strategy = "hash" }):collect()
       assert.equal(#rows, #joined)
       for i, row in ipairs(joined) do
         local expected = ("%s %q"):format(math.type(rows[i].value), rows[i].value)
