@@ -205,6 +205,108 @@ local attacks = {
   { "gsub that changes its table", [[
     local t = setmetatable({}, { __index = function(t, k) t[k] = k:rep(10) return nil end })
     return (("abc"):rep(1000):gsub("%w", t)) == nil]] },
+  -- C code that calls back, nested deeply
+  { "gsub inside gsub inside gsub", [[local function f(s) return (s:gsub("a", f)) end return pcall(f, ("a"):rep(10))]] },
+  { "sort inside sort", [[local function f() local t = { 3, 1, 2 } table.sort(t, function(a, b) f() return a < b end) end return
+      pcall(f)]] },
+  { "__tostring inside __tostring", [[
+    local m = {} m.__tostring = function(t) return tostring(setmetatable({}, m)) end return pcall(tostring, setmetatable({}, m))]] },
+  { "__concat inside __concat", [[local m = {} m.__concat = function(a, b) return setmetatable({}, m) .. b end
+    return pcall(function() return setmetatable({}, m) .. "x" end)]] },
+  { "__index inside __index, by C", [[local m = {} m.__index = function(t, k) return table.concat(setmetatable({}, m), ",", 1, 2) end
+    return pcall(function() return setmetatable({}, m).x end)]] },
+  { "a chain of __index 100,000 long", [[local t = {} for _ = 1, 1e5 do t = setmetatable({}, { __index = t }) end return t.x]] },
+  { "a chain of __call", [[local t = type for _ = 1, 1e4 do t = setmetatable({}, { __call = t }) end return select("#", pcall(t)) < 2]] },
+  { "coroutines inside coroutines", [[
+    local function f(n) return coroutine.wrap(function() return f(n + 1) end)() end return pcall(f, 1)]] },
+  { "xpcall inside its handler", [[local function h(e) return select(2, xpcall(error, h, e)) end return (xpcall(error, h, "x"))]] },
+  { "__close that fails in __close", [[
+    local m = {} m.__close = function() local x <close> = setmetatable({}, m) error("again") end
+    return pcall(function() local x <close> = setmetatable({}, m) end)]] },
+  { "__eq, __lt, __le by sort and by C", [[local m = {} m.__lt = function(a, b) return b < a end
+    local t = { setmetatable({}, m), setmetatable({}, m), setmetatable({}, m) } return pcall(table.sort, t)]] },
+  { "goto into a scope", [[return load("goto x; local a; ::x:: print(a)")]] },
+  { "256 upvalues and 201 locals", [[
+    return load("local " .. ("a,"):rep(200) .. "b") or load("local a = 1 " .. ("local function f() return "):rep(300) .. "a" ..
+      (" end"):rep(300))]] },
+  { "an upvalue through a dead coroutine", [[
+    local get local co = coroutine.wrap(function() local secret = {} get = function() return secret end error("x") end)
+    pcall(co) return type(get()) ~= "table"]] },
+  { "coroutine.close while it runs", [[
+    local co co = coroutine.create(function() return coroutine.close(co) end) return select(2, coroutine.resume(co)) == true]] },
+  { "a coroutine that resumes itself", [[local co co = coroutine.wrap(function() return co() end) return (pcall(co))]] },
+  { "string coercion with __name and __metatable", [[
+    local t = setmetatable({}, { __name = ("n"):rep(1e6), __metatable = false }) return tostring(t):find("io", 1, true)]] },
+  { "__tostring that gives no string", [[return pcall(tostring, setmetatable({}, { __tostring = function() return {} end }))]] },
+  { "string.format %s of a changing object", [[
+    local n = 0 local t = setmetatable({}, { __tostring = function() n = n + 1 return ("x"):rep(n * 1e5) end })
+    return #("%s%s%s%.3s%q"):format(t, t, t, t, "x") < 1e5]] },
+  { "string.pack of sizes", [[return pcall(string.pack, "!16s8i16I16z" .. ("x"):rep(100000), "a", 1, 1, "b") and pcall(string.unpack,
+      "s8", "\255\255\255\255\255\255\255\127")]] },
+  { "utf8 outside of the string", [[return pcall(utf8.codepoint, "x", 1, math.maxinteger) or utf8.offset("x", math.mininteger, 1)]] },
+  { "table.insert in the middle of a length that is none", [[
+    return pcall(table.insert, setmetatable({}, { __len = function() return 1.5 end }), 1, 1)]] },
+  { "os.exit in a callback", [[return os.exit(3)]] },
+  { "os.exit through load with an environment", [[return load("return os.exit(3)", "x", "t", { os = os })()]] },
+  { "load that asks its reader 100,000 times", [[local n = 0
+    return load(function() n = n + 1 return n < 1e5 and "x=1 " or n < 1e5 + 1 and "?" or nil end)]] },
+  { "load whose reader gives no string", [[return load(function() return {} end) or load(coroutine.wrap(function() coroutine.yield("x")
+      end))]] },
+  { "an error object that is a dataset, by status", [[local e = setmetatable({ status = 0 }, {}) return not select(2, pcall(error, e))]] },
+  -- the engine's own code, with what no job should give it
+  { "a plan 700 steps deep", [[
+    local d = lb.range(3) for i = 1, 700 do d = d:map(function(x) return x end) end return pcall(d.count, d) and false]], main = true },
+  { "a plan of 300 unions", [[
+    local d = lb.range(1) for i = 1, 300 do d = d:union(lb.range(1)) end return pcall(d.count, d) and false]], main = true },
+  { "a plan that doubles", [[local d = lb.range(1) for i = 1, 40 do d = d:union(d) end return pcall(lb.from, d)]], main = true },
+  { "SQL nested 100,000 deep", [[
+    return pcall(function() return lb.from { { a = 1 } }:where(("("):rep(1e5) .. "a" .. (")"):rep(1e5) .. " = 1"):count() end) and
+      false]], main = true },
+  { "SQL of 20,000 terms", [[
+    return pcall(function() return lb.from { { a = 1 } }:where("a = 1" .. (" or not a = 1"):rep(2e4)):count() end) and false]], main =
+      true },
+  { "SQL of 100,000 nots", [[
+    return pcall(function() return lb.from { { a = true } }:where(("not "):rep(1e5) .. "a"):count() end) and false]], main = true },
+  { "a regular expression nested deep", [[
+    return pcall(function() return lb.from { { a = ("a"):rep(1e5) }
+      }:where("regexp_matches(a, '" .. ("("):rep(5000) .. "a" .. (")*"):rep(5000) .. "b')"):count() end) and false]], main = true },
+  { "a regular expression that backtracks", [[
+    return pcall(function() return lb.from { { a = ("a"):rep(1e5) } }:where("regexp_matches(a, '(a+)+$|(a*)*b')"):count() end) and
+      false]], main = true },
+  { "records that contain themselves", [[local t = {} t[1] = t return pcall(lb.from, { t }) and pcall(function() return lb.from { t
+      }:count() end)]], main = true },
+  { "a row with 100,000 columns", [[
+    local r = {} for i = 1, 1e5 do r["c" .. i] = i end return pcall(function() return lb.from { r }:select("c1"):count() end) and
+      false]], main = true },
+  { "options of 100,000 names", [[
+    local o = {} for i = 1, 1e5 do o["o" .. i] = i end return pcall(lb.text, "@IN@", o)]], main = true },
+  { "options with metamethods", [[
+    local n = 0 local o = setmetatable({}, { __index = function(_, k) n = n + 1 return n % 2 == 0 and {} or "x" end, __pairs =
+      function() return next, {} end })
+    pcall(function() return lb.csv("@IN@", o):count() end) pcall(function() return lb.range(3):save_text("@CANARY@", o) end) return
+      false]], main = true },
+  { "20,000 datasets", [[local t = {} for i = 1, 2e4 do t[i] = lb.range(i):map(print) end return #t ~= 2e4]], main = true },
+  { "a list that changes while it is read", [[
+    local t = {} for i = 1, 100 do t[i] = { a = i } end
+    local d = lb.from(t) for i = 1, 100 do t[i] = io or print end return pcall(d.count, d) and pcall(d.count, lb.from(t))]], main = true },
+  { "an action in a function of a worker", [[
+    return pcall(function() return lb.range(1):map(function() return require("luabatch").range(3):count() end):count() end)]], main =
+      true },
+  { "an action in the iterator of another", [[
+    local n = 0 for v in lb.range(3):iterate() do n = n + lb.range(v):count() + #lb.range(1):map(function(x) return x end):collect() end
+      return n ~= 9]], main = true },
+  { "a checkpoint, a cache and a plan that stand on each other", [[
+    local d = lb.range(3):cache() d._node.inputs[1] = d._node return pcall(d.count, d) and false]], main = true },
+  { "a grep without a pattern", [[
+    local d = lb.text("@IN@"):grep("a") d._node.pattern = {} return pcall(d.count, d) and false]], main = true },
+  { "a path put into a node", [[local d = lb.text("@IN@") d._node.paths = { "@SECRET@" } return d:collect()[1] ]], main = true },
+  { "a path for the output put into a node", [[
+    local d = lb.range(1) d._node.op, d._node.path, d._node.format, d._node.mode = "write", "@CANARY@", "text", "overwrite" return
+      d:count()]], main = true },
+  { "a store's handle forged", [[
+    local d = lb.range(1):cache() d:count() d._node.cache.store = lb.counter "x" return d:count()]], main = true },
+  { "a native file forged", [[
+    local ok, d = pcall(function() lb.range(1):save("@IN@.lbb") end) return ok]], main = true },
 }
 
 -- These never end by themselves, or take all memory. The program must end them.
@@ -227,6 +329,9 @@ local floods = {
   { "table.move without end", [[
     table.move(setmetatable({}, { __index = function() return 1 end }), 1, 1e15, 2, setmetatable({}, { __newindex = function() end
     }))]] },
+  { "table.remove with a length of one's own", [[
+    return table.remove(setmetatable({}, { __len = function() return math.maxinteger end }), 1)]] },
+  { "table.move over all integers", [[return table.move({}, 1, 1 << 60, 1)]] },
   { "string.rep of nothing", [[return string.rep("", 1 << 62) and load(("x = 1 "):rep(1e7)) and (function() while true do end end)()]] },
 }
 
@@ -415,6 +520,27 @@ print(lb.range(10):reduce(math.max), lb.from { { n = 2 } }:where("n > 1"):count(
     assert.same({ 0, "1\n2\n", "" }, { support.shell("cd " .. folder .. "; " .. made) })
   end)
 
+  it("leaves alone what lies beside an output, and what links in its folder lead to", function()
+    local job = support.file([[
+local lb = require "luabatch"
+for _, path in ipairs { "w/neighbour", "w/in/../neighbour", "w/.out.luabatch", "w/out/../neighbour", "w/outer", "w/new" } do
+  for _, mode in ipairs { "overwrite", "append", "ignore" } do
+    print(pcall(function() return lb.range(3):save_text(path, { mode = mode }) end) and "ESCAPED " .. path or "refused")
+  end
+end
+for _, path in ipairs { "w/out/link", "w/out/up/neighbour", "w/out/../neighbour" } do
+  print(pcall(function() return lb.range(3):save_text(path, { mode = "append" }) end) and "ESCAPED " .. path or "refused")
+  print(pcall(function() return lb.text(path):collect() end) and "ESCAPED " .. path or "refused")
+end
+print(lb.range(3):save_text("w/out/mine"))]], ".lua")
+    local status, out, err = support.shell(("cd %s; mkdir -p w/in w/out; echo old > w/neighbour; "
+      .. "ln -s ../neighbour w/out/link; ln -s .. w/out/up; "
+      .. "luabatch --safe --allow-write w/out %s; cat w/neighbour; ls -A w; rm -r w"):format(folder, job))
+    assert.equal(0, status, err)
+    assert.is_nil(out:find("ESCAPED", 1, true), out)
+    assert.equal("3\nold\nin\nneighbour\nout\n", (out:gsub("refused\n", "")))
+  end)
+
   it("is asked for before the script, and not with what runs outside", function()
     for line, message in pairs {
       ["-l string --safe -e 1"] = "-l and --safe do not go together: a module would run outside",
@@ -431,5 +557,17 @@ print(lb.range(10):reduce(math.max), lb.from { { n = 2 } }:where("n > 1"):count(
     assert.same({ 1, "", "refused\n" }, {
       luabatch([[--safe -e 'io.open("x")' 2>&1 | grep -q 'safe mode has none' && echo refused >&2; false]]),
     })
+    for code, hint in pairs {
+      ['io.open("x")'] = "; safe mode has none (--safe); read by lb.text",
+      ['debug.getinfo(1)'] = "; safe mode has none (--safe); no flag allows it",
+      ['os.execute("x")'] = "(field 'execute'); safe mode has no os.execute (--safe); no flag allows it",
+      ['("").dump(print)'] = "safe mode has no string.dump (--safe)",
+      ['require("lfs")'] = "module 'lfs' cannot be loaded in safe mode (--safe)",
+      ['lb.range(1):map(function() return os.getenv("x") end):count()'] = "safe mode has no os.getenv (--safe)",
+    } do
+      local status, _, err = luabatch("--safe -e " .. support.quote(code))
+      assert.equal(1, status)
+      assert.truthy(err:find(hint, 1, true), err)
+    end
   end)
 end)

@@ -108,16 +108,29 @@ function safe.begin(options, args, script)
   return globals
 end
 
-local missing = { io = true, debug = true, package = true, dofile = true, loadfile = true, warn = true }
+-- What is not there, and what stands for it.
+local NO_FLAG = "; no flag allows it"
+local FILES = "; read by lb.text and the like what the command line or --allow-read names, write by save_* below --allow-write"
+local missing = {
+  io = FILES, dofile = FILES, loadfile = FILES, debug = NO_FLAG, package = NO_FLAG, warn = NO_FLAG,
+}
+local missing_fields = {
+  execute = "os.execute", exit = "os.exit", getenv = "os.getenv", remove = "os.remove", rename = "os.rename",
+  setlocale = "os.setlocale", tmpname = "os.tmpname", dump = "string.dump",
+}
 
 --- Adds to a message what safe mode has to do with it.
 -- @string message of an error
 -- @return string
 -- @usage print((require("luabatch.safe").explain("attempt to index a nil value (global 'io')"):find("safe mode", 1, true) ~= nil)) --> true
 function safe.explain(message)
-  local name = message:match("%(global '(%a+)'%)")
-  if not missing[name] then return message end
-  return (message:gsub("%(global '%a+'%)", "%0; safe mode has none (--safe)", 1))
+  local name = message:match("^[^\n]*%(global '(%a+)'%)")
+  if missing[name] then
+    return (message:gsub("%(global '%a+'%)", ("%%0; safe mode has none (--safe)%s"):format(missing[name]), 1))
+  end
+  local field = message:match("^[^\n]*attempt to call a nil value %([fm]%a+ '(%a+)'%)")
+  if not missing_fields[field] then return message end
+  return (message:gsub("(%([fm]%a+ '%a+'%))", ("%%1; safe mode has no %s (--safe)%s"):format(missing_fields[field], NO_FLAG), 1))
 end
 
 return safe
