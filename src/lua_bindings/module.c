@@ -203,17 +203,23 @@ struct constant {
     struct lb_expr_state *state;
 };
 
-static int l_constant_gc(lua_State *L)
+static void constant_fini(struct constant *constant)
 {
-    struct constant *constant = lua_touserdata(L, 1);
     lb_expr_state_delete(constant->state);
     lb_expr_delete(constant->expr);
     lb_buf_fini(&constant->program);
     *constant = (struct constant){0};
+}
+
+static int l_constant_gc(lua_State *L)
+{
+    constant_fini(lua_touserdata(L, 1));
     return 0;
 }
 
-/* core.evaluate(program) -> the value of an expression without columns; the same as JSON, or nil */
+enum { MOST_CONSTANT_BYTES = 64 << 10 };
+
+/* core.evaluate(program) -> the value of an expression without columns; the same as JSON, or nil. Raises for long ones */
 static int l_core_evaluate(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -236,8 +242,17 @@ static int l_core_evaluate(lua_State *L)
     if (lb_expr_new(&value, &constant->expr, &err) != LB_OK ||
         lb_expr_state_new(constant->expr, &constant->state, &err) != LB_OK ||
         lb_expr_eval(constant->state, &batch, &column, &err) != LB_OK ||
-        lb_codec_put_column(out, &column, 0, &err) != LB_OK)
+        lb_codec_put_column(out, &column, 0, &err) != LB_OK) {
+        /* Now, not when Lua collects: it does not see how much that may be. */
+        constant_fini(constant);
+        lb_buf_fini(out);
         return lb_lua_raise(L, &err);
+    }
+    constant_fini(constant);
+    if (out->size > MOST_CONSTANT_BYTES) {
+        lb_buf_fini(out);
+        return luaL_error(L, "a value too long for a plan");
+    }
     lb_lua_push_encoded(L, out->data, out->size);
     struct lb_buf *text = push_buffer(L);
     if (lb_format_encoded(LB_FORMAT_JSON, out->data, out->size, text, &err) == LB_OK)

@@ -126,6 +126,8 @@ end
 local function sniff_json(paths, names)
   local ok, result = pcall(core.json_sniff, paths, names ~= nil)
   if ok then return result end
+  if type(result) == "table" and result.status ~= 4 then error(result, 0) end
+  local setting = require("luabatch.runtime").setting
   local _, problem = pcall(core.execute, {
     nodes = {
       {
@@ -134,7 +136,7 @@ local function sniff_json(paths, names)
       },
       { op = "count", inputs = { 1 }, result = true },
     },
-  }, {})
+  }, { threads = setting "threads", memory = setting "memory", tmp = setting "tmp" })
   error(type(problem) == "table" and problem.status == 4 and problem or result, 0)
 end
 

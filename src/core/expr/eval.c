@@ -311,6 +311,20 @@ static lb_status eval_coalesce(struct lb_expr_state *state, uint32_t number,
 
 /* ---- value by value ---- */
 
+#ifdef LB_TINY
+enum { MOST_STRING_BYTES = 4 << 10 };
+#else
+enum { MOST_STRING_BYTES = 4 << 20 };
+#endif
+
+/* Adds the place to what a value makes fail, memory for it included. */
+static lb_status failed(struct lb_expr_state *state, uint32_t number, uint32_t row,
+                        lb_status status, struct lb_error *err)
+{
+    bool is_placed = status == LB_ERR_USER || status == LB_ERR_RESOURCE;
+    return is_placed ? expr_fail(state, number, row, err) : status;
+}
+
 static lb_status call_row(struct lb_expr_state *state, uint32_t number, uint32_t row,
                           struct lb_error *err)
 {
@@ -331,9 +345,10 @@ static lb_status call_row(struct lb_expr_state *state, uint32_t number, uint32_t
     if (!has_nil || step->class->takes_nil) {
         lb_status status = step->class->function(&call, state->values, step->n_args, err);
         if (status != LB_OK)
-            return status == LB_ERR_USER ? expr_fail(state, number, row, err) : status;
+            return failed(state, number, row, status, err);
     }
-    return append(&slot->builder, &call.value, call.is_scratch, err);
+    return failed(state, number, row, append(&slot->builder, &call.value, call.is_scratch, err),
+                  err);
 }
 
 static lb_status eval_rows(struct lb_expr_state *state, uint32_t number,
@@ -347,6 +362,11 @@ static lb_status eval_rows(struct lb_expr_state *state, uint32_t number,
         uint32_t row = expr_row(rows, i);
         LB_TRY(fill_nulls(builder, row, err));
         LB_TRY(call_row(state, number, row, err));
+        if (builder->strings.held_bytes > MOST_STRING_BYTES && i + 1 < rows->n) {
+            state->is_too_much = true;
+            return lb_error_set(err, LB_ERR_RESOURCE, "the values of %u rows take more than %d MiB",
+                                rows->n, MOST_STRING_BYTES >> 20);
+        }
     }
     LB_TRY(fill_nulls(builder, state->batch->n_rows, err));
     *out = lb_builder_finish(builder);

@@ -282,6 +282,11 @@ void lb_expr_state_watch(struct lb_expr_state *state, const _Atomic int *stop)
     state->stop = stop;
 }
 
+bool lb_expr_state_too_much(const struct lb_expr_state *state)
+{
+    return state->is_too_much;
+}
+
 lb_status expr_fail(const struct lb_expr_state *state, uint32_t step, uint32_t row,
                     struct lb_error *err)
 {
@@ -320,6 +325,7 @@ lb_status lb_expr_eval(struct lb_expr_state *state, const struct lb_batch *batch
 {
     struct expr_rows rows = rows_of(batch);
 
+    state->is_too_much = false;
     state->batch = batch;
     return expr_eval(state, state->expr->n_steps - 1, &rows, result, err);
 }
@@ -329,6 +335,7 @@ lb_status lb_expr_filter(struct lb_expr_state *state, const struct lb_batch *bat
 {
     struct expr_rows rows = rows_of(batch);
 
+    state->is_too_much = false;
     state->batch = batch;
     return expr_filter(state, state->expr->n_steps - 1, &rows, select, n_selected, err);
 }

@@ -45,6 +45,10 @@ void lb_expr_state_watch(struct lb_expr_state *state, const _Atomic int *stop);
 lb_status lb_expr_eval(struct lb_expr_state *state, const struct lb_batch *batch,
                        struct lb_column *result, struct lb_error *err) LB_MUST_USE;
 
+/* Whether the last evaluation failed (LB_ERR_RESOURCE) because the values of several rows are too large to be held at once: fewer
+ * rows may go well. */
+bool lb_expr_state_too_much(const struct lb_expr_state *state);
+
 /* Whether a regular expression and its flags are well formed; LB_ERR_USER says what is wrong, *at which byte of the pattern is
  * at fault (1-based, 0: none). */
 lb_status lb_expr_check_regexp(const char *pattern, size_t size, const char *flags,

@@ -185,6 +185,7 @@ struct lb_expr_state {
     const struct lb_expr *expr;
     const _Atomic int *stop;      /* non-zero: give up; or NULL */
     const struct lb_batch *batch; /* during a call */
+    bool is_too_much;             /* see lb_expr_state_too_much */
     struct lb_arena arena;        /* what slots hold */
     struct expr_slot *slots;      /* one for each step */
     struct lb_value *values;      /* arguments of one call of a function */

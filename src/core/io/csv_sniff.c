@@ -37,7 +37,7 @@ static lb_status head_grow(struct head *head, size_t capacity, struct lb_error *
     char *data =
         lb_realloc(head->data, head->data != NULL ? head->capacity + extra : 0, capacity + extra);
     if (data == NULL)
-        return lb_error_memory(err, "a sample", capacity);
+        return lb_error_memory(err, "the first record", capacity);
     head->data = data;
     head->capacity = capacity;
     return LB_OK;
@@ -364,7 +364,8 @@ lb_status lb_csv_sniff_files(struct lb_csv_sniff *sniff, const struct lb_file_li
             status = has_sample ? check_header(sniff, &head, err) : sniff_head(sniff, &head, err);
         has_sample = has_sample || !is_empty;
         head_fini(&head);
-        if (status == LB_ERR_DATA && strstr(err->message, lb_file_label(file)) == NULL)
+        if ((status == LB_ERR_DATA || status == LB_ERR_RESOURCE) &&
+            strstr(err->message, lb_file_label(file)) == NULL)
             lb_error_prefix(err, "%s: ", lb_file_label(file));
         LB_TRY(status);
     }

@@ -179,7 +179,8 @@ lb_status lb_json_sniff_files(struct lb_json_sniff *sniff, const struct lb_file_
     for (size_t i = 0; status == LB_OK && i < files->n_files && sniff->n_columns == 0; i++) {
         status = sample_file(&s, &files->files[i], err);
         const char *label = lb_file_label(&files->files[i]);
-        if (status == LB_ERR_DATA && strstr(err->message, label) == NULL)
+        if ((status == LB_ERR_DATA || status == LB_ERR_RESOURCE) &&
+            strstr(err->message, label) == NULL)
             lb_error_prefix(err, "%s: ", label);
     }
     for (uint32_t i = 0; i < sniff->n_columns; i++)

@@ -28,6 +28,8 @@ struct compute_shared {
 
 struct compute_local {
     uint32_t select[LB_BATCH_ROWS]; /* where */
+    uint32_t part[LB_BATCH_ROWS];   /* the rows of a batch that is taken in parts */
+    uint32_t n_at_once;             /* rows of a part, lately; 0: whole batches */
     struct lb_column columns[LB_MAX_COLUMNS];
     uint32_t n_states;
     struct lb_expr_state *states[LB_MAX_COLUMNS];
@@ -135,7 +137,7 @@ static void compute_detach(struct lb_op_local *local)
 /* The user's mistakes get the name of the step; what breaks the run stays as it is. */
 static lb_status named(const struct lb_op_local *local, lb_status status, struct lb_error *err)
 {
-    if (status == LB_ERR_USER)
+    if (status == LB_ERR_USER || status == LB_ERR_RESOURCE)
         lb_error_prefix(err, "%s ", local->op->label);
     return status;
 }
@@ -240,7 +242,13 @@ static lb_status leave_out(struct lb_op_local *local, const struct lb_batch *bat
     return lb_rejects_add(shared->rejects, local->worker, &state->rejected, err);
 }
 
-static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *batch,
+typedef lb_status rows_function(struct lb_op_local *local, const struct lb_batch *batch,
+                                struct lb_error *err);
+
+static lb_status push(struct lb_op_local *local, const struct lb_batch *batch, rows_function *rows,
+                      struct lb_error *err);
+
+static lb_status compute_rows(struct lb_op_local *local, const struct lb_batch *batch,
                               struct lb_error *err)
 {
     const struct compute_shared *shared = local->op->shared;
@@ -258,7 +266,7 @@ static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *
         if (status == LB_ERR_USER && shared->skips) {
             struct lb_batch rest;
             LB_TRY(leave_out(local, batch, &rest, err));
-            return rest.n_selected > 0 ? compute_push(local, &rest, err) : LB_OK;
+            return rest.n_selected > 0 ? push(local, &rest, compute_rows, err) : LB_OK;
         }
         if (status != LB_OK)
             return named(local, status, err);
@@ -268,7 +276,7 @@ static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *
     return lb_push(local->next, &out, err);
 }
 
-static lb_status where_push(struct lb_op_local *local, const struct lb_batch *batch,
+static lb_status where_rows(struct lb_op_local *local, const struct lb_batch *batch,
                             struct lb_error *err)
 {
     struct compute_local *state = local->state;
@@ -277,13 +285,79 @@ static lb_status where_push(struct lb_op_local *local, const struct lb_batch *ba
     if (status == LB_ERR_USER && ((const struct compute_shared *)local->op->shared)->skips) {
         struct lb_batch rest;
         LB_TRY(leave_out(local, batch, &rest, err));
-        return rest.n_selected > 0 ? where_push(local, &rest, err) : LB_OK;
+        return rest.n_selected > 0 ? push(local, &rest, where_rows, err) : LB_OK;
     }
     if (status != LB_OK)
         return named(local, status, err);
     if (out.n_selected < batch->n_selected)
         out.select = state->select;
     return lb_push(local->next, &out, err);
+}
+
+static bool is_too_much(const struct compute_local *state)
+{
+    for (uint32_t i = 0; i < state->n_states; i++)
+        if (lb_expr_state_too_much(state->states[i]))
+            return true;
+    return false;
+}
+
+/* Takes a batch of which the values are too large to be had all at once in parts that get shorter as needed. Nothing of a
+ * part has left before all of it could be computed, and rows that fail are left out before, so that each is noted once. */
+static lb_status in_parts(struct lb_op_local *local, const struct lb_batch *whole,
+                          rows_function *rows, struct lb_error *err)
+{
+    struct compute_local *state = local->state;
+    struct lb_batch rest;
+    const struct lb_batch *batch = whole;
+    if (((const struct compute_shared *)local->op->shared)->skips) {
+        LB_TRY(leave_out(local, whole, &rest, err));
+        batch = &rest;
+    }
+    uint32_t n_all = batch->n_selected, n;
+    for (uint32_t i = 0; i < n_all; i++)
+        state->part[i] = lb_batch_row(batch, i);
+    for (uint32_t at = 0; at < n_all; at += n) {
+        n = state->n_at_once < n_all - at ? state->n_at_once : n_all - at;
+        struct lb_batch part = lb_batch_same_rows(batch, batch->columns, batch->n_columns);
+        part.select = state->part + at;
+        part.n_selected = n;
+        lb_status status = rows(local, &part, err);
+        if (status == LB_ERR_RESOURCE && n > 1 && is_too_much(state)) {
+            state->n_at_once = n / 2;
+            n = 0;
+        } else if (status != LB_OK) {
+            return status;
+        }
+    }
+    /* Later ones may be shorter. */
+    state->n_at_once = state->n_at_once * 2 < LB_BATCH_ROWS ? state->n_at_once * 2 : 0;
+    return LB_OK;
+}
+
+static lb_status push(struct lb_op_local *local, const struct lb_batch *batch, rows_function *rows,
+                      struct lb_error *err)
+{
+    struct compute_local *state = local->state;
+    if (__builtin_expect(state->n_at_once == 0, 1)) {
+        lb_status status = rows(local, batch, err);
+        if (status != LB_ERR_RESOURCE || batch->n_selected <= 1 || !is_too_much(state))
+            return status;
+        state->n_at_once = batch->n_selected / 2;
+    }
+    return in_parts(local, batch, rows, err);
+}
+
+static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *batch,
+                              struct lb_error *err)
+{
+    return push(local, batch, compute_rows, err);
+}
+
+static lb_status where_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    return push(local, batch, where_rows, err);
 }
 
 const struct lb_op_class lb_op_compute = {

@@ -244,6 +244,7 @@ struct files_local {
     const struct lb_file *file;
     struct lb_batch_builder builder;
     struct lb_buf content;
+    size_t reserved; /* of content, when that is large */
     struct lb_stream *stream;
     struct lb_native_reader *reader;
 };
@@ -287,13 +288,43 @@ static bool files_progress(const struct lb_op *self, struct lb_progress *progres
     return lb_file_list_bytes(&shared->files, &progress->total);
 }
 
-static lb_status read_all(struct files_local *state, struct lb_error *err)
+/* Gives the memory of a large file back. */
+static void drop_content(struct lb_op_local *local)
 {
-    enum { STEP = 256 << 10 };
+    struct files_local *state = local->state;
+    if (state->reserved == 0)
+        return;
+    lb_buf_fini(&state->content);
+    lb_budget_release(local->op->run->budget, state->reserved);
+    state->reserved = 0;
+}
+
+static lb_status too_large(const struct lb_op_local *local, struct lb_error *err)
+{
+    const struct files_local *state = local->state;
+    const struct lb_run *run = local->op->run;
+    return lb_error_set(err, LB_ERR_RESOURCE,
+                        "%s: the file, which is one record of %s, needs more than %.1f MiB (the "
+                        "memory limit is %.1f MiB for all of %u threads; see --memory)",
+                        state->file->path, local->op->label, (double)state->content.size / 1048576,
+                        (double)run->options.memory_bytes / 1048576, run->options.n_threads);
+}
+
+static lb_status read_all(struct lb_op_local *local, struct lb_error *err)
+{
+    enum { STEP = 256 << 10, FREE_BYTES = 1 << 20 };
+    struct files_local *state = local->state;
     state->content.size = 0;
     for (;;) {
         size_t got = 0;
-        LB_TRY(lb_buf_reserve(&state->content, STEP, err));
+        if (lb_buf_reserve(&state->content, STEP, err) != LB_OK)
+            return too_large(local, err);
+        size_t held = state->content.capacity;
+        if (held > FREE_BYTES && held > state->reserved) {
+            if (!lb_budget_reserve(local->op->run->budget, held - state->reserved))
+                return too_large(local, err);
+            state->reserved = held;
+        }
         LB_TRY(lb_stream_read(state->stream, state->content.data + state->content.size, STEP, &got,
                               err));
         state->content.size += got;
@@ -309,7 +340,7 @@ static lb_status files_produce(struct lb_op_local *local, struct lb_error *err)
     LB_TRY(lb_stream_open(state->file, &state->stream, err));
     lb_stream_watch(state->stream, &local->worker->run->stop);
     lb_stream_count(state->stream, &local->op->n_bytes);
-    LB_TRY(read_all(state, err));
+    LB_TRY(read_all(local, err));
     lb_stream_close(state->stream);
     state->stream = NULL;
     if (state->content.size > UINT32_MAX - 1)
@@ -322,7 +353,9 @@ static lb_status files_produce(struct lb_op_local *local, struct lb_error *err)
     LB_TRY(lb_builder_view(column, state->content.data != NULL ? state->content.data : "",
                            state->content.size, err));
     LB_TRY(lb_batch_builder_end_row(&state->builder, 0, err));
-    return lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err);
+    lb_status status = lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err);
+    drop_content(local);
+    return status;
 }
 
 static lb_status native_produce(struct lb_op_local *local, struct lb_error *err)
@@ -352,6 +385,7 @@ static void files_detach(struct lb_op_local *local)
     if (state->reader != NULL)
         lb_native_close(state->reader);
     lb_batch_builder_fini(&state->builder);
+    drop_content(local);
     lb_buf_fini(&state->content);
     lb_free(state, sizeof *state);
 }
