@@ -360,11 +360,12 @@ static int l_core_format(lua_State *L)
     return return_buffer(L, out);
 }
 
-/* core.terminal_size() -> columns, rows; nothing when standard output is no terminal */
+/* core.terminal_size([descriptor]) -> columns, rows; nothing when it (standard output) is no terminal */
 static int l_core_terminal_size(lua_State *L)
 {
     struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+    if (ioctl((int)luaL_optinteger(L, 1, STDOUT_FILENO), TIOCGWINSZ, &size) != 0 ||
+        size.ws_col == 0)
         return 0;
     lua_pushinteger(L, size.ws_col);
     lua_pushinteger(L, size.ws_row);

@@ -1,7 +1,7 @@
 -- What a run tells of itself: --stats, explain("analyze"), --trace, --report.
 local support = require "tests.cli.support"
 
-local ipairs, loadfile, pairs, tonumber = ipairs, loadfile, pairs, tonumber
+local ipairs, loadfile, pairs, select, tonumber = ipairs, loadfile, pairs, select, tonumber
 local run, shell, quote = support.run, support.shell, support.quote
 
 -- The line of --stats=json as a table, read by the program itself from a file.
@@ -137,6 +137,30 @@ describe("--stats", function()
     assert.is_true(stats.spilled_bytes > 0 and written >= stats.spilled_bytes)
     assert.is_true(read > 0 and seconds > 0)
     assert.is_true(stats.peak_bytes > 1e6)
+  end)
+
+  it("fits the terminal, 80 cells where there is none, and tells once of records left out", function()
+    local job = [[lb.range(300000):map(function(n) if n == 7 then error "x" end return n % 1009, n end, { on_error = "skip" })
+      :group_by_key():map_values(function(v) return #v end):reduce_by_key(function(a, b) return a + b end):]]
+    local function check(text, width)
+      local n = 0
+      for line in text:gmatch("[^\n]+") do
+        if not line:find("skipped: ", 1, true) then n = n + 1 assert.is_true(#line <= width, #line .. ": " .. line) end
+      end
+      assert.is_true(n > 8, text)
+    end
+    local _, err, out
+    _, _, err = run("--memory", "8M", "--stats", "-e", job .. "count()")
+    check(err, 80)
+    assert.equal(1, select(2, err:gsub("record skipped", "")))
+    _, _, err = run("--quiet", "--memory", "8M", "--stats", "-e", job .. "count()")
+    assert.equal(1, select(2, err:gsub("record skipped", "")))
+    _, out = run("-e", job .. "explain 'analyze'")
+    check(out, 80)
+    assert.falsy(out:find("of it", 1, true))
+    _, out = shell(("script -qec %s /dev/null"):format(quote(("stty cols 200; %s --stats -e %s"):format(quote(support.program),
+      quote("return lb.range(9):count()")))))
+    assert.truthy(out:find("share  of it\r\n", 1, true) and out:find("C 100 %%\r\n"), out)
   end)
 
   it("tells of a run that failed, too", function()

@@ -526,7 +526,7 @@ local function analyze(self)
   end)
   settings.profile = profile
   if not ok then error(result, 0) end
-  print((require("luabatch.stats").tree("analyze", info.seconds, info):gsub("\n$", "")))
+  print((require("luabatch.stats").tree("analyze", info.seconds, info, { width = core.terminal_size() }):gsub("\n$", "")))
 end
 
 local modes = { logical = true, optimised = true, optimized = true, stages = true, all = true, analyze = true }

@@ -243,8 +243,10 @@ local function configure(options, program)
     end
     if not options.stats then return end
     local stats = require "luabatch.stats"
-    local form = options.stats == "json" and stats.json or stats.text
-    io.stderr:write(form(action, info.seconds, info, message))
+    io.stderr:write(options.stats == "json" and stats.json(action, info.seconds, info, message)
+      or stats.text(action, info.seconds, info, {
+        width = core.terminal_size(2), message = message, skips_are_told = not message and not options.quiet,
+      }))
   end
   function settings.on_plan(action, node, description)
     if options.check then
@@ -256,11 +258,14 @@ local function configure(options, program)
       }, "\n")))
     end
   end
-  -- A run of which nothing can be told, since memory is out, has ended as it has.
+  -- A run of which nothing can be told, since memory is out, has ended as it has; the program has not if a file was to tell it.
   local function telling(f)
     return function(...)
       local ok, problem = pcall(f, ...)
-      if not ok then tell_user("what the run took cannot be told: " .. tostring(problem)) end
+      if not ok then
+        options.has_failed = options.has_failed or #writers > 0
+        tell_user("what the run took cannot be told: " .. tostring(problem))
+      end
     end
   end
   settings.on_fail = telling(tell)
@@ -426,11 +431,12 @@ local function load_script(options, path)
   end
   if path ~= "-" then
     local file, message = io.open(path)
-    if not file then return nil, failure(status_of_open(message), "cannot open %s", message) end
+    if not file then return nil, failure(status_of_open(message), "cannot open %s", (core.printable(message))) end
     file:close()
   end
   local chunk, message = loadfile(path ~= "-" and path or nil, options.safe and "t" or nil)
-  if not chunk then return nil, load_failure(message, message:find("^cannot ") and status_of_open(message)) end
+  if not chunk and message:find("^cannot ") then return nil, load_failure(core.printable(message), status_of_open(message)) end
+  if not chunk then return nil, load_failure(message) end
   return chunk
 end
 

@@ -12,7 +12,7 @@ local repl = {}
 local SHOWN_ROWS = 10
 
 -- State of a session: there is one in a process.
-local session = { number = 1, width = 80, history = {}, last_info = nil }
+local session = { number = 1, width = 80, history = {}, last_run = nil }
 
 local function terminal()
   return require "luabatch.terminal"
@@ -263,12 +263,13 @@ command("explain", "[dataset]", "how a dataset is computed", function(text) data
 command("schema", "[dataset]", "columns and types of rows", function(text) dataset_argument(text):print_schema() end)
 
 command("stats", "", "what the last run took", function()
-  local info = session.last_info
-  if not info then
+  local last = session.last_run
+  if not last then
     say("nothing has run yet")
     return
   end
-  say(info)
+  local action, info = last[1], last[2]
+  say((require("luabatch.stats").text(action, info.seconds, info, { width = core.terminal_size() }):gsub("\n$", "")))
 end)
 
 command("time", "expression", "how long it takes", function(text)
@@ -375,7 +376,7 @@ function repl.run(settings)
   session.color = require("luabatch.display").has_color()
   local told = settings.on_run
   function settings.on_run(action, info, node)
-    session.last_info = require("luabatch.stats").text(action, info.seconds, info):gsub("\n$", "")
+    session.last_run = { action, info }
     if told then told(action, info, node) end
   end
   local complete = require "luabatch.complete"

@@ -9,6 +9,7 @@
 -- `_gc`, `_spill`, `_wait`, added up over threads, `spill_written_bytes`, `spill_read_bytes` and maybe `facts`, what it has to tell
 -- (src/core/ops/metrics.h).
 -- @module luabatch.stats
+local compat = require "luabatch.compat"
 local core = require "luabatch.core"
 
 local stats = {}
@@ -61,7 +62,7 @@ stats.key = key_text
 function stats.facts(operator)
   local facts, lines = operator.facts or {}, {}
   if facts.partitions then
-    lines[1] = ("%d records of %s in %d partitions of %d to %d (median %d), spilled %s"):format(facts.rows,
+    lines[1] = ("%d records of %s in %d partitions, each of %d to %d (median %d), spilled %s"):format(facts.rows,
       stats.bytes(facts.bytes), facts.partitions, facts.rows_min, facts.rows_max, facts.rows_median,
       stats.bytes(facts.spilled_bytes))
     for _, hot in ipairs(facts.hot) do
@@ -109,17 +110,74 @@ local function parts(operator)
 end
 stats.parts = parts
 
-local HEAD = ("  %-38s %12s %12s %10s %9s %6s  %s"):format("operator", "records in", "records out", "bytes", "time", "share", "of it")
+local WIDTH = 80 -- where there is no terminal
+local TITLES = { "operator", "in", "out", "bytes", "time", "share", "of it" }
+local NARROWEST = 24 -- names are not cut shorter than this, however wide the numbers are
 
-local function operator_lines(operator, is_sink, work, lines, indent)
-  if operator.idle then return end
-  local is_source = operator.rows_in == nil
-  local name = (is_sink and "=> " or is_source and "" or "| ") .. stats.name(operator)
+-- A line, broken behind commas where it is wider than a terminal.
+local function wrapped(text, width, indent)
+  local lines, line = {}, ""
+  for piece in (text .. ", "):gmatch("(.-, )") do
+    local _, cells = core.printable(line .. piece:sub(1, -3))
+    if line ~= "" and cells >= width then lines[#lines + 1], line = line:sub(1, -2), indent .. "  " end
+    line = line .. piece
+  end
+  lines[#lines + 1] = line:sub(1, -3)
+  return table.concat(lines, "\n")
+end
+
+-- The cells of an operator's line, and `below`: facts.
+local function operator_cells(operator, is_sink, work, indent)
+  local name = (is_sink and "=> " or operator.rows_in == nil and "" or "| ") .. stats.name(operator)
   local bytes = operator.bytes or operator.facts and operator.facts.bytes
-  lines[#lines + 1] = indent .. ("  %-38s %12s %12s %10s %9s %5.1f%%  %s"):format(name, operator.rows_in or "", operator.rows_out or "",
-    bytes and stats.bytes(bytes) or "", stats.time(operator.seconds), work > 0 and operator.seconds / work * 100 or 0,
-    parts(operator)):gsub(" +$", "")
-  for _, line in ipairs(stats.facts(operator)) do lines[#lines + 1] = indent .. "       " .. line end
+  return {
+    indent .. "  " .. name, tostring(operator.rows_in or ""), tostring(operator.rows_out or ""), bytes and stats.bytes(bytes) or "",
+    stats.time(operator.seconds), ("%.1f%%"):format(work > 0 and operator.seconds / work * 100 or 0), parts(operator),
+    below = stats.facts(operator), indent = indent,
+  }
+end
+
+local function add_operators(rows, stage, work, indent)
+  for k, operator in ipairs(stage.operators) do
+    if not operator.idle then rows[#rows + 1] = operator_cells(operator, k == #stage.operators, work, indent) end
+  end
+end
+
+-- Puts the cells among `rows` below their titles, as wide as they need to be. What an operator's time went to stands in the last
+-- column where there is room for it, else in a line of its own.
+local function laid_out(rows, width)
+  local widths, has_operators = {}, false
+  for j = 1, #TITLES do widths[j] = #TITLES[j] end
+  widths[1] = 0
+  for _, row in ipairs(rows) do
+    has_operators = has_operators or type(row) == "table"
+    for j = 1, type(row) == "table" and #TITLES or 0 do
+      local _, cells = core.printable(row[j])
+      widths[j] = math.max(widths[j], cells)
+    end
+  end
+  local numbers = 0
+  for j = 2, 6 do numbers = numbers + widths[j] + 2 end
+  local is_wide = widths[1] + numbers + 2 + widths[7] <= width
+  if not is_wide then widths[1] = math.max(NARROWEST, math.min(widths[1], width - numbers)) end
+  local lines = {}
+  local function put(row)
+    local name, cells = core.printable(row[1], widths[1])
+    local line = name .. (" "):rep(widths[1] - cells)
+    for j = 2, 6 do line = line .. (" "):rep(widths[j] + 2 - #row[j]) .. row[j] end
+    lines[#lines + 1] = (is_wide and line .. "  " .. row[7] or line):gsub(" +$", "")
+  end
+  if has_operators then put { "  " .. TITLES[1], compat.unpack(TITLES, 2) } end
+  for _, row in ipairs(rows) do
+    if type(row) == "string" then
+      lines[#lines + 1] = wrapped(row, width, row:match("^ *"))
+    else
+      put(row)
+      if not is_wide and row[7] ~= "C 100 %" and row[7] ~= "" then table.insert(row.below, 1, "time: " .. row[7]) end
+      for _, line in ipairs(row.below) do lines[#lines + 1] = wrapped(row.indent .. "       " .. line, width, row.indent .. "       ") end
+    end
+  end
+  return lines
 end
 
 -- "1 record", "2 records".
@@ -167,7 +225,11 @@ function stats.counters()
   return names, counters
 end
 
-local function tail_lines(info, lines)
+-- All lines: the first one, those about stages, and what else there is to tell.
+local function all_lines(head, rows, info, options)
+  local width = options.width or WIDTH
+  local lines = laid_out(rows, width)
+  table.insert(lines, 1, wrapped(head, width, ""))
   local sampled, n = stats.lines(info)
   if n > 0 then lines[#lines + 1] = ("user code, of %d samples:"):format(n) end
   for _, line in ipairs(sampled) do
@@ -177,29 +239,29 @@ local function tail_lines(info, lines)
   for _, name in ipairs(names) do
     lines[#lines + 1] = ("counter %s: %s"):format(name, tostring(counters[name]))
   end
-  if (info.skipped or 0) > 0 then
+  if (info.skipped or 0) > 0 and not options.skips_are_told then
     lines[#lines + 1] = require("luabatch.skips").text(info)
   end
+  if options.message then lines[#lines + 1] = "failed: " .. core.printable(options.message:match("[^\n]*")) end
+  return table.concat(lines, "\n") .. "\n"
 end
 
 --- What a run took as text.
 -- @string action its name
 -- @number seconds that it took
 -- @tparam table info what core.execute told
--- @string[opt] message of the error with which it ended
+-- @tparam[opt] table options `width` of the terminal (80), `message` of the error with which the run ended, `skips_are_told`: whether
+--   the records that were left out have been told of
 -- @return string of lines
 -- @usage print((require("luabatch.stats").text("count", 1, { stages = {} }):match("^count: 1.000 s"))) --> count: 1.000 s
-function stats.text(action, seconds, info, message)
+function stats.text(action, seconds, info, options)
   if info.resumed then return ("%s: resumed, %s\n"):format(action, many(info.records, "record")) end
-  local lines, work = { summary(action, seconds, info) }, stats.work(info)
-  if #(info.stages or {}) > 0 then lines[2] = HEAD:gsub(" +$", "") end
+  local rows, work = {}, stats.work(info)
   for i, stage in ipairs(info.stages or {}) do
-    lines[#lines + 1] = stage_line(i, stage)
-    for k, operator in ipairs(stage.operators) do operator_lines(operator, k == #stage.operators, work, lines, "") end
+    rows[#rows + 1] = stage_line(i, stage)
+    add_operators(rows, stage, work, "")
   end
-  tail_lines(info, lines)
-  if message then lines[#lines + 1] = "failed: " .. core.printable(message:match("[^\n]*")) end
-  return table.concat(lines, "\n") .. "\n"
+  return all_lines(summary(action, seconds, info), rows, info, options or {})
 end
 
 -- The stages that a stage reads, each once.
@@ -219,28 +281,27 @@ stats.reads = reads
 -- @string action its name
 -- @number seconds that it took
 -- @tparam table info what core.execute told
+-- @tparam[opt] table options as for text
 -- @return string of lines
 -- @usage print((require("luabatch.stats").tree("count", 1, { stages = {} }):match("^count: 1.000 s"))) --> count: 1.000 s
-function stats.tree(action, seconds, info)
-  local lines, work, shown = { summary(action, seconds, info) }, stats.work(info), {}
+function stats.tree(action, seconds, info, options)
+  local rows, work, shown = {}, stats.work(info), {}
   local function visit(number, depth)
     local indent, stage = ("  "):rep(depth), info.stages[number]
     if shown[number] then
-      lines[#lines + 1] = ("%sstage %d: see above"):format(indent, number)
+      rows[#rows + 1] = ("%sstage %d: see above"):format(indent, number)
       return
     end
     shown[number] = true
-    lines[#lines + 1] = indent .. stage_line(number, stage)
-    for k, operator in ipairs(stage.operators) do operator_lines(operator, k == #stage.operators, work, lines, indent) end
+    rows[#rows + 1] = indent .. stage_line(number, stage)
+    add_operators(rows, stage, work, indent)
     for _, below in ipairs(reads(stage)) do visit(below, depth + 1) end
   end
-  if #(info.stages or {}) > 0 then lines[2] = HEAD:gsub(" +$", "") end
   -- A stage that nothing reads stands at the root.
   for number = #(info.stages or {}), 1, -1 do
     if not shown[number] then visit(number, 0) end
   end
-  tail_lines(info, lines)
-  return table.concat(lines, "\n") .. "\n"
+  return all_lines(summary(action, seconds, info), rows, info, options or {})
 end
 
 --- The same as stats.text as one line of JSON.
