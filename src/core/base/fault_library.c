@@ -26,9 +26,14 @@ void *REAL(realloc)(void *pointer, size_t size);
 
 enum { MAX_RANGES = 32 };
 
-/* Not the dynamic loader and libuv: they end the process when there is no memory (exec/run.c looks before). */
+/* Not the dynamic loader and libuv: they end the process when there is no memory (exec/run.c looks before). So does the
+ * address sanitizer when the C library has none for its questions about threads. */
 static const char *const names[] = {"/libz.",      "/libzstd.",  "/liblz4.",  "/libbz2.",
-                                    "/libpcre2-8", "/libmd.so.", "/libedit.", "/libc.so."};
+                                    "/libpcre2-8", "/libmd.so.", "/libedit.",
+#ifndef __SANITIZE_ADDRESS__
+                                    "/libc.so."
+#endif
+};
 
 /* Written while one thread runs, then only read. */
 static struct {
