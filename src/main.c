@@ -19,7 +19,6 @@
 #include "program/deadline.h"
 #include "program/terminal.h"
 
-enum { KEPT_BYTES = 256 << 10 };
 enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
 
 /* The engine is at work and sees for itself when its output breaks. */
@@ -156,14 +155,17 @@ static lua_Alloc plain_alloc;
 /* The script's own values count as all memory does. */
 static void *counted_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
 {
-    size_t before = block != NULL ? old_size : 0;
-    if (new_size > before && (LB_FAULT(LUA, NULL) || !lb_memory_take(new_size - before)))
+    size_t before = block != NULL ? lb_memory_of_block(old_size) : 0;
+    size_t after = lb_memory_of_block(new_size);
+    if (new_size > (block != NULL ? old_size : 0) && LB_FAULT(LUA, NULL))
+        return NULL;
+    if (after > before && !lb_memory_take(after - before))
         return NULL;
     void *moved = plain_alloc(user_data, block, old_size, new_size);
-    if (new_size > before && moved == NULL)
-        lb_memory_give(new_size - before);
-    else if (new_size < before && (moved != NULL || new_size == 0))
-        lb_memory_give(before - new_size);
+    if (after > before && moved == NULL)
+        lb_memory_give(after - before);
+    else if (after < before && (moved != NULL || new_size == 0))
+        lb_memory_give(before - after);
     return moved;
 }
 
@@ -189,8 +191,8 @@ int main(int argc, char **argv)
 {
     /* Large blocks go back to the kernel when they are freed, and not only some of the time: glibc raises the threshold by
      * itself, up to 32 MiB that it then keeps per thread. */
-    mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
-    mallopt(M_TRIM_THRESHOLD, 16 * KEPT_BYTES);
+    mallopt(M_MMAP_THRESHOLD, LB_MEMORY_LARGE_BYTES);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
     hold_standard_descriptors();
     struct sigaction on_pipe = {.sa_handler = broken_pipe, .sa_flags = SA_RESTART};
     sigaction(SIGPIPE, &on_pipe, NULL);

@@ -460,6 +460,36 @@ void lb_lua_make_safe(lua_State *L)
     lua_settop(L, top);
 }
 
+/* ---- the heap of the job's own state ---- */
+
+/* There is one such state in a process. It may not take what the engine's minimum and the libraries need beyond the limit. */
+static struct {
+    lua_Alloc alloc;
+    void *user_data;
+    size_t used_bytes, most_bytes;
+} heap;
+
+static void *limited_alloc(void *user_data, void *block, size_t old_size, size_t new_size)
+{
+    (void)user_data;
+    size_t before = block != NULL ? lb_memory_of_block(old_size) : 0;
+    size_t after = lb_memory_of_block(new_size);
+    if (after > before && after - before > heap.most_bytes - heap.used_bytes)
+        return NULL;
+    void *moved = heap.alloc(heap.user_data, block, old_size, new_size);
+    if (moved != NULL || new_size == 0)
+        heap.used_bytes = heap.used_bytes + after > before ? heap.used_bytes + after - before : 0;
+    return moved;
+}
+
+static void limit_heap(lua_State *L, size_t most_bytes)
+{
+    heap.alloc = lua_getallocf(L, &heap.user_data);
+    heap.used_bytes = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024 + (size_t)lua_gc(L, LUA_GCCOUNTB);
+    heap.most_bytes = most_bytes > heap.used_bytes ? most_bytes : heap.used_bytes;
+    lua_setallocf(L, limited_alloc, NULL);
+}
+
 /* ---- beginning ---- */
 
 static void allow_all(lua_State *L, const char *field, enum lb_jail_right right)
@@ -487,11 +517,12 @@ int lb_lua_core_safe(lua_State *L)
     allow_all(L, "tmp", LB_JAIL_TMP);
     lua_getfield(L, 1, "memory");
     size_t most_bytes = (size_t)luaL_checkinteger(L, -1);
+    lb_memory_limit(most_bytes, true);
     if (lb_jail_close(&err) != LB_OK)
         return lb_lua_raise(L, &err);
     lb_lua_make_safe(L);
     lua_gc(L, LUA_GCCOLLECT);
-    lb_memory_limit(most_bytes, true);
+    limit_heap(L, most_bytes);
     lua_pushglobaltable(L);
     lua_pushstring(L, lb_confine_means());
     return 2;

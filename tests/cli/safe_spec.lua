@@ -343,6 +343,13 @@ local eaters = {
   { "gsub", [[local s = ("x"):rep(1e6) while true do s = s:gsub(".", "%0%0") end]] },
   { "table.concat", [[local s = ("x"):rep(1e6) local t = {} for i = 1, 1e5 do t[i] = s end return table.concat(t)]] },
   { "coroutines", [[local t = {} for i = 1, 1e12 do t[i] = coroutine.create(print) end]] },
+  { "empty tables", [[local t = {} for i = 1, 1e12 do t[i] = {} end]] },
+  { "tables in tables", [[local t = {} while true do t = { t } end]] },
+  { "closures", [[local t = {} for i = 1, 1e12 do t[i] = function() return i end end]] },
+  { "strings of all lengths", [[local t = {} for i = 1, 1e12 do t[i] = ("x"):rep(2e5 + i) .. i end]] },
+  { "holes", [[local t = {} for k = 40, 1e12, 40 do for i = 1, 2e4 do t[#t + 1] = ("x"):rep(k) .. i end
+    for i = #t, 1, -1 do if i % 20 ~= 0 then t[i] = t[#t] t[#t] = nil end end end]] },
+  { "deep recursion", [[local function f(n) local t = { n } return t, f(n + 1) end return (pcall(f, 1))]] },
   { "closures caught", [[
     local t = {} while true do pcall(function() while true do t[#t + 1] = function() return t end end end) t.n = (t.n or 0) + 1
     if t.n > 20 then error("no memory") end end]] },

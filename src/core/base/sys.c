@@ -205,20 +205,21 @@ void *lb_alloc(size_t size)
 
 void *lb_realloc(void *pointer, size_t old_size, size_t new_size)
 {
-    size_t before = pointer != NULL ? old_size : 0;
+    size_t before = pointer != NULL ? lb_memory_of_block(old_size) : 0;
+    size_t after = lb_memory_of_block(new_size);
     void *moved;
 
     if (pointer == NULL && new_size == 0)
         return NULL;
-    if (new_size > before && !lb_memory_take(new_size - before)) {
+    if (after > before && !lb_memory_take(after - before)) {
         errno = ENOMEM;
         return NULL;
     }
     moved = lb_sys.realloc(pointer, old_size, new_size);
-    if (new_size > before && moved == NULL)
-        lb_memory_give(new_size - before);
-    else if (new_size < before && (moved != NULL || new_size == 0))
-        lb_memory_give(before - new_size);
+    if (after > before && moved == NULL)
+        lb_memory_give(after - before);
+    else if (after < before && (moved != NULL || new_size == 0))
+        lb_memory_give(before - after);
     return moved;
 }
 
@@ -235,11 +236,11 @@ void *lb_alloc_zero(size_t size)
         return NULL;
     /* Large blocks come zeroed from the kernel: calloc knows that, memset would touch them all. */
     if (lb_sys.realloc == system_realloc) {
-        if (LB_FAULT(ALLOC, NULL) || !lb_memory_take(size))
+        if (LB_FAULT(ALLOC, NULL) || !lb_memory_take(lb_memory_of_block(size)))
             return NULL;
         result = calloc(1, size);
         if (result == NULL)
-            lb_memory_give(size);
+            lb_memory_give(lb_memory_of_block(size));
         return result;
     }
     result = lb_alloc(size);

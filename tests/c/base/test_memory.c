@@ -1,7 +1,9 @@
 /* The count of memory taken: what is refused, what comes back, threads that settle, and the word about it in errors. */
 #include "../support/support.h"
 
+#include <malloc.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "core/base/budget.h"
 #include "core/base/error.h"
@@ -34,6 +36,41 @@ static void test_refusal(void **state)
     assert_non_null(other);
     lb_free(other, MOST - 5 * MIB);
     lb_free(most, 4 * MIB);
+}
+
+/* What malloc takes is what counts. */
+static void test_blocks(void **state)
+{
+    (void)state;
+    assert_int_equal(lb_memory_of_block(0), 0);
+    assert_int_equal(lb_memory_of_block(SIZE_MAX), SIZE_MAX);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    mallopt(M_MMAP_THRESHOLD, LB_MEMORY_LARGE_BYTES);
+    for (size_t size = 1; size < 3 * (size_t)LB_MEMORY_LARGE_BYTES; size += 1 + size / 50) {
+        void *block = malloc(size);
+        size_t taken = malloc_usable_size(block) + 8;
+        /* A free chunk that is a little larger may be given whole. */
+        assert_in_range(lb_memory_of_block(size), taken > 32 ? taken - 32 : 0, taken + 4096);
+        free(block);
+    }
+#endif
+}
+
+/* One that collects what it can and asks again is refused again, however little it asks for. */
+static void test_stubborn(void **state)
+{
+    size_t n = 0;
+    (void)state;
+    lb_memory_limit(LIMIT, false);
+    assert_true(lb_memory_take(MOST - MIB));
+    while (n < 2 * (size_t)MIB && lb_memory_take(100))
+        n += 100;
+    assert_in_range(n, MIB - (256 << 10), MIB + (256 << 10));
+    for (int i = 0; i < 1000; i++)
+        assert_false(lb_memory_take(100));
+    lb_memory_give(128 << 10);
+    assert_true(lb_memory_take(100));
+    lb_memory_give(MOST - MIB + n + 100 - (128 << 10));
 }
 
 /* Little blocks are told in steps, but told. */
@@ -119,6 +156,7 @@ static void test_for_ever(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_blocks),     cmocka_unit_test(test_stubborn),
         cmocka_unit_test(test_refusal),    cmocka_unit_test(test_little),
         cmocka_unit_test(test_threads),    cmocka_unit_test(test_budget),
         cmocka_unit_test(test_below_zero), cmocka_unit_test(test_for_ever),
