@@ -145,6 +145,13 @@ static int l_core_ship(lua_State *L)
     return return_buffer(L, out);
 }
 
+/* core.hold_modules(whether): see ship.h */
+static int l_core_hold_modules(lua_State *L)
+{
+    lb_lua_hold_modules(L, lua_toboolean(L, 1));
+    return 0;
+}
+
 static lb_status add_read(void *state, const char *name, size_t size, bool is_always,
                           struct lb_error *err)
 {
@@ -568,6 +575,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"decode", l_core_decode},
                                      {"compare", l_core_compare},
                                      {"ship", l_core_ship},
+                                     {"hold_modules", l_core_hold_modules},
                                      {"unship", l_core_unship},
                                      {"kernel_reduce", l_core_kernel_reduce},
                                      {"kernel_group", l_core_kernel_group},

@@ -4,6 +4,7 @@
 
 #include "lua_bindings/compat.h"
 #include "lua_bindings/safe.h"
+#include "lua_bindings/ship.h"
 #include "lua_bindings/ship_private.h"
 
 /* Tables with more entries are data, not a module's interface. */
@@ -199,9 +200,56 @@ static void enter_fields(lua_State *L, int modules, int name, int table, int out
     }
 }
 
-void lb_lua_push_module_index(lua_State *L)
+/* Sets field `source` of the table at index for each chunk that is running. */
+static void note_running_chunks(lua_State *L, int index)
 {
-    luaL_checkstack(L, 12, NULL);
+    lua_Debug ar;
+    for (int level = 0; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "S", &ar);
+        if (strcmp(ar.what, "main") == 0) {
+            lua_pushboolean(L, 1);
+            lua_setfield(L, index, ar.source);
+        }
+    }
+}
+
+/* Its address is the registry's key of { index of modules, running chunks } while modules are held. */
+static const char held;
+
+void lb_lua_hold_modules(lua_State *L, bool holds)
+{
+    luaL_checkstack(L, 4, NULL);
+    if (holds) {
+        lua_createtable(L, 2, 0);
+        lua_newtable(L);
+        note_running_chunks(L, lua_gettop(L));
+        lua_rawseti(L, -2, 2);
+    } else {
+        lua_pushnil(L);
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &held);
+}
+
+bool lb_lua_is_of_running_chunk(lua_State *L, int index)
+{
+    lua_Debug function;
+    luaL_checkstack(L, 4, NULL);
+    int top = lua_gettop(L);
+    lua_pushvalue(L, index);
+    lua_getinfo(L, ">S", &function);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &held) == LUA_TTABLE) {
+        lua_rawgeti(L, -1, 2);
+    } else {
+        lua_newtable(L);
+        note_running_chunks(L, lua_gettop(L));
+    }
+    bool is_running = lua_getfield(L, -1, function.source) != LUA_TNIL;
+    lua_settop(L, top);
+    return is_running;
+}
+
+static void make_index(lua_State *L)
+{
     lua_newtable(L);
     int modules = lua_gettop(L);
     lb_lua_enter_views(L, enter_view);
@@ -231,4 +279,21 @@ void lb_lua_push_module_index(lua_State *L)
         }
     }
     lua_settop(L, modules);
+}
+
+void lb_lua_push_module_index(lua_State *L)
+{
+    luaL_checkstack(L, 12, NULL);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &held) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        make_index(L);
+        return;
+    }
+    if (lua_rawgeti(L, -1, 1) == LUA_TNIL) {
+        lua_pop(L, 1);
+        make_index(L);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -3, 1);
+    }
+    lua_remove(L, -2);
 }

@@ -276,21 +276,6 @@ static void ship_table(struct shipper *s, int index, const struct lb_ship_frame 
     }
 }
 
-/* Whether the Lua function at index was defined in a chunk that is running now: the job itself, whose
- * functions are never taken for a module's, wherever they were put. */
-static bool is_of_running_chunk(lua_State *L, int index)
-{
-    lua_Debug function, ar;
-    lua_pushvalue(L, index);
-    lua_getinfo(L, ">S", &function);
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "S", &ar);
-        if (strcmp(ar.what, "main") == 0 && strcmp(ar.source, function.source) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Writes the value as part of a module, if it is one that workers can load. */
 static bool ship_module(struct shipper *s, int index)
 {
@@ -307,7 +292,7 @@ static bool ship_module(struct shipper *s, int index)
     int path = lua_gettop(L);
     lua_rawgeti(L, path, 1);
     bool is_lua = lua_isfunction(L, index) && !lua_iscfunction(L, index);
-    if ((is_lua && is_of_running_chunk(L, index)) || !lb_lua_is_loadable(L, path + 1)) {
+    if ((is_lua && lb_lua_is_of_running_chunk(L, index)) || !lb_lua_is_loadable(L, path + 1)) {
         lua_settop(L, path - 1);
         return false;
     }

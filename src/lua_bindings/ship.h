@@ -8,12 +8,17 @@
 #ifndef LB_LUA_SHIP_H
 #define LB_LUA_SHIP_H
 
+#include <stdbool.h>
+
 #include "core/base/buf.h"
 #include "lua_bindings/compat.h"
 
 /* Ships the function at index. `what` names it in messages ("mapper of step 1"). Does not raise. */
 lb_status lb_lua_ship(lua_State *L, int index, const char *what, struct lb_buf *out,
                       struct lb_error *err) LB_MUST_USE;
+/* From true to false no module is loaded or changed, and no other chunk begins: what modules hold is looked up once for all
+ * functions that are shipped meanwhile. May raise (memory) when told true. */
+void lb_lua_hold_modules(lua_State *L, bool holds);
 /* Pushes the shipped function in this state. May raise: call it protected. */
 lb_status lb_lua_unship(lua_State *L, const char *data, size_t size,
                         struct lb_error *err) LB_MUST_USE;

@@ -47,6 +47,9 @@ void lb_lua_ship_describe(const struct lb_ship_frame *frame, char *text, size_t 
 void lb_lua_push_sorted_names(lua_State *L, int index);
 /* Pushes a table: value -> { module name, key, key } for everything that modules hold within two levels. */
 void lb_lua_push_module_index(lua_State *L);
+/* Whether the Lua function at index was defined in a chunk that is running now: the job itself, whose
+ * functions are never taken for a module's, wherever they were put. */
+bool lb_lua_is_of_running_chunk(lua_State *L, int index);
 /* Whether a worker's require finds the module; `index` is where the name is. */
 bool lb_lua_is_loadable(lua_State *L, int index);
 /* Whether the package.preload function at index can be copied to workers: captures nothing but globals. */

@@ -199,3 +199,48 @@ describe("partitions", function()
     assert.equal(1, parts(five:reduce_by_key(add)))
   end)
 end)
+
+describe("deep plans", function()
+  local function seconds(make, n)
+    local ds = make(n)
+    collectgarbage()
+    local begin = os.clock()
+    plan.build(ds._node, function(b, stream) return b:add { op = "count", inputs = { stream }, result = true } end)
+    return os.clock() - begin
+  end
+
+  -- Eight times the steps may take some more than eight times as long; before, it was fifty times.
+  local function is_linear(make)
+    local small = math.huge
+    for _ = 1, 3 do small = math.min(small, seconds(make, 500)) end
+    local large = math.min(seconds(make, 4000), seconds(make, 4000))
+    assert.is_true(large <= 24 * small + 0.1, ("%.3f s, %.3f s"):format(small, large))
+  end
+
+  it("take as long as they are", function()
+    local pass = require "luabatch.builtin".first
+    for _, fn in ipairs { function(n) return n + 1 end, pass } do
+      is_linear(function(n)
+        local ds = lb.range(3)
+        for _ = 1, n do ds = ds:map(fn) end
+        return ds
+      end)
+    end
+  end)
+
+  it("of unions, whichever side grows, keep their order", function()
+    for _, grows_left in ipairs { true, false } do
+      local function make(n)
+        local ds = lb.range(1)
+        for i = 2, n do
+          local one = lb.range(i, i)
+          ds = grows_left and ds:union(one) or one:union(ds)
+        end
+        return ds
+      end
+      is_linear(make)
+      local records = make(50):collect()
+      for i = 1, 50 do assert.equal(grows_left and i or 51 - i, records[i]) end
+    end
+  end)
+end)

@@ -448,12 +448,13 @@ require "luabatch.lower_row"(lower, tools)
 function plan.build(node, make_sink, read)
   node = rules.prune(rules.optimise(node), read)
   local b = setmetatable({ nodes = {}, sinks = {}, caches = {}, scans = {} }, Builder)
-  local sink
-  if make_sink == "top" and node.op == "top" then
-    sink = plan.top_sink(b, node, true)
-  else
-    sink = make_sink(b, b:stream(node), node)
-  end
+  core.hold_modules(true)
+  local ok, sink = pcall(function()
+    if make_sink == "top" and node.op == "top" then return plan.top_sink(b, node, true) end
+    return make_sink(b, b:stream(node), node)
+  end)
+  core.hold_modules(false)
+  if not ok then error(sink, 0) end
   return { nodes = b.nodes }, sink, b.caches, b.scans
 end
 

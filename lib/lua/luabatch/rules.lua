@@ -224,6 +224,21 @@ function rules.prune(root, read)
   return done[root]
 end
 
+-- The inputs of a node; those of unions in a union are its own, so that a long chain of them is not copied at every step.
+local function flat_inputs(node)
+  if node.op ~= "union" then return node.inputs end
+  local inputs, waiting = {}, { node }
+  while #waiting > 0 do
+    local last = table.remove(waiting)
+    if last == node or last.op == "union" then
+      for i = #last.inputs, 1, -1 do waiting[#waiting + 1] = last.inputs[i] end
+    else
+      inputs[#inputs + 1] = last
+    end
+  end
+  return inputs
+end
+
 --- Applies all rules to a graph, inputs first, until nothing changes.
 -- @param node the last node
 -- @return the last node of an equivalent graph; nodes used twice stay shared
@@ -236,9 +251,9 @@ function rules.optimise(node)
     -- What a cache holds already was computed; what is below it is not looked at any more.
     if old.inputs and not (old.cache and old.cache.store) then
       local inputs, changed = {}, false
-      for i, input in ipairs(old.inputs) do
+      for i, input in ipairs(flat_inputs(old)) do
         inputs[i] = visit(input)
-        changed = changed or inputs[i] ~= input
+        changed = changed or inputs[i] ~= old.inputs[i]
       end
       if changed then new = with(old, { inputs = inputs }) end
     end
