@@ -249,6 +249,15 @@ if os.getenv "STOP" then os.exit(9) end
     assert.is_true(n_resumed > 0)
   end)
 
+  it("speaks of finished checkpoints only where there are some, and leaves no empty folder", function()
+    write("none.lua", [[require("luabatch").range(3):map(function() error "no" end):checkpoint("none"):count()]])
+    local status, _, err = sh "luabatch none.lua"
+    assert.equal(1, status)
+    assert.falsy(err:find("finished checkpoints", 1, true), err)
+    local _, left = sh "ls -A | grep checkpoints; true"
+    assert.equal("", left)
+  end)
+
   it("makes anew what leaves out more than --max-errors allows", function()
     write("skips.lua", [[
       local lb = require "luabatch"

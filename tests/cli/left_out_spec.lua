@@ -79,6 +79,26 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     assert.equal(2, (run("--max-errors", "many", "-e", "1")))
   end)
 
+  it("says where the first of too many records is", function()
+    local bad = file("a,b\n1,2\n3\n4\n", ".csv")
+    local _, _, err = run("--max-errors", "0", "-e", ("lb.csv(%q, { on_bad = 'skip' }):count()"):format(bad))
+    assert.truthy(err:find(("1 field, not 2 (the first at %s:3)\n"):format(bad), 1, true), err)
+    _, _, err = run("--max-errors", "0", "-e",
+      ("lb.text(%q):map(function(s) return s == '3' and s.x.y or s end, { on_error = 'skip' }):count()"):format(bad))
+    assert.truthy(err:find((" (at %s:3)\n"):format(bad), 1, true), err)
+  end)
+
+  it("takes too many instructions for an error of the function, not of the data", function()
+    if rawget(_G, "jit") then return end
+    local input = file("x\n")
+    local chunk_text = ("lb.text(%q):map(function(s) while true do end end, { on_error = 'skip' }):count()"):format(input)
+    local status, _, err = run("--max-instructions", "1000", "-e", chunk_text)
+    assert.equal(0, status)
+    assert.truthy(err:find("1 in map at (command line):1 (the function executed more than 1000 instructions", 1, true), err)
+    assert.truthy(err:find(("it is at %s:1)"):format(input), 1, true), err)
+    assert.equal(1, (run("--max-instructions", "1000", "--max-errors", "0", "-e", chunk_text)))
+  end)
+
   it("leaves no output, and old ones as they were, when it is too much or a later step fails", function()
     local input = make(3000, 200)
     local folder = path ""
@@ -202,6 +222,19 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     local _, _, err = run("-e", ("lb.text(%q):map(error, { on_error = { to = %q } }):count()"):format(input, input))
     assert.matches("on_error = { to = .* } would replace it, which is read", err)
     assert.equal("x\n", read(input))
+    -- Nor be lost when the output takes its place.
+    local bad, folder = file("a,b\n1\n", ".csv"), path "/"
+    assert(os.execute("mkdir " .. folder))
+    for _, output in ipairs { bad .. ".out", folder } do
+      local side = output == folder and folder .. "bad.jsonl" or output
+      local failed, _, message = run("-e", ("lb.csv(%q, { on_bad = { to = %q } }):save_csv(%q, { mode = 'overwrite' })")
+        :format(bad, side, output))
+      assert.equal(1, failed)
+      assert.matches("on_bad = { to = .* } and the output .* would replace each other", message)
+    end
+    status, _, err = run("-e", ("lb.csv(%q, { on_bad = { to = %q } }):save_csv(%q, { mode = 'append' })")
+      :format(bad, folder .. "bad.jsonl", folder))
+    assert.equal(0, status, err)
   end)
 end)
 

@@ -560,6 +560,8 @@ print(lb.range(3):save_text("w/out/mine"))]], ".lua")
     local job = support.file('return require("luabatch").job { mapper = function(_, l, emit) emit(l, 1) end }', ".lua")
     assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch(job .. " --safe in/text") })
     assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch("-e 'print(1)' in/text --safe") })
+    assert.same({ 2, "", "luabatch: --allow-read goes with --safe; without that a job may read and write what you may\n" },
+      { luabatch("--allow-read in -e 1") })
     assert.same({ 0, "--safe\n", "" }, { luabatch("-e 'arg[2]' -- -- --safe") })
     assert.same({ 1, "", "refused\n" }, {
       luabatch([[--safe -e 'io.open("x")' 2>&1 | grep -q 'safe mode has none' && echo refused >&2; false]]),

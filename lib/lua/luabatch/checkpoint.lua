@@ -567,9 +567,9 @@ function checkpoint.finish()
   journal, turns = nil, {}
 end
 
---- Where finished checkpoints of a job that failed are, or nil.
+--- Where finished checkpoints of a job that failed are, or nil when none is finished.
 function checkpoint.kept()
-  return journal and journal.folder
+  return journal and #journal.lines + #journal.added > 0 and journal.folder or nil
 end
 
 return checkpoint

@@ -404,8 +404,13 @@ local function load_failure(message, status)
   return is_memory(message) and memory_failure() or failure(status or COMPILE, "%s", message)
 end
 
--- A job that was meant to be locked in must not run free because the word stood in the wrong place.
-local function refuse_late_safe(args)
+-- A job that was meant to be locked in must not run free because the word was forgotten, or stood in the wrong place.
+local function refuse_late_safe(options, args)
+  for _, name in ipairs { "allow-read", "allow-write" } do
+    if (options.from[name] or ""):find("--" .. name, 1, true) then
+      error(failure(USAGE, "--%s goes with --safe; without that a job may read and write what you may", name), 0)
+    end
+  end
   for _, arg in ipairs(args) do
     if arg == "--" then return end
     if arg == "--safe" then error(failure(USAGE, "option --safe stands before the script"), 0) end
@@ -537,7 +542,7 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
-    if not options.safe then refuse_late_safe(args) end
+    if not options.safe then refuse_late_safe(options, args) end
     if options.safe then globals = require("luabatch.safe").begin(options, args, path ~= "-" and path or nil) end
     if options["max-time"] or options.safe then require("luabatch.safe").limit_time(options, program) end
     if options.replay then return run_replay(options) end
@@ -564,9 +569,11 @@ function cli.main(argv, program)
     if err == require("luabatch.runtime").checked then return 0 end
     if err.status == TERMINATED and package.loaded["luabatch.safe"] and require("luabatch.safe").is_late() then return 1 end
     report(options, err.status, tostring(err.message or err))
-    if checkpoint and checkpoint.kept() and err.status ~= PIPE then
-      require("luabatch.runtime").settings.note(("finished checkpoints are kept in %s: --resume goes on from them"):format(
-        checkpoint.kept()))
+    local kept = checkpoint and checkpoint.kept()
+    if kept and err.status ~= PIPE then
+      require("luabatch.runtime").settings.note(("finished checkpoints are kept in %s: --resume goes on from them"):format(kept))
+    elseif checkpoint and not kept and not options.interactive then
+      pcall(checkpoint.finish) -- an empty folder helps nobody; the error above is the one to tell
     end
     if not options.interactive then return err.status end
   end

@@ -169,11 +169,24 @@ local function has_effects(node, description, sink, scans)
   return (node.op == "foreach" or last.op == "write" and last.path == "-") and is_near_scan(description, scans, sink)
 end
 
--- A file of bad records must not take the place of what is read.
+-- Whether a file is an output, or lies in a folder that is replaced.
+local function is_lost_in(file, output)
+  local path = output.path:gsub("^%./", "")
+  file = file:gsub("^%./", "")
+  if path:sub(-1) ~= "/" then return path == file end
+  return output.mode == "overwrite" and file:sub(1, #path) == path
+end
+
+-- A file of bad records must not take the place of what is read, nor go when the output takes its own.
 local function check_bad_records(description)
   for _, node in ipairs(description.nodes) do
     local option = node.on_bad and "on_bad" or "on_error"
     local to = type(node[option]) == "table" and node[option].to
+    for _, other in ipairs(to and description.nodes or {}) do
+      if other.op == "write" and is_lost_in(to, other) then
+        error(("%s: %s = { to = %q } and the output %s would replace each other"):format(node.label, option, to, other.path), 0)
+      end
+    end
     local id = to and core.output_exists(to) and core.expand_paths(to)[1].id
     for _, other in ipairs(id and description.nodes or {}) do
       for _, file in ipairs(other.paths and core.expand_paths(other.paths) or {}) do

@@ -11,8 +11,10 @@ local skips = {}
 local MOST_PLACES = 5
 local MESSAGE_CELLS = 120
 
+local KINDS_OF_FUNCTIONS = { error = true, timeout = true, instructions = true }
+
 -- Files are where sources fail, lines of the job where functions do.
-local function is_source(skip) return skip.kind ~= "error" and skip.kind ~= "timeout" end
+local function is_source(skip) return not KINDS_OF_FUNCTIONS[skip.kind] end
 
 -- "2 in purchases.csv (csv: 8 fields, not 9; first at line 12)", "1 in map at job.lua:7 (...; first at a.txt:3)".
 local function part(skip)

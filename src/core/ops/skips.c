@@ -336,15 +336,49 @@ static void fold(struct lb_skips *skips, uint64_t before, uint64_t last_morsel)
     }
 }
 
+/* Whether a function or an expression of the job failed; else the data are bad. */
+static bool is_function(const struct entry *entry)
+{
+    static const char *const kinds[] = {"error", "timeout", "instructions"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(text_of(entry, TEXT_KIND), kinds[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A line that cannot be counted any more stays 0. */
+static void count_line(struct lb_line_counter *counter, struct entry *entry, struct lb_error *err)
+{
+    const char *file = text_of(entry, TEXT_FILE);
+    if (*file != '\0' && entry->line == 0 &&
+        lb_line_count(counter, file, strlen(file), entry->offset, &entry->line, err) != LB_OK)
+        entry->line = 0;
+}
+
+/* Where the first record of an entry is, as far as that is known. */
+static lb_status tell_first(struct lb_line_counter *counter, struct entry *entry,
+                            struct lb_buf *text)
+{
+    const char *file = text_of(entry, TEXT_FILE);
+    count_line(counter, entry, NULL);
+    if (entry->line == 0)
+        return LB_OK;
+    return lb_buf_printf(text, NULL, " (%s %s:%llu)", entry->n == 1 ? "at" : "the first at",
+                         strcmp(file, "-") == 0 ? "standard input" : file,
+                         (unsigned long long)entry->line);
+}
+
 /* The lines of the error about too many. */
 static lb_status tell_excess(const struct lb_run *run, struct lb_error *err)
 {
     lb_status status = LB_ERR_DATA;
     struct lb_buf text = {0};
+    struct lb_line_counter counter;
     uint32_t n_told = 0, n_more = 0;
-    for (const struct entry *entry = run->skips->entries; entry != NULL; entry = entry->next) {
-        if (strcmp(text_of(entry, TEXT_KIND), "error") == 0 ||
-            strcmp(text_of(entry, TEXT_KIND), "timeout") == 0)
+    lb_line_counter_init(&counter);
+    for (struct entry *entry = run->skips->entries; entry != NULL; entry = entry->next) {
+        if (is_function(entry))
             status = LB_ERR_USER;
         if (n_told == TOLD_PLACES) {
             n_more++;
@@ -355,9 +389,11 @@ static lb_status tell_excess(const struct lb_run *run, struct lb_error *err)
         bool has_place = *place == '\0' || strncmp(message, place, strlen(place)) == 0;
         if (lb_buf_printf(&text, NULL, "\n  %llu in %s%s%s: %s", (unsigned long long)entry->n,
                           text_of(entry, TEXT_VERB), has_place ? "" : " at ",
-                          has_place ? "" : place, message) != LB_OK)
+                          has_place ? "" : place, message) != LB_OK ||
+            tell_first(&counter, entry, &text) != LB_OK)
             break; /* without memory the message is shorter */
     }
+    lb_line_counter_fini(&counter);
     if (n_more > 0 && lb_buf_printf(&text, NULL, "\n  and in %u more places", n_more) != LB_OK)
         n_more = 0;
     lb_error_set(err, status, "%llu record%s left out, and --max-errors allows %llu%.*s",
@@ -408,10 +444,7 @@ static lb_status put_entry(struct lb_line_counter *counter, struct entry *entry,
     size_t mark;
     const char *file = text_of(entry, TEXT_FILE);
     bool has_file = *file != '\0';
-    /* A line that cannot be counted any more is not told. */
-    if (has_file && entry->line == 0 &&
-        lb_line_count(counter, file, strlen(file), entry->offset, &entry->line, err) != LB_OK)
-        entry->line = 0;
+    count_line(counter, entry, err);
     bool has_line = has_file && entry->line > 0;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err));
     if (has_file) {
