@@ -86,6 +86,9 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     _, _, err = run("--max-errors", "0", "-e",
       ("lb.text(%q):map(function(s) return s == '3' and s.x.y or s end, { on_error = 'skip' }):count()"):format(bad))
     assert.truthy(err:find((" (at %s:3)\n"):format(bad), 1, true), err)
+    _, _, err = run("--errors", "json", "--max-errors", "0", "-e", ("lb.csv(%q, { on_bad = 'skip' }):count()"):format(bad))
+    assert.equal(('{"left_out":["2 in csv at %s: 1 field, not 2 (the first at %s:3)"],'):format(bad, bad)
+      .. '"message":"2 records are left out, and --max-errors allows 0","status":4}\n', err)
   end)
 
   it("takes too many instructions for an error of the function, not of the data", function()

@@ -86,6 +86,10 @@ local function error_fields(status, message)
   fields["in"] = rest:match("^%s*in ([^\n]*)") or rest:match("\n%s*in ([^\n]*)")
   fields.record = rest:match("^%s*record ([^\n]*)") or rest:match("\n%s*record ([^\n]*)")
   fields.key = rest:match("^%s*key ([^\n]*)") or rest:match("\n%s*key ([^\n]*)")
+  if head:find("--max-errors allows", 1, true) then
+    fields.left_out = {}
+    for line in rest:gmatch("[^\n]+") do table.insert(fields.left_out, (line:match("^%s*(.*)$"))) end
+  end
   fields.traceback = rest:match("stack traceback:%s*(.*)$")
   fields.file, fields.line = head:match("^(.-):(%d+): ")
   fields.line = compat.tointeger(tonumber(fields.line))
