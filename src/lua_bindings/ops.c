@@ -12,7 +12,7 @@ void lb_lua_register_ops(void)
         &lb_lua_op_map,        &lb_lua_op_flat_map,        &lb_lua_op_filter, &lb_lua_op_foreach,
         &lb_lua_op_map_values, &lb_lua_op_flat_map_values, &lb_lua_op_key_by, &lb_lua_op_partition,
         &lb_lua_op_mapper,     &lb_lua_op_map_partitions,  &lb_lua_op_fold,   &lb_lua_op_groups,
-        &lb_lua_op_combine,    &lb_lua_op_compute,
+        &lb_lua_op_combine,    &lb_lua_op_compute,         &lb_lua_op_frame,
     };
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
         lb_op_register(ops[i]);

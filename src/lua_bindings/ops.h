@@ -36,6 +36,7 @@
  *                                      column behind the others; as: their names, for messages.
  *                                      A function that does more than read its row gets a table
  *                                      of its own, not one that another function has seen
+ *   lua.frame             fn           f(frame), as lb.over's: the record is a list of rows, the result one value
  *  sources
  *   lua.groups            inputs = {sort}, fn, init?, final?     f(key, values, emit, task); it
  *                                      streams, and need not be read to its end
@@ -68,6 +69,7 @@ extern const struct lb_op_class lb_lua_op_map, lb_lua_op_flat_map, lb_lua_op_fil
     lb_lua_op_partition;
 extern const struct lb_op_class lb_lua_op_mapper, lb_lua_op_map_partitions, lb_lua_op_fold;
 extern const struct lb_op_class lb_lua_op_compute;
+extern const struct lb_op_class lb_lua_op_frame;
 extern const struct lb_op_class lb_lua_op_groups, lb_lua_op_combine;
 extern const struct lb_aggregate_class lb_lua_aggregate_reduce, lb_lua_aggregate_combine_by_key;
 struct lb_group_state_class;

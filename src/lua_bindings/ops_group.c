@@ -204,6 +204,8 @@ static int l_reader_run(lua_State *L)
         lua_pushvalue(L, 4);
         lua_pushvalue(L, 5);
         lb_lua_task_call(task, L, 4, 0);
+        if (__builtin_expect(task->keeps_calls && task->noted.keeps_task, 0))
+            lb_lua_note_done(task);
         while (r->in_group)
             advance(r);
     }

@@ -66,6 +66,11 @@ static int l_mapper(lua_State *L)
         lua_pushvalue(L, 3);
         lua_pushvalue(L, 4);
         lb_lua_task_call(task, L, n_args + 2, 0);
+        if (__builtin_expect(task->keeps_calls && task->noted.keeps_task, 0)) {
+            lb_lua_noted_reset(&task->noted);
+            lb_lua_note_record(task);
+            lb_lua_note_done(task);
+        }
     }
     return 0;
 }

@@ -4,6 +4,7 @@
  * IDEA    The function gets one userdata, the frame: #frame, frame[i] and, called as the iterator of a for loop, row after row. A row
  *         becomes a table when it is first looked at, and stays one until it has left the frame: so a frame of w rows costs
  *         one new table, not w. The tables are shared between frames.
+ * AGAIN   The operator lua.frame calls the function for a list of rows, which are its frame: what replay.h makes of a call that failed.
  * LOOP    The iterator finds its place by the row that it gave last, so loops may be nested. */
 
 #include "core/algo/window.h"
@@ -18,6 +19,8 @@ struct over {
     struct lb_lua_task task;
     struct over **box; /* in the frame; holds NULL when we are gone */
     struct lb_window_fn *fn;
+    bool is_open;                 /* the function runs */
+    const struct lb_batch *batch; /* of lua.frame */
     const struct lb_window_rows *rows;
     const struct lb_window_part *part;
     uint64_t lo; /* the frame */
@@ -28,7 +31,7 @@ struct over {
 static struct over *check_frame(lua_State *L)
 {
     struct over **box = luaL_checkudata(L, 1, "luabatch frame");
-    if (*box == NULL || (*box)->rows == NULL)
+    if (*box == NULL || !(*box)->is_open)
         luaL_error(L, "a frame is gone once its function returned");
     return *box;
 }
@@ -113,17 +116,22 @@ static lb_status over_open(struct lb_window_fn *fn, struct lb_worker *worker, st
     if (worker == NULL)
         return LB_OK;
     LB_TRY(lb_lua_task_init(&over->task, worker, &fn->params, fn->label, &functions, NULL, err));
+    over->task.noted.keeping = LB_KEEP_FRAME;
     LB_TRY(lb_lua_task_take_rows(&over->task, &fn->params, 0, 0, err));
     return lb_lua_task_run(&over->task, l_open, over, err);
 }
 
-static void over_close(struct lb_window_fn *fn)
+static void over_delete(struct over *over)
 {
-    struct over *over = fn->state;
     if (over->box != NULL)
         *over->box = NULL;
     lb_lua_task_fini(&over->task);
     lb_free(over, sizeof *over);
+}
+
+static void over_close(struct lb_window_fn *fn)
+{
+    over_delete(fn->state);
 }
 
 /* Forgets the tables of rows before the frame; the frame is at stack position 1. */
@@ -166,10 +174,14 @@ static int l_over(lua_State *L)
         over->hi = over->rows->hi[row];
         task->place.row = row;
         forget(L, over);
+        task->noted.frame_first = part->first + (uint32_t)(over->lo - part->before);
+        task->noted.frame_n = (uint32_t)(over->hi - over->lo);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, 1);
         lb_lua_task_call(task, L, 1, 1);
-        lb_status status = lb_lua_append(L, -1, over->fn->label, &over->fn->out, err);
+        lb_status status = lb_lua_append(L, -1, "value", &over->fn->out, err);
+        if (status == LB_ERR_USER)
+            lb_lua_task_refuse(task, L, LB_SLOT_FUNCTION);
         if (status != LB_OK)
             lb_emitter_throw(&task->emitter, status);
         lua_settop(L, 2);
@@ -183,10 +195,11 @@ static lb_status over_compute(struct lb_window_fn *fn, const struct lb_window_ro
     struct over *over = fn->state;
     over->rows = rows;
     over->part = part;
-    over->task.place.batch = &rows->batch;
+    over->task.place.batch = over->task.noted.frame = &rows->batch;
+    over->is_open = true;
     lb_status status = lb_lua_task_run(&over->task, l_over, over, err);
-    over->rows = NULL;
-    over->task.place.batch = NULL;
+    over->is_open = false;
+    over->task.place.batch = over->task.noted.frame = NULL;
     return status;
 }
 
@@ -195,3 +208,89 @@ const struct lb_window_class lb_lua_window_over = {.name = "over",
                                                    .open = over_open,
                                                    .close = over_close,
                                                    .compute = over_compute};
+
+/* lua.frame */
+
+static lb_status frame_attach(struct lb_op_local *local, struct lb_error *err)
+{
+    static const struct lb_lua_functions functions = {{"fn"}, 1};
+    struct over *over = local->state = lb_alloc_zero(sizeof *over);
+    if (over == NULL)
+        return lb_error_memory(err, local->op->label, sizeof *over);
+    LB_TRY(lb_lua_task_init(&over->task, local->worker, &local->op->params, local->op->label,
+                            &functions, local->next, err));
+    return lb_lua_task_run(&over->task, l_open, over, err);
+}
+
+static lb_status frame_begin(struct lb_op_local *local, struct lb_error *err)
+{
+    (void)err;
+    struct over *over = local->state;
+    lb_emitter_reset(&over->task.emitter);
+    return LB_OK;
+}
+
+static void frame_detach(struct lb_op_local *local)
+{
+    over_delete(local->state);
+}
+
+/* The list on top becomes the frame at position 1. */
+static void set_frame(lua_State *L, struct over *over)
+{
+    int list = lua_gettop(L);
+    luaL_checktype(L, list, LUA_TTABLE);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, list);
+    lua_newtable(L);
+    for (lua_Integer place = 1; place <= n; place++) {
+        lua_rawgeti(L, list, place);
+        lua_pushinteger(L, place);
+        lua_rawset(L, list + 1);
+    }
+    lua_setiuservalue(L, 1, PLACES);
+    lua_setiuservalue(L, 1, ROWS);
+    over->lo = 1;
+    over->hi = (uint64_t)n + 1;
+}
+
+static int l_frame(lua_State *L)
+{
+    struct over *over = lua_touserdata(L, 1);
+    struct lb_lua_task *task = &over->task;
+    lb_lua_task_push(task, L, LB_SLOT_OWN);
+    lua_replace(L, 1);
+    lb_lua_task_push(task, L, LB_SLOT_FUNCTION);
+    for (uint32_t i = 0; i < over->batch->n_selected; i++) {
+        task->place.row = lb_batch_row(over->batch, i);
+        lb_lua_push_column(L, &over->batch->columns[0], task->place.row);
+        set_frame(L, over);
+        lua_pushvalue(L, 2);
+        lua_pushvalue(L, 1);
+        if (lb_lua_task_call(task, L, 1, 1) && !lb_emitter_add(&task->emitter, L, 3, 1))
+            lb_lua_task_refuse(task, L, LB_SLOT_FUNCTION);
+        lua_settop(L, 2);
+    }
+    return 0;
+}
+
+static lb_status frame_push(struct lb_op_local *local, const struct lb_batch *batch,
+                            struct lb_error *err)
+{
+    struct over *over = local->state;
+    over->batch = over->task.place.batch = batch;
+    over->task.emitter.parent = NULL;
+    over->is_open = true;
+    lb_status status = lb_lua_task_run(&over->task, l_frame, over, err);
+    over->is_open = false;
+    LB_TRY(status);
+    return lb_emitter_flush(&over->task.emitter, err);
+}
+
+const struct lb_op_class lb_lua_op_frame = {
+    .name = "lua.frame",
+    .kind = LB_OP_TRANSFORM,
+    .attach = frame_attach,
+    .begin = frame_begin,
+    .push = frame_push,
+    .detach = frame_detach,
+};

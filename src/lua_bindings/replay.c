@@ -65,8 +65,10 @@ void lb_lua_noted_init(struct lb_lua_noted *noted, const struct lb_value *params
         "lua.map",    "lua.flat_map",  "lua.filter", "lua.foreach", "lua.map_values",
         "lua.key_by", "lua.partition", "lua.mapper", "lua.compute", "lua.flat_map_values"};
     struct lb_value op;
+    struct lb_value final;
     *noted = (struct lb_lua_noted){
         .keeping = LB_KEEP_ARGUMENTS, .params = *params, .functions = functions};
+    noted->keeps_task = lb_value_field(params, "final", &final) && final.tag == 's';
     if (!lb_value_field(params, "op", &op))
         return;
     for (size_t i = 0; i < sizeof of_records / sizeof *of_records; i++)
@@ -81,6 +83,7 @@ void lb_lua_noted_init(struct lb_lua_noted *noted, const struct lb_value *params
 void lb_lua_noted_fini(struct lb_lua_noted *noted)
 {
     lb_buf_fini(&noted->records);
+    lb_buf_fini(&noted->earlier);
 }
 
 void lb_lua_noted_reset(struct lb_lua_noted *noted)
@@ -88,6 +91,14 @@ void lb_lua_noted_reset(struct lb_lua_noted *noted)
     noted->records.size = 0;
     noted->n_records = 0;
     noted->is_cut = false;
+}
+
+void lb_lua_noted_begin(struct lb_lua_noted *noted)
+{
+    lb_lua_noted_reset(noted);
+    noted->earlier.size = 0;
+    noted->n_earlier = 0;
+    noted->earlier_is_cut = false;
 }
 
 /* Encodes the value at index; a row that all records share is written as what it is. */
@@ -176,6 +187,87 @@ void lb_lua_note_call(struct lb_lua_task *task, lua_State *L, int function)
     noted->n_records = 1;
 }
 
+/* A record of a key, or nil, and nil. */
+static lb_status note_nothing(struct lb_lua_task *task, struct lb_error *err)
+{
+    struct lb_lua_noted *noted = &task->noted;
+    size_t mark;
+    lb_lua_noted_reset(noted);
+    LB_TRY(lb_codec_begin(&noted->records, 'l', &mark, err));
+    if (task->place.key != NULL)
+        LB_TRY(lb_buf_append(&noted->records, task->place.key, task->place.key_size, err));
+    else
+        LB_TRY(lb_codec_put_nil(&noted->records, err));
+    LB_TRY(lb_codec_put_nil(&noted->records, err));
+    lb_codec_end(&noted->records, mark, 2);
+    noted->n_records = 1;
+    return LB_OK;
+}
+
+void lb_lua_note_done(struct lb_lua_task *task)
+{
+    struct lb_lua_noted *noted = &task->noted;
+    struct lb_error *err = &task->noted_err;
+    lb_status status = LB_OK;
+    if (noted->earlier_is_cut)
+        return;
+    if (noted->n_records == 0 && !noted->is_cut) /* a group of which the function wanted nothing */
+        status = note_nothing(task, err);
+    size_t size = noted->earlier.size + noted->records.size;
+    if (noted->is_cut || status != LB_OK || size > MOST_NOTED_BYTES ||
+        lb_buf_append(&noted->earlier, noted->records.data, noted->records.size, err) != LB_OK)
+        noted->earlier_is_cut = true;
+    else
+        noted->n_earlier += noted->n_records;
+    lb_lua_noted_reset(noted);
+}
+
+/* Notes the frame as a record of one list of rows. Raises when memory is out. */
+static int l_note_frame(lua_State *L)
+{
+    struct lb_lua_task *task = lua_touserdata(L, 1);
+    struct lb_lua_noted *noted = &task->noted;
+    struct lb_error *err = &task->noted_err;
+    size_t record, list;
+    uint32_t n = 0;
+    lb_lua_noted_reset(noted);
+    lb_status status = lb_codec_begin(&noted->records, 'l', &record, err);
+    if (status == LB_OK)
+        status = lb_codec_begin(&noted->records, 'l', &list, err);
+    for (; n < noted->frame_n && status == LB_OK && !noted->is_cut; n++) {
+        size_t start = noted->records.size;
+        lb_lua_row_push_table(&task->row, L, noted->frame, noted->frame_first + n);
+        status = lb_lua_encode(L, 2, "row", &noted->records, err);
+        lua_settop(L, 1);
+        if (noted->records.size > MOST_NOTED_BYTES) {
+            noted->records.size = start;
+            noted->is_cut = true;
+            break;
+        }
+    }
+    if (status != LB_OK)
+        return luaL_error(L, "no frame");
+    lb_codec_end(&noted->records, list, n);
+    lb_codec_end(&noted->records, record, 1);
+    noted->n_records = 1;
+    noted->function = LB_SLOT_FUNCTION;
+    return 0;
+}
+
+static lb_status note_frame(struct lb_lua_task *task, struct lb_error *err)
+{
+    lua_State *L = task->lua->L;
+    if (task->noted.frame == NULL || !lua_checkstack(L, 2))
+        return lb_error_set(err, LB_ERR_INTERNAL, "no frame");
+    lua_sethook(L, NULL, 0, 0); /* one that the function has left */
+    lua_pushcfunction(L, l_note_frame);
+    lua_pushlightuserdata(L, task);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+        return LB_OK;
+    lua_pop(L, 1);
+    return lb_error_memory(err, "a frame", 0);
+}
+
 /* ---- keeping ---- */
 
 static lb_status put_text(struct lb_buf *out, const char *text, struct lb_error *err)
@@ -200,34 +292,21 @@ static lb_status put_inputs(struct lb_buf *out, int64_t input, struct lb_error *
     return LB_OK;
 }
 
-/* A record of a key, or nil, and nil. */
-static lb_status note_nothing(struct lb_lua_task *task, struct lb_error *err)
-{
-    struct lb_lua_noted *noted = &task->noted;
-    size_t mark;
-    lb_lua_noted_reset(noted);
-    LB_TRY(lb_codec_begin(&noted->records, 'l', &mark, err));
-    if (task->place.key != NULL)
-        LB_TRY(lb_buf_append(&noted->records, task->place.key, task->place.key_size, err));
-    else
-        LB_TRY(lb_codec_put_nil(&noted->records, err));
-    LB_TRY(lb_codec_put_nil(&noted->records, err));
-    lb_codec_end(&noted->records, mark, 2);
-    noted->n_records = 1;
-    return LB_OK;
-}
-
-static lb_status put_list_node(const struct lb_lua_noted *noted, struct lb_buf *out,
+static lb_status put_list_node(const struct lb_lua_task *task, struct lb_buf *out,
                                struct lb_error *err)
 {
+    const struct lb_lua_noted *noted = &task->noted;
     size_t node, rows;
     LB_TRY(lb_codec_begin(out, 'm', &node, err));
+    LB_TRY(put_text(out, "as_one", err));
+    LB_TRY(lb_codec_put_bool(out, true, err));
+    LB_TRY(put_field(out, "input", task->lua->worker->input, err));
     LB_TRY(put_field(out, "op", "scan.list", err));
     LB_TRY(put_text(out, "rows", err));
     LB_TRY(lb_codec_begin(out, 'l', &rows, err));
     LB_TRY(lb_buf_append(out, noted->records.data, noted->records.size, err));
     lb_codec_end(out, rows, noted->n_records);
-    lb_codec_end(out, node, 2);
+    lb_codec_end(out, node, 4);
     return LB_OK;
 }
 
@@ -248,9 +327,10 @@ static lb_status put_sort_node(struct lb_buf *out, struct lb_error *err)
 }
 
 /* The operator as it was, but for its input and what it does about errors. Keys stay in the order of bytes. */
-static lb_status put_same_node(const struct lb_lua_noted *noted, int64_t input, struct lb_buf *out,
+static lb_status put_same_node(const struct lb_lua_task *task, int64_t input, struct lb_buf *out,
                                struct lb_error *err)
 {
+    const struct lb_lua_noted *noted = &task->noted;
     const char *cursor = noted->params.data;
     uint32_t n = 0;
     size_t node;
@@ -268,9 +348,14 @@ static lb_status put_same_node(const struct lb_lua_noted *noted, int64_t input, 
             has_inputs = true;
             n++;
         }
-        if (is_text(&key, "inputs") || is_text(&key, "on_error") || is_text(&key, "result"))
+        bool is_policy = is_text(&key, "on_error");
+        if (is_text(&key, "inputs") || is_text(&key, "result") ||
+            (is_policy && !(task->is_ending && task->skips)))
             continue;
-        LB_TRY(lb_buf_append(out, start, (size_t)(cursor - start), err));
+        if (is_policy) /* calls that were left out before `final` are again */
+            LB_TRY(put_field(out, "on_error", "skip", err));
+        else
+            LB_TRY(lb_buf_append(out, start, (size_t)(cursor - start), err));
         n++;
     }
     if (!has_inputs) {
@@ -281,7 +366,7 @@ static lb_status put_same_node(const struct lb_lua_noted *noted, int64_t input, 
     return LB_OK;
 }
 
-/* The function with the arguments as the values of a record. */
+/* The function with the arguments as the values of a record, or of a frame. */
 static lb_status put_map_node(const struct lb_lua_task *task, struct lb_buf *out,
                               struct lb_error *err)
 {
@@ -296,7 +381,7 @@ static lb_status put_map_node(const struct lb_lua_task *task, struct lb_buf *out
     LB_TRY(lb_codec_put_string(out, bytes.data, bytes.size, err));
     LB_TRY(put_inputs(out, 1, err));
     LB_TRY(put_field(out, "label", task->label, err));
-    LB_TRY(put_field(out, "op", "lua.map", err));
+    LB_TRY(put_field(out, "op", noted->keeping == LB_KEEP_FRAME ? "lua.frame" : "lua.map", err));
     lb_codec_end(out, node, 4);
     return LB_OK;
 }
@@ -322,16 +407,19 @@ static lb_status put_plan(struct lb_lua_task *task, struct lb_buf *out, struct l
     LB_TRY(lb_codec_begin(out, 'm', &plan, err));
     LB_TRY(put_text(out, "nodes", err));
     LB_TRY(lb_codec_begin(out, 'l', &nodes, err));
-    LB_TRY(put_list_node(noted, out, err));
+    LB_TRY(put_list_node(task, out, err));
     if (sorts)
         LB_TRY(put_sort_node(out, err));
-    if (noted->keeping == LB_KEEP_ARGUMENTS)
+    if (noted->keeping == LB_KEEP_ARGUMENTS || noted->keeping == LB_KEEP_FRAME)
         LB_TRY(put_map_node(task, out, err));
     else
-        LB_TRY(put_same_node(noted, sorts ? 2 : 1, out, err));
+        LB_TRY(put_same_node(task, sorts ? 2 : 1, out, err));
     LB_TRY(put_store_node(sorts ? 3 : 2, out, err));
     lb_codec_end(out, nodes, sorts ? 4 : 3);
-    lb_codec_end(out, plan, 1);
+    bool is_other = task->is_beginning || task->is_ending;
+    if (is_other)
+        LB_TRY(put_field(out, "of", task->is_ending ? "final" : "init", err));
+    lb_codec_end(out, plan, is_other ? 2 : 1);
     return LB_OK;
 }
 
@@ -340,6 +428,14 @@ static lb_status complete(struct lb_lua_task *task, struct lb_error *err)
 {
     struct lb_lua_noted *noted = &task->noted;
     bool has_place = task->place.batch != NULL || task->place.key != NULL;
+    if (task->is_ending) {
+        struct lb_buf records = noted->earlier;
+        noted->earlier = noted->records;
+        noted->records = records;
+        noted->n_records = noted->n_earlier;
+        noted->is_cut = noted->earlier_is_cut;
+        return LB_OK;
+    }
     switch (noted->keeping) {
     case LB_KEEP_RECORD:
         lb_lua_noted_reset(noted);
@@ -352,6 +448,8 @@ static lb_status complete(struct lb_lua_task *task, struct lb_error *err)
     case LB_KEEP_PARTITION:
         has_place = true;
         break;
+    case LB_KEEP_FRAME:
+        return note_frame(task, err);
     default:
         if (noted->function != 0)
             return LB_OK;
@@ -362,16 +460,22 @@ static lb_status complete(struct lb_lua_task *task, struct lb_error *err)
     return noted->n_records == 0 || task->is_beginning ? note_nothing(task, err) : LB_OK;
 }
 
+void lb_lua_make_call(struct lb_lua_task *task, struct lb_buf *plan, bool *is_cut)
+{
+    struct lb_error *ignored = &task->noted_err;
+    *plan = (struct lb_buf){0};
+    if (complete(task, ignored) != LB_OK || put_plan(task, plan, ignored) != LB_OK)
+        lb_buf_fini(plan);
+    *is_cut = task->noted.is_cut;
+}
+
 void lb_lua_keep_call(struct lb_lua_task *task, struct lb_error *err)
 {
     struct lb_lua_calls *calls = task->lua->private->calls;
-    struct lb_error *ignored = &task->noted_err;
     struct call call = {0};
-    if (complete(task, ignored) != LB_OK || put_plan(task, &call.plan, ignored) != LB_OK) {
-        lb_buf_fini(&call.plan);
+    lb_lua_make_call(task, &call.plan, &call.is_cut);
+    if (call.plan.size == 0)
         return;
-    }
-    call.is_cut = task->noted.is_cut;
     pthread_mutex_lock(&calls->lock);
     bool fits = calls->n < MOST_CALLS;
     if (fits) {

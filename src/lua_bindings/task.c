@@ -90,6 +90,8 @@ static void skip(struct lb_lua_task *task, lua_State *L, const char *kind, const
         check(task, lb_batch_origin(at->batch, at->row, &item.origin, err));
     if (task->rejects != NULL)
         check(task, reject(task, L, kind, message, &item.origin, err));
+    if (task->keeps_calls && lb_skips_is_first(task->lua->worker, &item))
+        lb_lua_make_call(task, &item.call, &item.call_is_cut);
     check(task, lb_skips_note(task->lua->worker, &item, err));
 }
 
@@ -100,6 +102,8 @@ bool lb_lua_task_call_guarded(struct lb_lua_task *task, lua_State *L, int n_args
         lb_lua_task_call_strictly(task, L, n_args, n_results);
         return true;
     }
+    if (task->keeps_calls && task->noted.keeping == LB_KEEP_ARGUMENTS)
+        lb_lua_note_call(task, L, guard.function);
     char place[LB_PLACE_BYTES] = "", message[MESSAGE_BYTES];
     lua_Debug ar;
     lua_pushvalue(L, guard.function);
@@ -217,7 +221,8 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
                            const struct lb_lua_functions *functions, struct lb_op_local *next,
                            struct lb_error *err)
 {
-    task->skips = task->is_guarded = task->keeps_calls = task->is_beginning = false;
+    task->skips = task->is_guarded = task->keeps_calls = false;
+    task->is_beginning = task->is_ending = false;
     lb_lua_noted_init(&task->noted, params, functions);
     task->rejects = NULL;
     task->rejected = task->rejected_value = (struct lb_buf){0};
@@ -231,7 +236,7 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
     task->place = (struct lb_lua_place){.label = task->label};
     lb_status status = read_policy(task, params, err);
     struct loading loading = {task, params, functions};
-    task->keeps_calls = !task->skips && task->lua->private->calls != NULL;
+    task->keeps_calls = task->lua->private->calls != NULL;
     task->is_guarded = task->skips || task->keeps_calls ||
                        worker->run->options.record_timeout_ns > 0 ||
                        worker->run->options.max_instructions > 0;
@@ -344,6 +349,7 @@ lb_status lb_lua_task_begin(struct lb_lua_task *task, int init, struct lb_error 
     struct turn turn = {task, init};
     lb_emitter_reset(&task->emitter);
     task->place = (struct lb_lua_place){.label = task->label};
+    lb_lua_noted_begin(&task->noted);
     task->is_beginning = true;
     lb_status status = lb_lua_task_run(task, l_task_begin, &turn, err);
     task->is_beginning = false;
@@ -367,6 +373,9 @@ lb_status lb_lua_task_finish(struct lb_lua_task *task, int final, struct lb_erro
     struct turn turn = {task, final};
     task->place = (struct lb_lua_place){.label = task->label};
     task->emitter.parent = NULL;
-    LB_TRY(lb_lua_task_run(task, l_task_finish, &turn, err));
+    task->is_ending = true;
+    lb_status status = lb_lua_task_run(task, l_task_finish, &turn, err);
+    task->is_ending = false;
+    LB_TRY(status);
     return lb_emitter_flush(&task->emitter, err);
 }

@@ -32,6 +32,7 @@ struct lb_lua_task {
     bool skips;        /* on_error is not "fail" */
     bool is_guarded;   /* calls take the longer way: skips, or the time of a record has a limit */
     bool is_beginning; /* the function `init` runs */
+    bool is_ending;    /* the function `final` runs */
     bool keeps_calls;  /* those that fail are kept (replay.h) */
     struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
     char *label;                /* for messages */

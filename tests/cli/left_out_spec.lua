@@ -306,6 +306,92 @@ describe("--replay", function()
     assert.matches('"replay":"' .. directory:gsub("%p", "%%%0") .. '/?map%-1.replay"', err)
   end)
 
+  it("makes the first call again that was skipped at a place, the same for any number of threads", function()
+    local input = make(30000, 700)
+    local text = chunk(input, '"skip"', '"skip"',
+      ":map(function(r) if r.b % 512 == 0 then error({ r.a }) end end, { on_error = 'skip' }):count()")
+    local first
+    for _, threads in ipairs { "1", "2", "3", "8" } do
+      local directory = path "/"
+      local status, _, err = run("--threads", threads, "--replay-dir", directory, "-e", text)
+      assert.equal(0, status, err)
+      assert.equal(2, select(2, err:gsub("; replay with: luabatch %-%-replay [^ ]*/%w*%-1.replay%)", "")), err)
+      local told = read(directory .. "filter-1.replay") .. read(directory .. "map-1.replay")
+      first = first or told
+      assert.equal(first, told)
+      local problem = select(3, run("--replay", directory .. "filter-1.replay"))
+      assert.matches("^luabatch: seven: %d*7\n  in filter\n.*\n  it was record [^\n]*%.csv:%d+ %(byte %d+%)\n$", problem)
+      assert.matches("^luabatch: {%d+}\n  in map\n", (select(3, run("--replay", directory .. "map-1.replay"))))
+    end
+    -- When too many are left out, the first of them.
+    local status, _, err = run("--max-errors", "1", "--replay-dir", path "/", "-e",
+      "lb.range(9):map(function(n) error('no ' .. n, 0) end, { on_error = 'skip' }):count()")
+    assert.equal(1, status)
+    local problem = select(3, run("--replay", err:match("\n  replay with: luabatch %-%-replay ([^\n]*)\n$")))
+    assert.matches("^luabatch: no 1\n  in map\n", problem)
+    -- With no place for it the run ends well.
+    local out
+    status, out, err = run("--replay-dir", path "/", "-e", [[io.open(arg[1], "w"):close()
+      return lb.range(2):map(error, { on_error = "skip" }):count()]], path "/x")
+    assert.is_true(status == 0 or status == 1, out .. err)
+  end)
+
+  it("has all that a task saw, however many records", function()
+    local lines = {}
+    for i = 1, 7000 do lines[i] = i .. "\n" end
+    local input = file(table.concat(lines))
+    for _, case in ipairs {
+      [[lb.text(%q):map_partitions(function(it, emit)
+        local n = 0
+        for s in it do
+          n = n + #s
+          if s == "6543" then error(n) end
+          emit(s)
+        end
+      end):count()]],
+      [[lb.job({
+        mapper_init = function(task) task.n = 0 end, mapper = function(_, s, _, task) task.n = task.n + #s end,
+        mapper_final = function(_, task) error(task.n .. " of " .. task.input) end,
+      }):dataset(%q):count()]],
+      [[lb.job({
+        mapper = function(_, s, emit) emit(s:sub(-3), #s) emit("all", 1) end, reducers = 3,
+        reducer_init = function(task) task.n = 0 end,
+        reducer = function(k, list, emit, task)
+          task.n = task.n * 7 %% 1000003 + #k
+          if k ~= "333" then for v in list do task.n = task.n + v end end
+        end,
+        reducer_final = function(_, task) error(task.n) end,
+      }):dataset(%q):count()]],
+      [[lb.job({
+        mapper = function(_, s, _, task)
+          if #s == 4 then error(s) end
+          task.n = (task.n or 0) + #s
+        end,
+        mapper_final = function(_, task) error(task.n) end, on_error = "skip",
+      }):dataset(%q):count()]],
+      [[lb.text(%q):map(function(s) return { n = #s, s = s } end):select("n", "s"):window({
+        order_by = "s", rows = { -2500, 0 }, m = lb.over(function(f)
+          local n = 0
+          for r in f do
+            n = n + #r.s
+            if r.s == "6543" then error(n .. " " .. #f .. f[#f].s) end
+          end
+        end),
+      }):count()]],
+      [[lb.from({ { v = 1 }, { v = 2 } }):window({
+        order_by = "v", rows = { 1, 1 }, m = lb.over(function(f) return #f > 0 and f or error("empty") end),
+      }):count()]],
+      [[lb.from({ { v = 1 }, { v = 2 } }):window({
+        order_by = "v", rows = { 1, 1 }, m = lb.over(function(f) return #f > 0 or error("empty") end),
+      }):count()]],
+      "lb.range(9):repartition(2):map_partitions(function(it) local n = it() error(n) end):count()",
+    } do
+      local err, status, out, problem = again(case:format(input))
+      assert.same({ 1, "" }, { status, out }, problem)
+      assert.equal(essence(err), essence(problem))
+    end
+  end)
+
   it("needs a directory, and a file of its own kind", function()
     local status, _, err = run("--replay-dir", file("x") .. "/calls", "-e", "1")
     assert.equal(2, status)
@@ -323,10 +409,9 @@ describe("--replay", function()
     assert.equal(1, status)
     assert.matches("replay with: luabatch %-%-replay " .. deep:gsub("%p", "%%%0") .. "map%-1.replay", err)
     assert.truthy(io.open(deep .. "map-1.replay"))
-    -- What is skipped, and errors of other kinds, leave nothing there.
+    -- Errors of other kinds leave nothing there.
     local directory = path "/"
     assert(os.execute("mkdir " .. directory))
-    run("--replay-dir", directory, "-e", "lb.range(2):map(function() error('x') end, { on_error = 'skip' }):count()")
     run("--replay-dir", directory, "-e", "lb.csv('/nonexistent'):count()")
     assert.equal("", select(2, support.shell("ls " .. directory)))
   end)

@@ -2,6 +2,7 @@
 local lb = require "luabatch"
 local core = require "luabatch.core"
 local support = require "tests.lua.support"
+local replay = require "luabatch.replay"
 -- busted's environment does not travel to workers.
 local coroutine, debug, error, getmetatable, ipairs, math, os, pcall, setmetatable, string, tostring, type, xpcall, table =
   coroutine, debug, error, getmetatable, ipairs, math, os, pcall, setmetatable, string, tostring, type, xpcall, table
@@ -156,6 +157,23 @@ local function run(callback, kind, options)
   return pcall(callback[3], bad, options)
 end
 
+-- Message, step and traceback, without the place of the record.
+local function essence(message)
+  return (message:gsub("\n  record [^\n]*", ""):gsub("\n  key [^\n]*", ""):gsub("\n  replay with[^\n]*", ""))
+end
+
+-- The call in the file fails as it did.
+local function check_replay(path, problem, what)
+  assert.truthy(path, what)
+  local bundle = assert(replay.read(path))
+  assert.is_false(bundle.is_cut)
+  local fn, records = replay.parts(bundle)
+  assert.same({ "function", "table" }, { type(fn), type(records) })
+  local ok, again = pcall(replay.call, bundle, { threads = 1 })
+  assert.is_false(ok, what)
+  assert.same({ problem.status, essence(problem.message) }, { again.status, essence(again.message) }, what)
+end
+
 -- Each kind of error with one of two numbers of threads; in slow builds some of them.
 local function each_kind(f)
   for i, kind in ipairs(kinds) do
@@ -182,6 +200,19 @@ describe("user code (seed " .. support.seed .. ")", function()
       end)
     end)
 
+    it("is kept, and made again: " .. callback[1] .. " " .. i, function()
+      local directory = support.path("/")
+      local kept = { kinds[1], kinds[math.random(#kinds)] }
+      for n, kind in ipairs(kept) do
+        support.with({ threads = (i + n) % 2 * 2 + 1, replay_dir = directory }, function()
+          local ok, problem = run(callback, kind, {})
+          local what = ("%s, %s: %s"):format(callback[1], kind[1], type(problem) == "table" and problem.message or tostring(problem))
+          assert.is_false(ok, what)
+          check_replay(problem.message:match("\n  replay with: luabatch %-%-replay ([^\n]*)$"), problem, what)
+        end)
+      end
+    end)
+
     if callback[4] ~= nil then
       it("is skipped: " .. callback[1] .. " " .. i, function()
         each_kind(function(kind)
@@ -190,6 +221,28 @@ describe("user code (seed " .. support.seed .. ")", function()
           assert.is_true(ok, what)
           if callback[4] then assert.same(callback[4], callback[1] == "foreach" and {} or got, what) end
         end)
+      end)
+
+      it("is skipped, kept, and made again: " .. callback[1] .. " " .. i, function()
+        local kind, told = kinds[math.random(#kinds)], {}
+        local function on_run(_, info)
+          for _, skip in ipairs(info.skips) do
+            assert.is_nil(skip.call)
+            told[#told + 1] = skip
+          end
+        end
+        support.with({ threads = i % 2 * 2 + 1, replay_dir = support.path("/"), on_run = on_run }, function()
+          run(callback, kind, { on_error = "skip" })
+        end)
+        assert.is_true(#told > 0)
+        for _, skip in ipairs(told) do
+          assert.truthy(skip.replay, kind[1])
+          local ok, again = pcall(replay.call, assert(replay.read(skip.replay)), { threads = 1 })
+          assert.is_false(ok, kind[1])
+          assert.equal(1, again.status)
+          assert.matches(kind[3], again.message)
+          assert.truthy(again.message:find("\n  in " .. callback[1], 1, true), again.message)
+        end
       end)
     end
   end

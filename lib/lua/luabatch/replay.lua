@@ -52,6 +52,30 @@ function replay.write(directory, info, message, settings)
   return path
 end
 
+--- Writes calls that were left out: each of the first entries that has one gets `replay`, the path.
+-- @string directory as of write
+-- @tparam table skips what core.execute told of them (skips.lua)
+-- @int most look at so many entries
+-- @tparam table settings of the runtime
+-- @return the first path, or nil and a message; nil if there is none
+-- @usage print((require("luabatch.replay").write_skipped("/dev/null/calls", {}, 5, {}))) --> nil
+function replay.write_skipped(directory, skips, most, settings)
+  local first, failure
+  for i = 1, math.min(most, #skips) do
+    local skip = skips[i]
+    if skip.call then
+      local message = ("%s\n  in %s"):format(skip.message, skip.verb)
+      if skip.file then
+        local line = skip.line and skip.line .. " " or " "
+        message = ("%s\n  record %s:%s(byte %d)"):format(message, (core.printable(skip.file)), line, skip.byte)
+      end
+      local path, problem = replay.write(directory, { call = skip.call, call_is_cut = skip.call_is_cut }, message, settings)
+      skip.replay, first, failure = path, first or path, failure or problem
+    end
+  end
+  return first, failure
+end
+
 --- Reads such a file. Trust it as you would trust a program: its functions are run.
 -- @string path where it is
 -- @return table, or nil and a message
@@ -92,9 +116,10 @@ end
 -- @return function, list of records, each a list of its values
 -- @usage print(pcall(require("luabatch.replay").parts, {})) --> false
 function replay.parts(bundle)
-  local nodes = core.decode(bundle.plan).nodes
+  local plan = core.decode(bundle.plan)
+  local nodes = plan.nodes
   local operator = nodes[#nodes - 1]
-  local bytes = operator.fn or operator.fns[1]
+  local bytes = operator[plan.of or "fn"] or operator.create or operator.fns[1]
   return core.unship(bytes), nodes[1].rows
 end
 

@@ -232,12 +232,31 @@ local function rejects_below(node, redirect)
   return list
 end
 
--- Keeps the call that failed, and says so in the message.
+-- Keeps the call that failed, and says so in the message; if too many were left out, the first of those.
 local function add_replay(failure, info)
   local settings = runtime.settings
-  local path, problem = require("luabatch.replay").write(settings.replay_dir, info, failure.message, settings)
+  local replay = require "luabatch.replay"
+  local path, problem
+  if info.call then
+    path, problem = replay.write(settings.replay_dir, info, failure.message, settings)
+  elseif failure.message:find("--max-errors allows", 1, true) then
+    path, problem = replay.write_skipped(settings.replay_dir, info.skips or {}, 1, settings)
+  end
+  if not path and not problem then return end
   failure.message = ("%s\n  %s"):format(failure.message,
     path and "replay with: luabatch --replay " .. path or "no call to replay: " .. tostring(problem))
+end
+
+-- Keeps the calls that were left out, the first of each place; what cannot be kept is told and no more.
+local function keep_skipped(info, is_silent)
+  local settings = runtime.settings
+  if not settings.replay_dir then return end
+  if not is_silent then
+    local skips = require "luabatch.skips"
+    local _, problem = require("luabatch.replay").write_skipped(settings.replay_dir, info.skips or {}, skips.MOST_PLACES, settings)
+    if problem and settings.note then settings.note("no call to replay: " .. problem) end
+  end
+  for _, skip in ipairs(info.skips or {}) do skip.call, skip.call_is_cut = nil, nil end
 end
 
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
@@ -304,7 +323,8 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
       return run(action, node, make_sink, read, shared, number + 1, results, is_silent, redirect)
     end
     shared:close()
-    if options.info.call then add_replay(results, options.info) end
+    if settings.replay_dir and type(results) == "table" then add_replay(results, options.info) end
+    keep_skipped(options.info, true)
     local status = type(results) == "table" and results.status
     if settings.stays_interrupted and (status == 130 or status == 143 or status == 129) then runtime.interrupted = results end
     if settings.on_fail then
@@ -317,6 +337,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   for _, kept in ipairs(caches) do
     if not kept.cache.off then kept.cache.store = results[kept.sink].store end
   end
+  keep_skipped(info, is_silent)
   info.seconds = core.clock() - info.start
   if settings.on_run and not is_silent then settings.on_run(action, info, node) end
   return results[sink], info

@@ -2,13 +2,14 @@
 --
 -- The engine gives `info` (core.execute): `skipped`, their number, and `skips`, a list in the order of the input with a
 -- table for each verb, kind and place: `n`, `verb`, `kind`, `place` (a file, or a line of the job; may be ""), and of the
--- first of them `message` and, where they are known, `file`, `line` and `byte`.
+-- first of them `message` and, where they are known, `file`, `line` and `byte`; with `--replay-dir` also `replay`, where its call is.
 -- @module luabatch.skips
 local core = require "luabatch.core"
 
 local skips = {}
 
-local MOST_PLACES = 5
+-- So many of the places are told.
+skips.MOST_PLACES = 5
 local MESSAGE_CELLS = 120
 
 local KINDS_OF_FUNCTIONS = { error = true, timeout = true, instructions = true }
@@ -30,8 +31,9 @@ local function part(skip)
     first = skip.line and ("%s:%d"):format(skip.file == "-" and "standard input" or skip.file, skip.line)
   end
   message = core.printable(message, MESSAGE_CELLS)
-  return ("%d in %s (%s%s)"):format(skip.n, (core.printable(where)), message,
-    first and ("; %s at %s"):format(skip.n == 1 and "it is" or "the first", (core.printable(first))) or "")
+  return ("%d in %s (%s%s%s)"):format(skip.n, (core.printable(where)), message,
+    first and ("; %s at %s"):format(skip.n == 1 and "it is" or "the first", (core.printable(first))) or "",
+    skip.replay and "; replay with: luabatch --replay " .. skip.replay or "")
 end
 
 --- One line about the records that a run left out.
@@ -43,7 +45,7 @@ end
 function skips.text(info)
   local parts, more, places = {}, 0, 0
   for i, skip in ipairs(info.skips or {}) do
-    if i <= MOST_PLACES then parts[i] = part(skip) else more, places = more + skip.n, places + 1 end
+    if i <= skips.MOST_PLACES then parts[i] = part(skip) else more, places = more + skip.n, places + 1 end
   end
   if more > 0 then parts[#parts + 1] = ("%d in %d more place%s"):format(more, places, places == 1 and "" or "s") end
   return ("%d record%s skipped: %s"):format(info.skipped, info.skipped == 1 and "" or "s", table.concat(parts, ", "))

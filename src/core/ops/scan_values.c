@@ -123,11 +123,15 @@ const struct lb_op_class lb_op_scan_range = {
     .close = range_close,
 };
 
-/* ---- scan.list: the records stand in the plan itself ---- */
+/* ---- scan.list: the records stand in the plan itself ----
+ *
+ * as_one?: they are one morsel, also when there are none; input?: the name of what it is said to be read from. */
 
 struct list_shared {
     const char *cursor; /* next record; guarded by the stage's lock */
     uint32_t count, left;
+    bool as_one, is_given;
+    struct lb_value input;
 };
 
 struct list_local {
@@ -146,7 +150,9 @@ static lb_status list_open(struct lb_op *self, struct lb_error *err)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has no rows", self->class->name);
     shared->cursor = rows.data;
     shared->count = shared->left = rows.count;
-    return LB_OK;
+    if (!lb_value_field(&self->params, "input", &shared->input) || shared->input.tag != 's')
+        shared->input.size = 0;
+    return lb_param_bool(self, "as_one", false, &shared->as_one, err);
 }
 
 static lb_status list_attach(struct lb_op_local *local, struct lb_error *err)
@@ -163,9 +169,12 @@ static lb_status list_claim(struct lb_op_local *local, bool *more, struct lb_err
     (void)err;
     struct list_shared *shared = local->op->shared;
     struct list_local *state = local->state;
-    *more = shared->left > 0;
+    *more = shared->as_one ? !shared->is_given : shared->left > 0;
+    shared->is_given = true;
+    snprintf(local->worker->input, sizeof local->worker->input, "%.*s", (int)shared->input.size,
+             shared->input.size > 0 ? shared->input.data : "");
     state->cursor = shared->cursor;
-    state->n_rows = shared->left < LB_BATCH_ROWS ? shared->left : LB_BATCH_ROWS;
+    state->n_rows = shared->as_one || shared->left < LB_BATCH_ROWS ? shared->left : LB_BATCH_ROWS;
     shared->left -= state->n_rows;
     for (uint32_t i = 0; i < state->n_rows; i++)
         shared->cursor += lb_codec_size(shared->cursor);
@@ -192,7 +201,8 @@ static lb_status list_produce(struct lb_op_local *local, struct lb_error *err)
             return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s: a row is no list",
                                 local->op->class->name);
         const char *value = record.data;
-        if (!lb_batch_builder_fits(&state->builder, record.count)) {
+        if (!lb_batch_builder_fits(&state->builder, record.count) ||
+            (i > 0 && i % LB_BATCH_ROWS == 0)) {
             LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));
             lb_batch_builder_reset(&state->builder);
         }

@@ -25,6 +25,8 @@ struct entry {
     uint64_t n;             /* records: of the morsel, or in stages that have ended */
     uint32_t stage;         /* where the first is: of the run's entries */
     uint64_t morsel, order; /* likewise; order among those of the morsel */
+    struct lb_buf call;     /* of the first record */
+    bool call_is_cut;
     struct entry *next;
 };
 
@@ -56,6 +58,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what the runs kee
 
 static void entry_delete(struct entry *entry)
 {
+    lb_buf_fini(&entry->call);
     lb_free(entry->texts, entry->size);
     lb_free(entry, sizeof *entry);
 }
@@ -132,19 +135,35 @@ static lb_status entry_new(const struct lb_skip *skip, struct entry **out, struc
     return LB_OK;
 }
 
-lb_status lb_skips_note(struct lb_worker *worker, const struct lb_skip *skip, struct lb_error *err)
+/* The entry of the morsel that the record belongs to; NULL: none yet. */
+static struct entry *find_pending(const struct lb_skips_pending *pending,
+                                  const struct lb_skip *skip)
 {
-    struct lb_skips_pending *pending;
-    LB_TRY(pending_of(worker, &pending, err));
-    for (struct entry *entry = pending->entries; entry != NULL; entry = entry->next) {
-        if (is_same(entry, skip)) {
-            entry->n++;
-            return LB_OK;
-        }
-    }
+    struct entry *entry = pending != NULL ? pending->entries : NULL;
+    while (entry != NULL && !is_same(entry, skip))
+        entry = entry->next;
+    return entry;
+}
+
+bool lb_skips_is_first(const struct lb_worker *worker, const struct lb_skip *skip)
+{
+    return find_pending(worker->skips, skip) == NULL;
+}
+
+lb_status lb_skips_note(struct lb_worker *worker, struct lb_skip *skip, struct lb_error *err)
+{
+    struct lb_skips_pending *pending = NULL;
     struct entry *entry = NULL;
-    LB_TRY(entry_new(skip, &entry, err));
-    entry->n = 1;
+    lb_status status = pending_of(worker, &pending, err);
+    if (status == LB_OK && (entry = find_pending(pending, skip)) == NULL)
+        status = entry_new(skip, &entry, err);
+    if (status != LB_OK || entry->n++ > 0) {
+        lb_buf_fini(&skip->call);
+        return status;
+    }
+    entry->call = skip->call;
+    entry->call_is_cut = skip->call_is_cut;
+    skip->call = (struct lb_buf){0};
     entry->order = pending->n_entries++;
     entry->next = pending->entries;
     pending->entries = entry;
@@ -187,7 +206,9 @@ static void swap_first(struct entry *a, struct entry *b)
     struct entry held = *a;
     a->texts = b->texts, a->size = b->size, a->offset = b->offset, a->line = b->line;
     a->morsel = b->morsel, a->order = b->order;
+    a->call = b->call, a->call_is_cut = b->call_is_cut;
     b->texts = held.texts, b->size = held.size, b->offset = held.offset, b->line = held.line;
+    b->call = held.call;
 }
 
 /* Takes one entry of the worker's morsel; the lock is held. */
@@ -445,12 +466,18 @@ static lb_status put_entry(struct lb_line_counter *counter, struct entry *entry,
     const char *file = text_of(entry, TEXT_FILE);
     bool has_file = *file != '\0';
     count_line(counter, entry, err);
-    bool has_line = has_file && entry->line > 0;
+    bool has_line = has_file && entry->line > 0, has_call = entry->call.size > 0;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err));
-    if (has_file) {
+    if (has_file)
         LB_TRY(put_number(out, "byte", entry->offset, err));
-        LB_TRY(put_text(out, "file", file, err));
+    if (has_call) {
+        LB_TRY(lb_codec_put_string(out, "call", 4, err));
+        LB_TRY(lb_codec_put_string(out, entry->call.data, entry->call.size, err));
+        LB_TRY(lb_codec_put_string(out, "call_is_cut", 11, err));
+        LB_TRY(lb_codec_put_bool(out, entry->call_is_cut, err));
     }
+    if (has_file)
+        LB_TRY(put_text(out, "file", file, err));
     LB_TRY(put_text(out, "kind", text_of(entry, TEXT_KIND), err));
     if (has_line)
         LB_TRY(put_number(out, "line", entry->line, err));
@@ -458,7 +485,7 @@ static lb_status put_entry(struct lb_line_counter *counter, struct entry *entry,
     LB_TRY(put_number(out, "n", entry->n, err));
     LB_TRY(put_text(out, "place", text_of(entry, TEXT_PLACE), err));
     LB_TRY(put_text(out, "verb", text_of(entry, TEXT_VERB), err));
-    lb_codec_end(out, mark, 5 + (has_file ? 2 : 0) + (has_line ? 1 : 0));
+    lb_codec_end(out, mark, 5 + (has_file ? 2 : 0) + (has_line ? 1 : 0) + (has_call ? 2 : 0));
     return LB_OK;
 }
 
