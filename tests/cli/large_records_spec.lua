@@ -53,6 +53,24 @@ describe("a line beyond the memory", function()
   end)
 end)
 
+describe("a zstd input with a large window", function()
+  after_each(cli.clean)
+
+  it("is read when the memory has room for it, and else an error that names the file", function()
+    local path = cli.path ".zst"
+    assert.equal(0, (cli.shell(("seq 8000000 | zstd -qc3 --long=27 > %s"):format(path))))
+    for _, safe in ipairs { "--safe", "--quiet" } do
+      local status, out, err = cli.run(safe, "--memory", "32M", "--threads", "2", "-e", "lb.text(arg[1]):count()", path)
+      assert.same({ 5, "" }, { status, out })
+      local head, wanted = err:match(
+        "^(.-)out of memory: (%d+) bytes wanted for the window of zstd data %(the memory limit is 32%.0 MiB; see %-%-memory%)")
+      assert.equal("luabatch: " .. path .. ": ", head, err)
+      assert.is_true(tonumber(wanted) > 64 * 1024 * 1024)
+      assert.same({ 0, "8000000\n", "" }, { cli.run(safe, "--memory", "1G", "-e", "lb.text(arg[1]):count()", path) })
+    end
+  end)
+end)
+
 describe("print in a worker", function()
   after_each(cli.clean)
 

@@ -6,12 +6,14 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "core/base/memory.h"
 #include "core/io/output.h"
 #include "core/io/stream_codec.h"
 
 enum {
     GZIP_LEVEL = 6, /* the levels of the command line tools */
     ZSTD_LEVEL = 3,
+    ZSTD_BYTES = 2 << 20, /* an encoder of that level takes less beside the gate */
     BZIP2_LEVEL = 9,
     PIECE_BYTES = 1 << 30, /* what fits the libraries' unsigned int fields */
     OUTPUT_STEP_BYTES = 64 << 10
@@ -58,13 +60,18 @@ static lb_status zstd_member(const char *data, size_t size, struct lb_buf *out,
 {
     size_t bound = ZSTD_compressBound(size);
     LB_TRY(lb_buf_reserve(out, bound, err));
+    if (!lb_memory_take(ZSTD_BYTES))
+        return lb_error_memory(err, "a zstd encoder", ZSTD_BYTES);
     ZSTD_CCtx *encoder = ZSTD_createCCtx();
-    if (encoder == NULL)
-        return lb_error_memory(err, "a zstd encoder", 1 << 20);
+    if (encoder == NULL) {
+        lb_memory_give(ZSTD_BYTES);
+        return lb_error_memory(err, "a zstd encoder", ZSTD_BYTES);
+    }
     ZSTD_CCtx_setParameter(encoder, ZSTD_c_compressionLevel, ZSTD_LEVEL);
     ZSTD_CCtx_setParameter(encoder, ZSTD_c_checksumFlag, 1);
     size_t made = ZSTD_compress2(encoder, out->data + out->size, bound, data, size);
     ZSTD_freeCCtx(encoder);
+    lb_memory_give(ZSTD_BYTES);
     if (ZSTD_isError(made))
         return lb_error_set(err, LB_ERR_RESOURCE, "zstd encoder: %s", ZSTD_getErrorName(made));
     out->size += made;

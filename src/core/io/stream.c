@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/memory.h"
 #include "core/base/meter.h"
 #include "core/base/sys.h"
 #include "core/io/once.h"
@@ -89,6 +90,7 @@ void lb_stream_close(struct lb_stream *stream)
         return;
     if (stream->has_decoder)
         stream->codec->stop(stream);
+    lb_memory_give(stream->charged_bytes);
     if (stream->owns_fd)
         lb_sys.close(stream->fd);
     lb_free(stream->front, stream->front_end);

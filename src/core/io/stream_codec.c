@@ -1,11 +1,14 @@
-/* The four decoders behind lb_stream: thin layers over zlib, zstd, lz4 and bzip2. (zlib and bzip2
- * take their memory through our gate; the stable interfaces of the other two have no such hook.) */
+/* The four decoders behind lb_stream: thin layers over zlib, zstd, lz4 and bzip2. zlib and bzip2 take their memory through our gate; the
+ * stable interfaces of the other two have no such hook. What they took is charged after the step that read a frame's head: a window of up
+ * to 128 MiB is then address space, of which that step can have written only what it gave. */
 #include "core/io/stream_codec.h"
 
 #include <stdalign.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "core/base/memory.h"
 #include "core/base/sys.h"
 
 /* ---- memory: blocks that remember their size ---- */
@@ -35,6 +38,22 @@ void lb_codec_free(void *unused, void *pointer)
 static void *bzip2_alloc(void *unused, int count, int size)
 {
     return lb_codec_alloc(unused, (unsigned)count, (unsigned)size);
+}
+
+/* Once the decoder has taken `bytes`. Given back by lb_stream_close. */
+static lb_status charge(struct lb_stream *stream, size_t bytes, struct lb_error *err)
+{
+    if (bytes <= stream->charged_bytes)
+        return LB_OK;
+    if (!lb_memory_take(bytes - stream->charged_bytes)) {
+        char what[64];
+        (void)snprintf(what, sizeof what, "the window of %s data", stream->codec->name);
+        (void)lb_error_memory(err, what, bytes);
+        lb_error_prefix(err, "%s: ", stream->path);
+        return LB_ERR_RESOURCE;
+    }
+    stream->charged_bytes = bytes;
+    return LB_OK;
 }
 
 /* Sizes that the libraries' unsigned int fields can hold. */
@@ -141,7 +160,7 @@ static lb_status zstd_step(struct lb_stream *stream, char *out, size_t size, siz
     *got = to.pos;
     *end = result == 0;
     if (!ZSTD_isError(result))
-        return LB_OK;
+        return charge(stream, ZSTD_sizeof_DCtx(stream->decoder.zstd), err);
     if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
         return lb_error_memory(err, "a zstd decoder", 1 << 17);
     return lb_error_set(err, LB_ERR_DATA, "%s", ZSTD_getErrorName(result));
@@ -170,6 +189,17 @@ static lb_status lz4_begin(struct lb_stream *stream, struct lb_error *err)
     return LB_OK;
 }
 
+/* What the decoder has: two buffers of a block and 64 KiB each. Asked for the first frame only: the most is 8 MiB. */
+static size_t lz4_bytes(struct lb_stream *stream)
+{
+    LZ4F_frameInfo_t info;
+    size_t none = 0;
+    size_t result = LZ4F_getFrameInfo(stream->decoder.lz4, &info, NULL, &none);
+    if (LZ4F_isError(result) || info.frameType == LZ4F_skippableFrame)
+        return 0; /* the head is not read yet */
+    return 2 * (((size_t)1 << (2 * info.blockSizeID + 8)) + (64 << 10));
+}
+
 static lb_status lz4_step(struct lb_stream *stream, char *out, size_t size, size_t *got, bool *end,
                           struct lb_error *err)
 {
@@ -189,7 +219,7 @@ static lb_status lz4_step(struct lb_stream *stream, char *out, size_t size, size
     stream->input_start += n_input;
     *got = n_output;
     *end = result == 0;
-    return LB_OK;
+    return stream->charged_bytes > 0 ? LB_OK : charge(stream, lz4_bytes(stream), err);
 }
 
 static void lz4_stop(struct lb_stream *stream)

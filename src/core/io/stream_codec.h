@@ -37,6 +37,7 @@ struct lb_stream {
     int fd;
     bool owns_fd;
     bool has_decoder;
+    size_t charged_bytes; /* of memory.h: what the decoder takes beside the allocator gate */
     union {
         z_stream zlib;
         ZSTD_DCtx *zstd;
