@@ -38,6 +38,37 @@ describe("the REPL", function()
     }
   end)
 
+  it("goes on after failures of every kind, and gives right results", function()
+    local good, bad = support.file("a,b\n1,2\n3,4\n", ".csv"), support.file("a,b\n1,2\n\"3,4\n", ".csv")
+    local steps = { "expect 1> ", ("send good = lb.csv('%s')\\n"):format(good), "expect 2> " }
+    local function fails(line, message, key)
+      steps[#steps + 1] = "send " .. line .. "\\n"
+      if key then steps[#steps + 1] = "send " .. key end
+      steps[#steps + 1] = "expect error: "
+      steps[#steps + 1] = "expect " .. message
+      steps[#steps + 1] = "send '<' .. lb.range(1000):map(function(n) return n % 7, n end):group_by_key():map(function(_, l) return #l end)"
+        .. ":sum() .. '>'\\n"
+      steps[#steps + 1] = "expect <1000>"
+      steps[#steps + 1] = "send '<' .. good:order_by('a'):collect()[2].b .. '>'\\n"
+      steps[#steps + 1] = "expect <4>"
+    end
+    fails("lb.csv('nothere.csv'):count()", "no such file: nothere.csv")
+    fails(("lb.csv('%s'):count()"):format(bad), "a quoted field is not closed")
+    fails("lb.range(9999):map(function(n) if n == 777 then error('boo') end return n end):count()", "boo")
+    fails("lb.range(8):map(function(n) while true do end end):count()", "interrupted", "\\x03")
+    fails("while true do end", "interrupted", "\\x03")
+    fails("big = {} while true do big[#big + 1] = ('x'):rep(1e6) .. #big end", "not enough memory")
+    fails("big = nil lb.range(9):map(function(n) local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end):count()",
+      "needs more memory")
+    fails("lb.range(9e4):map(function(n) return n, tostring(n):rep(200) end):group_by_key():count()", "--max-spill")
+    fails("lb.range(9):save_text('/nonexistent/x')", "/nonexistent")
+    fails("c = lb.range(9):map(function(n) error('cc') end):cache() c:count()", "cc")
+    fails("c:count()", "cc")
+    steps[#steps + 1], steps[#steps + 2] = "send \\x04", "end"
+    local _, status = drive(steps, { columns = 200, arguments = "--memory 32M --max-spill 100K --threads 2" })
+    assert.equal(0, status)
+  end)
+
   it("shows the first rows of a dataset in a box that fits the window", function()
     local path = support.file("id,name,note\n1,Ann,\n2,,\"a long text that goes on and on and on and on\"\n3,nil,\t\27[31m\n", ".csv")
     drive({
