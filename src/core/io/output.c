@@ -109,7 +109,13 @@ lb_status lb_output_exists_error(const struct lb_output *output, struct lb_error
 static lb_status check_target(struct lb_output *output, struct lb_error *err)
 {
     struct stat info;
-    if (lb_sys.stat(output->target, &info) != 0) {
+    bool is_there = lb_sys.stat(output->target, &info) == 0;
+    if (!is_there && errno == ENOENT) {
+        /* A run that was killed may have left it without its name. */
+        lb_temp_sweep(output->target);
+        is_there = lb_sys.stat(output->target, &info) == 0;
+    }
+    if (!is_there) {
         if (errno != ENOENT)
             return lb_error_system(err, errno, "cannot write '%s'", output->name);
         if (lb_sys.lstat(output->target, &info) == 0)

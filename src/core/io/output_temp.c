@@ -28,6 +28,8 @@ enum {
     NAME_KEPT_BYTES = 200 /* of the target's name: a name has at most 255 bytes */
 };
 
+static const char mark[] = ".luabatch-"; /* before the suffix */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
 static struct lb_temp *all;
 static pthread_once_t at_exit_once = PTHREAD_ONCE_INIT;
@@ -107,11 +109,41 @@ static void remove_unlocked(int dir_fd, const char *name)
     close(fd);
 }
 
+/* `aside` is what an exchange in three steps (output_tree.c) was killed in, unless a living process has it
+ * locked: the old directory, which gets its name again if the new one did not take it. */
+static void settle_aside(int dir_fd, const char *aside, const char *target)
+{
+    int fd = openat(dir_fd, aside, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        if (faccessat(dir_fd, target, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+            remove_at(dir_fd, aside);
+        else if (errno == ENOENT)
+            (void)!renameat(dir_fd, aside, dir_fd, target);
+    }
+    close(fd);
+}
+
 #ifndef __SANITIZE_THREAD__
+/* The names of the target and of what is set aside for it, of that of a temporary. False: it was cut, or is too long. */
+static bool names_beside(const char *path, char target[PATH_MAX], char aside[PATH_MAX])
+{
+    const char *slash = strrchr(path, '/');
+    size_t directory_bytes = slash != NULL ? (size_t)(slash + 1 - path) : 0;
+    size_t size = strlen(path + directory_bytes), around = 1 + (sizeof mark - 1) + SUFFIX_BYTES;
+    if (size <= around || size - around >= NAME_KEPT_BYTES ||
+        snprintf(aside, PATH_MAX, "%s%s", path, LB_TEMP_ASIDE) >= PATH_MAX)
+        return false;
+    snprintf(target, PATH_MAX, "%.*s%.*s", (int)directory_bytes, path, (int)(size - around),
+             path + directory_bytes + 1);
+    return true;
+}
+
 /* In the child, which shares nothing with its parent but the pipe: reads names until the parent is gone. */
 static void keep_house(int fd)
 {
-    static char paths[2 * PATH_MAX];
+    static char paths[2 * PATH_MAX], target[PATH_MAX], aside[PATH_MAX];
     size_t size = 0;
     ssize_t n;
     for (int number = 1; number < NSIG; number++)
@@ -121,12 +153,19 @@ static void keep_house(int fd)
         size += (size_t)n;
     /* A process that dies closes one file after the other: its locks may go a little after the pipe. */
     const struct timespec pause = {.tv_nsec = 5000000};
-    for (const char *path = paths; n == 0 && path < paths + size; path += strlen(path) + 1)
+    for (const char *path = paths; n == 0 && path < paths + size; path += strlen(path) + 1) {
         for (int i = 0; i < 100 && access(path, F_OK) == 0; i++) {
             if (i > 0)
                 nanosleep(&pause, NULL);
             remove_unlocked(AT_FDCWD, path);
         }
+        bool has_names = names_beside(path, target, aside);
+        for (int i = 0; has_names && i < 100 && access(aside, F_OK) == 0; i++) {
+            if (i > 0)
+                nanosleep(&pause, NULL);
+            settle_aside(AT_FDCWD, aside, target);
+        }
+    }
     _exit(0);
 }
 #endif
@@ -306,16 +345,16 @@ lb_status lb_temp_new_directory(struct lb_temp *temp, const char *target, struct
     return status;
 }
 
-/* Whether an entry is a temporary for a target of this name (its first NAME_KEPT_BYTES). */
-static bool is_temporary_of(const char *entry, const char *name)
+/* Whether an entry is a temporary for a target of this name (its first NAME_KEPT_BYTES), or with that at its end. */
+static bool is_temporary_of(const char *entry, const char *name, const char *end)
 {
     size_t size = strlen(name);
     if (size > NAME_KEPT_BYTES)
         size = NAME_KEPT_BYTES;
-    static const char mark[] = ".luabatch-";
+    size_t own_bytes = 1 + size + (sizeof mark - 1) + SUFFIX_BYTES;
     return entry[0] == '.' && strncmp(entry + 1, name, size) == 0 &&
-           strncmp(entry + 1 + size, mark, sizeof mark - 1) == 0 &&
-           strlen(entry) == 1 + size + (sizeof mark - 1) + SUFFIX_BYTES;
+           strncmp(entry + 1 + size, mark, sizeof mark - 1) == 0 && strlen(entry) >= own_bytes &&
+           strcmp(entry + own_bytes, end) == 0;
 }
 
 void lb_temp_sweep(const char *target)
@@ -335,8 +374,11 @@ void lb_temp_sweep(const char *target)
         return;
     const struct dirent *entry;
     while ((entry = readdir(entries)) != NULL) {
-        if (is_temporary_of(entry->d_name, name))
+        if (is_temporary_of(entry->d_name, name, ""))
             remove_unlocked(dirfd(entries), entry->d_name);
+        else if (strlen(name) < NAME_KEPT_BYTES &&
+                 is_temporary_of(entry->d_name, name, LB_TEMP_ASIDE))
+            settle_aside(dirfd(entries), entry->d_name, name);
     }
     closedir(entries);
 }

@@ -40,7 +40,10 @@ void lb_temp_remove(struct lb_temp *temp);
 /* Removes a file, or a directory with all it holds. */
 void lb_temp_remove_path(const char *path, bool is_directory);
 
-/* Removes the temporaries of dead processes for this target. */
+/* At the end of a temporary's name: the old directory, while the new one takes its place in three steps (lb_tree_exchange). */
+#define LB_TEMP_ASIDE ".old"
+
+/* Removes the temporaries of dead processes for this target, and gives an old directory its name again that they left without. */
 void lb_temp_sweep(const char *target);
 
 /* A nameless file in the directory (O_TMPFILE), or -1 where that cannot be had. */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -296,13 +297,17 @@ int lb_tree_exchange(const char *a, const char *b)
         return 0;
     if (errno != EINVAL && errno != ENOSYS)
         return errno;
-    /* In three steps: for a moment b is not there, but no data is ever without a name. */
-    size_t size = strlen(a) + 5;
+    /* In three steps: for a moment b is not there, but no data is ever without a name; when this process is killed now, the
+     * janitor or the next save puts it back (output_temp.c), to which the lock says that it lives. */
+    size_t size = strlen(a) + sizeof LB_TEMP_ASIDE;
     char *aside = lb_alloc(size);
     int failure = ENOMEM;
     if (aside == NULL)
         return failure;
-    snprintf(aside, size, "%s.old", a);
+    snprintf(aside, size, "%s%s", a, LB_TEMP_ASIDE);
+    int old = lb_sys.open(b, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (old >= 0)
+        (void)!flock(old, LOCK_EX | LOCK_NB); /* an append has it already */
     if (lb_sys.rename(b, aside) != 0) {
         failure = errno;
     } else if (lb_sys.rename(a, b) != 0) {
@@ -311,6 +316,8 @@ int lb_tree_exchange(const char *a, const char *b)
     } else {
         failure = lb_sys.rename(aside, a) == 0 ? 0 : errno;
     }
+    if (old >= 0)
+        lb_sys.close(old);
     lb_free(aside, size);
     return failure;
 }
