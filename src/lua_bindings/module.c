@@ -414,6 +414,13 @@ static int l_core_limit_memory(lua_State *L)
     return 0;
 }
 
+/* core.memory_is_short(bytes) -> boolean: whether so many more would be refused, or nearly */
+static int l_core_memory_is_short(lua_State *L)
+{
+    lua_pushboolean(L, lb_memory_is_short((size_t)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
 /* core.output_exists(path) -> boolean: whether a file or directory is there; to special files is written in any mode */
 static int l_core_output_exists(lua_State *L)
 {
@@ -593,6 +600,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"cpu_count", l_core_cpu_count},
                                      {"memory_limit", l_core_memory_limit},
                                      {"limit_memory", l_core_limit_memory},
+                                     {"memory_is_short", l_core_memory_is_short},
                                      {"output_exists", l_core_output_exists},
                                      {"output_received", l_core_output_received},
                                      {"check_output", l_core_check_output},

@@ -1,6 +1,6 @@
 --- Checkpoints and --resume: what is used again and what is not, and that nothing is used wrongly.
 local support = require "tests.cli.support"
-local tonumber, os, io = tonumber, os, io
+local tonumber, select, os, io = tonumber, select, os, io
 
 local seed = tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(seed)
@@ -118,6 +118,21 @@ describe("a job with checkpoints", function()
     local status, _, err = sh "echo more >> log; luabatch --resume add.lua"
     assert.equal(1, status)
     assert.truthy(err:find("save_text: log has changed since the job that was killed added to it", 1, true), err)
+  end)
+
+  it("does not add to a path what the killed job added of other inputs", function()
+    write("add.lua", [[
+      local lb = require "luabatch"
+      lb.text("one.txt"):checkpoint("one"):save_text("log", { mode = "append" })
+      if os.getenv "STOP" then error "stop" end]])
+    for _, path in ipairs { "log", "log/" } do
+      sh(("rm -rf log; sed -i 's,\"log/*\",\"%s\",' add.lua"):format(path))
+      assert.equal(1, (sh "echo a > one.txt; STOP=1 luabatch --quiet add.lua"))
+      local status, _, err = sh "echo b > one.txt; luabatch --resume --quiet add.lua"
+      assert.same({ 1, "a\n" }, { status, (select(2, sh "cat log log/part* 2>/dev/null")) })
+      assert.truthy(err:find(("save_text: the job that was killed added its records to %s already, and one.txt has changed since")
+        :format(path), 1, true), err)
+    end
   end)
 
   it("computes anew what stands on a file that was replaced by one of the same size and time", function()

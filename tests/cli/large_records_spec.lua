@@ -79,3 +79,20 @@ describe("print in a worker", function()
     assert.same({ 141, "", "" }, { status, out, err })
   end)
 end)
+
+describe("the memory limit", function()
+  after_each(cli.clean)
+
+  it("does not count what the script has dropped", function()
+    local path = cli.file("id,x\n1,2\n", ".csv")
+    local chunk = [[
+      local kept = {}
+      for i = 1, 30 do kept[i] = ("x"):rep(1e6) .. i end
+      for round = 1, 30 do
+        for i = 1, 30 do local dropped = ("y"):rep(1e5) .. i .. round end
+        assert(lb.csv(arg[1]):select("id"):count() == 1)
+      end
+      print(#kept)]]
+    assert.same({ 0, "30\n", "" }, { cli.run("--memory", "16M", "-e", chunk, path) })
+  end)
+end)

@@ -386,6 +386,13 @@ return require "luabatch".job {
       assert.equal(want, status)
     end
   end)
+
+  it("130: interrupted, though the script catches that and tries again and again", function()
+    local status, _, err = shell(([[timeout --preserve-status -s INT -k 20 1 %s -e '
+      while true do pcall(function() lb.range(10):map(function() while true do end end):count() end) end']]):format(
+      cli.quote(cli.program)))
+    assert.same({ 130, "luabatch: interrupted\n" }, { status, err })
+  end)
 end)
 
 describe("examples", function()

@@ -475,9 +475,17 @@ end
 -- @return the line when the save is finished, and whether its records are known; the mode in which to save otherwise
 local function find_save(action, path, mode, plan, turn, inputs)
   local line = line_of_save(plan, turn)
-  if not line or not same_files(line.inputs, inputs) then return nil, false, mode end
+  if not line then return nil, false, mode end
   local files = files_now(path)
   local is_done = line.kind == "save"
+  local same, changed = same_files(line.inputs, inputs)
+  if not same then
+    if mode == "append" and #files > 0 and (is_done or is_committed(line)) then
+      error(("%s: the job that was killed added its records to %s already, and %s has changed since: they would be there twice")
+        :format(action, path, changed), 0)
+    end
+    return nil, false, mode
+  end
   if mode == "append" and (is_done and #files > 0 or not is_done and not same_files(line.files, files)) then
     if not is_ours(path) then
       error(("%s: %s has changed since the job that was killed %s: whether its records are there is not known"):format(action,

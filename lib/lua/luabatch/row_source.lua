@@ -5,6 +5,7 @@ local check = require "luabatch.check"
 local columns = require "luabatch.columns"
 local dataset = require "luabatch.dataset"
 local file_columns = require "luabatch.file_columns"
+local runtime = require "luabatch.runtime"
 local source = require "luabatch.source"
 
 local row_source = {}
@@ -62,6 +63,7 @@ local function delimited(verb, path, options, sep)
   }
   if format.sep == "" then check.misuse("bad option 'sep' of %s (it must not be empty)", verb) end
   if #format.quote > 1 then check.misuse("bad option 'quote' of %s (one byte, or \"\" for none, expected)", verb) end
+  runtime.make_room()
   local sniffed = core.csv_sniff(paths, format)
   local file_names = sniffed.names
   local names = file_names
@@ -124,6 +126,7 @@ end
 
 -- The sample's names and types. Where no record gave a name the first one that is bad says why: the scan finds it.
 local function sniff_json(paths, names)
+  runtime.make_room()
   local ok, result = pcall(core.json_sniff, paths, names ~= nil)
   if ok then return result end
   if type(result) == "table" and result.status ~= 4 then error(result, 0) end

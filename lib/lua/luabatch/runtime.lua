@@ -259,11 +259,25 @@ local function keep_skipped(info, is_silent)
   for _, skip in ipairs(info.skips or {}) do skip.call, skip.call_is_cut = nil, nil end
 end
 
+-- After a signal a script that catches the error may clean up, but not go on for ever with what it tries again and again.
+local function refuse_interrupted()
+  local failure, give_up = runtime.interrupted, runtime.settings.give_up
+  if runtime.has_refused and give_up then give_up(failure.status, failure.message) end
+  runtime.has_refused = true
+  error(failure, 0)
+end
+
+--- Frees what the script has dropped when little memory is left: C's blocks count, too, and do not set off Lua's collector.
+function runtime.make_room()
+  if core.memory_is_short(math.floor((setting "memory" or 0) / 4)) then collectgarbage() end
+end
+
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
 -- `failure` of the one before; `is_silent`: its success is not told; `redirect`: see runtime.run.
 local function run(action, node, make_sink, read, shared, number, failure, is_silent, redirect)
   local plan = require "luabatch.plan"
   local settings = runtime.settings
+  runtime.make_room()
   require("luabatch.late").sync(node)
   local description, sink, caches, scans = plan.build(node, make_sink, read)
   if failure then
@@ -274,7 +288,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     settings.on_plan(action, node, description)
   end
   if settings.check then error(runtime.checked, 0) end
-  if runtime.interrupted then error(runtime.interrupted, 0) end
+  if runtime.interrupted then refuse_interrupted() end
   check_bad_records(description)
   if redirect then redirect_rejects(description, redirect) end
   -- What the script printed stands before what the engine writes.
