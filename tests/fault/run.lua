@@ -67,7 +67,7 @@ local ways = {
   pread = { "N", "N=EIO+", { "N=EINTR", transient = true }, { "N=short+", transient = true } },
   write = { "N", "N=ENOSPC+", { "N=EINTR", transient = true }, { "N=EAGAIN", transient = true }, { "N=short+", transient = true } },
   pwrite = { "N", "N=ENOSPC+", "N=EDQUOT", { "N=EINTR", transient = true }, { "N=short+", transient = true } },
-  stat = { "N", "N+" },
+  stat = { "N", "N+", { "N=EINTR", transient = true } },
   fsync = { "N", "N=ENOSPC+", { "N=EINTR", transient = true } },
   ftruncate = { "N" },
   rename = { "N", "N=ENOSPC+" },

@@ -98,17 +98,17 @@ static ssize_t system_pwrite(int fd, const void *data, size_t size, off_t offset
 
 static int system_stat(const char *path, struct stat *info)
 {
-    return FAULTY(STAT, stat(path, info));
+    return REPEAT(FAULTY(STAT, stat(path, info)));
 }
 
 static int system_lstat(const char *path, struct stat *info)
 {
-    return FAULTY(STAT, lstat(path, info));
+    return REPEAT(FAULTY(STAT, lstat(path, info)));
 }
 
 static int system_fstat(int fd, struct stat *info)
 {
-    return FAULTY(STAT, fstat(fd, info));
+    return REPEAT(FAULTY(STAT, fstat(fd, info)));
 }
 
 static int system_access(const char *path, int mode)
