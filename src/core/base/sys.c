@@ -113,12 +113,17 @@ static int system_fstat(int fd, struct stat *info)
 
 static int system_access(const char *path, int mode)
 {
-    return FAULTY(STAT, access(path, mode));
+    return REPEAT(FAULTY(STAT, access(path, mode)));
 }
 
 static char *system_realpath(const char *path, char *resolved)
 {
-    return LB_FAULT(STAT, NULL) ? NULL : realpath(path, resolved);
+    char *result;
+
+    do
+        result = LB_FAULT(STAT, NULL) ? NULL : realpath(path, resolved);
+    while (result == NULL && errno == EINTR);
+    return result;
 }
 
 static int system_fsync(int fd)
