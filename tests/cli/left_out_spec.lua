@@ -1,7 +1,7 @@
 -- Records that a run leaves out, and calls that failed: what the program tells of them, for any number of threads.
 local support = require "tests.cli.support"
 
-local ipairs, math, os, select, tonumber = ipairs, math, os, select, tonumber
+local assert, io, ipairs, math, os, select, string, tonumber = assert, io, ipairs, math, os, select, string, tonumber
 local run, file, path, read = support.run, support.file, support.path, support.read
 local seed = tonumber(os.getenv("LB_SEED")) or os.time()
 
@@ -392,11 +392,57 @@ describe("--replay", function()
     end
   end)
 
+  it("runs nothing of a file that is not as it was written", function()
+    local module = path "/"
+    assert(os.execute("mkdir " .. module))
+    local function say(what)
+      local out = assert(io.open(module .. "spoken.lua", "w"))
+      out:write(("return function(n) error('%s ' .. n, 0) end"):format(what))
+      out:close()
+    end
+    say "old"
+    local env = ("LUA_PATH='%s?.lua' luabatch "):format(module)
+    local directory = path "/"
+    local _, _, err = support.shell(env .. "--replay-dir " .. directory
+      .. " -e 'local limit = 1 lb.range(3):map(function(n) if n > limit then require(\"spoken\")(n) end end):count()'")
+    local bundle = directory .. "map-1.replay"
+    assert.matches("^luabatch: old 2\n.*\n  replay with: luabatch %-%-replay ", err)
+    -- Modules are required again, as they are now.
+    say "new"
+    local status, _, problem = support.shell(env .. "--replay " .. bundle)
+    assert.same({ 1, "luabatch: new 2" }, { status, problem:match("^[^\n]*") })
+    status, _, problem = run("--replay", bundle)
+    assert.equal(1, status)
+    assert.matches("^luabatch: [^\n]*module 'spoken' not found:", problem)
+    local text, known = read(bundle), { damaged = true, version = true, kind = true }
+    for i = 1, 24 do
+      local bad
+      if i % 3 == 0 then
+        bad = text:sub(1, math.random(0, #text - 1))
+      else
+        local at = math.random(#text)
+        bad = text:sub(1, at - 1) .. string.char((text:byte(at) + math.random(255)) % 256) .. text:sub(at + 1)
+      end
+      local name = file(bad)
+      status, _, problem = run("--replay", name)
+      local what = problem:find(" is damaged\n$") and "damaged" or problem:find(" another version of luabatch\n$") and "version"
+        or problem:find(": this is not a file written by %-%-replay%-dir\n$") and "kind"
+      assert.same({ 2, true }, { status, known[what] }, problem)
+    end
+    -- What cannot travel to workers is told when the action begins: there is no call.
+    local other = path "/"
+    status, _, err = run("--replay-dir", other, "-e",
+      "local co = coroutine.create(print) lb.range(3):map(function() return co end):count()")
+    assert.equal(1, status)
+    assert.truthy(err:find("is a coroutine: it cannot travel to workers", 1, true), err)
+    assert.is_nil(io.open(other))
+  end)
+
   it("needs a directory, and a file of its own kind", function()
     local status, _, err = run("--replay-dir", file("x") .. "/calls", "-e", "1")
     assert.equal(2, status)
     assert.matches("^luabatch: %-%-replay%-dir: cannot write '.*/luabatch': Not a directory", err)
-    for _, bad in ipairs { file("luabatch replay 1\nxx"), file("hello"), "/nonexistent" } do
+    for _, bad in ipairs { file("luabatch replay 1\nxx"), file("luabatch replay 2\nxx"), file("hello"), "/nonexistent" } do
       status, _, err = run("--replay", bad)
       assert.equal(2, status)
       assert.matches("^luabatch: .*" .. bad:gsub("%p", "%%%0"), err)

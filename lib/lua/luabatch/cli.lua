@@ -466,6 +466,7 @@ local function run_replay(options)
   end
   local ok, records = pcall(replay.call, bundle, require("luabatch.runtime").settings)
   if not ok then
+    if type(records) ~= "table" then error(records, 0) end
     local place = replay.place(bundle)
     if place ~= "" then records.message = ("%s\n  it was %s"):format(records.message, place) end
     error(records, 0)

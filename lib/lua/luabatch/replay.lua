@@ -1,14 +1,15 @@
 --- Calls of user functions that failed, in files: written by `--replay-dir DIR`, made again by `luabatch --replay FILE`.
 --
--- A file holds a line that says what it is, then one encoded table: `plan` (bytes for core.execute: the records that the call saw
--- and the operator with its functions), `is_cut` (more records than are kept had come), `message` of the error, `options` of the job,
--- `program`, `build` and `lua`, what it was made by, `record_timeout` and `max_instructions`.
+-- A file holds a line that says what it is, one with the hash of what follows, then one encoded table: `plan` (bytes for
+-- core.execute: the records that the call saw and the operator with its functions), `is_cut` (more records than are kept had come),
+-- `message` of the error, `options` of the job, `program`, `build` and `lua`, what it was made by, `record_timeout` and
+-- `max_instructions`.
 -- @module luabatch.replay
 local core = require "luabatch.core"
 
 local replay = {}
 
-local HEAD = "luabatch replay 1\n"
+local HEAD = "luabatch replay 2\n"
 local MOST_FILES = 10000
 
 -- A name in the directory that is free yet: "map-1.replay".
@@ -43,11 +44,12 @@ function replay.write(directory, info, message, settings)
   if not made then return nil, refused end
   local path = free_path(directory, message)
   if not path then return nil, ("%s has %d files of this name"):format(directory, MOST_FILES) end
-  local ok, problem = require("luabatch.whole").write(path, { HEAD, core.encode {
+  local content = core.encode {
     plan = info.call, is_cut = info.call_is_cut, message = message, options = core.options(), program = core.version,
     build = core.build, lua = _VERSION, record_timeout = settings.record_timeout,
     max_instructions = settings.max_instructions,
-  } })
+  }
+  local ok, problem = require("luabatch.whole").write(path, { HEAD, core.hash(content), "\n", content })
   if not ok then return nil, problem end
   return path
 end
@@ -83,11 +85,22 @@ end
 function replay.read(path)
   local file, message = io.open(path, "rb")
   if not file then return nil, "cannot open " .. message end
-  local text = file:read("a")
+  local text
+  text, message = file:read("a")
   file:close()
-  if text:sub(1, #HEAD) ~= HEAD then return nil, path .. ": this is not a file written by --replay-dir" end
-  local ok, bundle = pcall(core.decode, text:sub(#HEAD + 1))
-  if not ok or type(bundle) ~= "table" or type(bundle.plan) ~= "string" then return nil, path .. " is damaged" end
+  if not text then return nil, ("cannot read %s: %s"):format(path, message) end
+  if text:sub(1, #HEAD) ~= HEAD then
+    return nil, text:find("^luabatch replay %d+\n") and path .. " was written by another version of luabatch"
+      or path .. ": this is not a file written by --replay-dir"
+  end
+  local hash, content = text:match("^(%x+)\n(.*)$", #HEAD + 1)
+  -- What has changed is not run: damaged bytecode can do anything.
+  if not hash or hash ~= core.hash(content) then return nil, path .. " is damaged" end
+  local ok, bundle = pcall(core.decode, content)
+  if not ok or type(bundle) ~= "table" then return nil, path .. " is damaged" end
+  for _, name in ipairs { "plan", "message", "lua", "build" } do
+    if type(bundle[name]) ~= "string" then return nil, path .. " is damaged" end
+  end
   if bundle.lua ~= _VERSION or bundle.build:match("%((.-)%)") ~= core.build:match("%((.-)%)") then
     return nil, ("%s was written by another Lua (%s)"):format(path, bundle.lua)
   end
