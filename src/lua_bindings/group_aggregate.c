@@ -332,7 +332,7 @@ static lb_status account(struct user_aggregate *u, struct lb_error *err)
         return lb_error_set(
             err, LB_ERR_RESOURCE,
             "aggregate %s: the states of one group (%zu bytes so far) do not fit in "
-            "memory%s",
+            "memory (see --memory)%s",
             u->self->label, u->bytes.size,
             u->is_commutative ? "" : "; with commutative = true they are merged as they come");
     u->reserved_bytes += more;
