@@ -5,7 +5,8 @@
 -- looked at what has happened: the canary is not there, the secret not in the output, the program did not crash, and ended in time.
 local support = require "tests.cli.support"
 
-local ipairs, pairs, io, os, tonumber = ipairs, pairs, io, os, tonumber
+local assert, ipairs, load, math, pairs, io, os, string, table, tonumber =
+  assert, ipairs, load, math, pairs, io, os, string, table, tonumber
 
 if support.on_luajit then
   describe("safe mode with LuaJIT", function()
@@ -578,5 +579,60 @@ print(lb.range(3):save_text("w/out/mine"))]], ".lua")
       assert.equal(1, status)
       assert.truthy(err:find(hint, 1, true), err)
     end
+  end)
+
+  it("takes what files hold as data, whatever was done to them", function()
+    local place = support.path "/"
+    assert(os.execute("mkdir -p " .. place .. "ck"))
+    local lines = support.file(("%d\n"):rep(500):format(table.unpack((function()
+      local list = {}
+      for i = 1, 500 do list[i] = i end
+      return list
+    end)())))
+    local native = place .. "n.lbb"
+    assert.equal(0, (support.run("-e", "lb.text(arg[1]):save(arg[2])", lines, native)))
+    local forged = assert(load("return " .. FORGED))()
+    -- Runs with one bit, the tail, or some bytes of a file changed; then the file is as it was.
+    local function each_change(name, check)
+      local text = support.read(name)
+      for i = 1, 12 do
+        local at = math.random(#text)
+        local tail = i % 3 == 0 and "" or i % 3 == 1 and forged .. text:sub(at + #forged)
+          or string.char((text:byte(at) + math.random(255)) % 256) .. text:sub(at + 1)
+        local out = assert(io.open(name, "wb"))
+        out:write(text:sub(1, at - 1), tail)
+        out:close()
+        check()
+      end
+      local out = assert(io.open(name, "wb"))
+      out:write(text)
+      out:close()
+    end
+    each_change(native, function()
+      local status, out, err = support.run("--safe", "-e", "return require('luabatch').read(arg[1]):count()", native)
+      assert.same({ 4, "" }, { status, out }, err)
+    end)
+    -- A checkpoint that is not as it was is made again.
+    local job = support.file([[local lb = require "luabatch"
+      print(lb.text(arg[1]):map(function(s) return s .. "x" end):checkpoint("one"):count())
+      error("stop", 0)]], ".lua")
+    local args = { "--safe", "--resume", "--checkpoint-dir", place .. "ck", job, lines }
+    local first, counted, told = support.run(table.unpack(args))
+    assert.same({ 1, "500\n" }, { first, counted }, told)
+    local pipe = io.popen("find " .. place .. "ck -type f -size +0")
+    for name in pipe:lines() do
+      each_change(name, function()
+        local status, out, err = support.run(table.unpack(args))
+        assert.same({ 1, "500\n" }, { status, out }, err)
+        assert.matches("luabatch: stop\n", err)
+      end)
+    end
+    pipe:close()
+    -- A call kept for --replay is a program: none is taken.
+    support.run("--replay-dir", place, "-e", "lb.range(2):map(error):count()")
+    local status, out, err = support.run("--safe", "--replay", place .. "map-1.replay")
+    assert.same({ 2, "" }, { status, out })
+    assert.matches("%-%-replay and %-%-safe do not go together", err)
+    support.clean()
   end)
 end)

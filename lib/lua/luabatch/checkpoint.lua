@@ -117,11 +117,12 @@ local function nodes_below(root)
   return list
 end
 
--- The Lua files of the modules that are loaded: functions that belong to them travel by name.
+-- The files of the modules that are loaded: functions that belong to them travel by name. Not those of the library, which is known by its
+-- version, nor lpeg, which safe mode loads before it closes the door.
 local function module_files()
   local paths = {}
   for name in pairs(package.loaded) do
-    if type(name) == "string" and name ~= "luabatch" and not name:find("^luabatch%.") and package.searchpath then
+    if type(name) == "string" and name ~= "luabatch" and name ~= "lpeg" and not name:find("^luabatch%.") and package.searchpath then
       local path = package.searchpath(name, package.path) or package.searchpath(name, package.cpath)
       if path then paths[#paths + 1] = path end
     end

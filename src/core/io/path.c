@@ -539,15 +539,22 @@ lb_status lb_make_folders(const char *folder, struct lb_error *err)
 {
     char *path = lb_strdup(folder);
     lb_status status = path != NULL ? LB_OK : lb_error_memory(err, "the name of a folder", 0);
-    for (char *at = path; status == LB_OK && at != NULL;) {
+    struct lb_error failure;
+    /* Those above may be there and out of reach (safe mode): what counts is the last one; what is told, the first that failed. */
+    for (char *at = path; at != NULL;) {
         at = strchr(at + 1, '/');
         if (at != NULL)
             *at = '\0';
-        if (lb_sys.mkdir(path, 0700) != 0 && errno != EEXIST)
-            status = lb_error_system(err, errno, "cannot make the folder '%s'", path);
+        bool is_there = lb_sys.mkdir(path, 0700) == 0 || errno == EEXIST;
+        if (!is_there && status == LB_OK)
+            status = lb_error_system(&failure, errno, "cannot make the folder '%s'", path);
+        if (at == NULL && is_there)
+            status = LB_OK;
         if (at != NULL)
             *at = '/';
     }
+    if (status != LB_OK && path != NULL && err != NULL)
+        *err = failure;
     lb_strfree(path);
     return status;
 }
