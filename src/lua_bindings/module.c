@@ -428,6 +428,18 @@ static int l_core_output_exists(lua_State *L)
     return 1;
 }
 
+/* core.real_path(path) -> string: see lb_path_real */
+static int l_core_real_path(lua_State *L)
+{
+    struct lb_error err;
+    char *real;
+    if (lb_path_real(luaL_checkstring(L, 1), &real, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    lua_pushstring(L, real);
+    lb_strfree(real);
+    return 1;
+}
+
 /* core.output_received(path, receipt): whether what is at path is the output for which a write with that receipt was committed */
 static int l_core_output_received(lua_State *L)
 {
@@ -602,6 +614,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"limit_memory", l_core_limit_memory},
                                      {"memory_is_short", l_core_memory_is_short},
                                      {"output_exists", l_core_output_exists},
+                                     {"real_path", l_core_real_path},
                                      {"output_received", l_core_output_received},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},

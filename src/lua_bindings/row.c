@@ -260,11 +260,11 @@ static lb_status take_names(struct lb_lua_row *row, const struct lb_value *names
     if (names->count == 0)
         return LB_OK;
     row->columns = lb_alloc_zero(names->count * sizeof *row->columns);
+    for (uint32_t i = 0; row->columns != NULL && i < names->count; i++)
+        row->columns[i].name = LUA_NOREF;
     row->reads = lb_alloc_zero(names->count * sizeof *row->reads);
     if (row->columns == NULL || row->reads == NULL)
         return lb_error_memory(err, label, names->count * sizeof *row->columns);
-    for (uint32_t i = 0; i < names->count; i++)
-        row->columns[i].name = LUA_NOREF;
     const char *cursor = names->data;
     for (uint32_t i = 0; i < names->count; i++) {
         struct lb_value name;

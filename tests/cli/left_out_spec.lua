@@ -235,6 +235,17 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
       assert.equal(1, failed)
       assert.matches("on_bad = { to = .* } and the output .* would replace each other", message)
     end
+    -- However the file is spelt, by a link, and behind a checkpoint.
+    local name, link = folder:match "([^/]+)/$", path ".link"
+    assert(os.execute(("ln -s %s %s"):format(folder, link)))
+    for _, side in ipairs { folder .. "../" .. name .. "/new/bad.jsonl", link .. "/bad.jsonl" } do
+      for _, step in ipairs { "", ":checkpoint('kept')" } do
+        local failed, _, message = run("--checkpoint-dir", path ".checkpoints", "-e",
+          ("lb.csv(%q, { on_bad = { to = %q } })%s:save_csv(%q, { mode = 'overwrite' })"):format(bad, side, step, folder))
+        assert.equal(1, failed)
+        assert.matches("and the output .* would replace each other", message)
+      end
+    end
     status, _, err = run("-e", ("lb.csv(%q, { on_bad = { to = %q } }):save_csv(%q, { mode = 'append' })")
       :format(bad, folder .. "bad.jsonl", folder))
     assert.equal(0, status, err)

@@ -171,10 +171,18 @@ end
 
 -- Whether a file is an output, or lies in a folder that is replaced.
 local function is_lost_in(file, output)
-  local path = output.path:gsub("^%./", "")
-  file = file:gsub("^%./", "")
-  if path:sub(-1) ~= "/" then return path == file end
-  return output.mode == "overwrite" and file:sub(1, #path) == path
+  if output.path == "-" then return false end
+  local real, path = core.real_path(file), core.real_path(output.path)
+  return real == path or output.path:sub(-1) == "/" and output.mode == "overwrite" and real:sub(1, #path + 1) == path .. "/"
+end
+
+-- Refuses a file of records left out that would go when an output takes its place.
+local function check_kept(description, label, option, to)
+  for _, other in ipairs(description.nodes) do
+    if other.op == "write" and is_lost_in(to, other) then
+      error(("%s: %s = { to = %q } and the output %s would replace each other"):format(label, option, to, other.path), 0)
+    end
+  end
 end
 
 -- A file of bad records must not take the place of what is read, nor go when the output takes its own.
@@ -182,11 +190,7 @@ local function check_bad_records(description)
   for _, node in ipairs(description.nodes) do
     local option = node.on_bad and "on_bad" or "on_error"
     local to = type(node[option]) == "table" and node[option].to
-    for _, other in ipairs(to and description.nodes or {}) do
-      if other.op == "write" and is_lost_in(to, other) then
-        error(("%s: %s = { to = %q } and the output %s would replace each other"):format(node.label, option, to, other.path), 0)
-      end
-    end
+    if to then check_kept(description, node.label, option, to) end
     local id = to and core.output_exists(to) and core.expand_paths(to)[1].id
     for _, other in ipairs(id and description.nodes or {}) do
       for _, file in ipairs(other.paths and core.expand_paths(other.paths) or {}) do
@@ -290,6 +294,8 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   if settings.check then error(runtime.checked, 0) end
   if runtime.interrupted then refuse_interrupted() end
   check_bad_records(description)
+  local rejects = package.loaded["luabatch.checkpoint"] and rejects_below(node, redirect) or nil
+  for _, reject in ipairs(rejects or {}) do check_kept(description, "before the checkpoint", "on_bad or on_error", reject[1]) end
   if redirect then redirect_rejects(description, redirect) end
   -- What the script printed stands before what the engine writes.
   stdout:flush()
@@ -298,10 +304,9 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
     max_spill = setting("max-spill"), max_errors = settings.max_errors,
-    record_timeout = settings.record_timeout, max_instructions = settings.max_instructions,
+    record_timeout = settings.record_timeout, max_instructions = settings.max_instructions, rejects = rejects,
     keep_calls = settings.replay_dir and true, give_up = settings.give_up,
   }
-  if package.loaded["luabatch.checkpoint"] then options.rejects = rejects_below(node, redirect) end
   local undraw
   if settings.progress then options.progress, undraw = settings.progress(action) end
   local busy = settings.busy or function() end

@@ -535,6 +535,40 @@ void lb_file_list_fini(struct lb_file_list *list)
     *list = (struct lb_file_list){0};
 }
 
+lb_status lb_path_real(const char *path, char **real, struct lb_error *err)
+{
+    char *there = lb_strdup(path), *found = NULL;
+    const char *rest = "";
+    *real = NULL;
+    if (there == NULL)
+        return lb_error_memory(err, "a path", strlen(path));
+    /* What may exist of it is all, and then less and less. */
+    size_t size = strlen(there);
+    while ((found = lb_sys.realpath(size > 0 ? there : ".", NULL)) == NULL && size > 0) {
+        while (size > 0 && there[size - 1] == '/')
+            size--;
+        while (size > 0 && there[size - 1] != '/')
+            size--;
+        there[size] = '\0';
+        rest = path + size;
+    }
+    lb_free(there, strlen(path) + 1);
+    if (found == NULL)
+        return lb_error_system(err, errno, "cannot find the working directory");
+    struct lb_buf text = {0};
+    const char *slash = *rest == '\0' || strcmp(found, "/") == 0 ? "" : "/";
+    lb_status status = lb_buf_printf(&text, err, "%s%s%s", found, slash, rest);
+    free(found);
+    if (status == LB_OK) {
+        while (text.size > 1 && text.data[text.size - 1] == '/')
+            text.data[--text.size] = '\0';
+        *real = lb_strdup(text.data);
+        status = *real != NULL ? LB_OK : lb_error_memory(err, "a path", text.size);
+    }
+    lb_buf_fini(&text);
+    return status;
+}
+
 lb_status lb_make_folders(const char *folder, struct lb_error *err)
 {
     char *path = lb_strdup(folder);

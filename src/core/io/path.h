@@ -51,6 +51,9 @@ lb_status lb_path_label(const char *path, char **label, struct lb_error *err) LB
 const char *lb_file_label(const struct lb_file *file);
 void lb_file_list_fini(struct lb_file_list *list);
 enum lb_compression lb_compression_of(const char *path);
+/* Sets *real to where a path leads, without links and dots, and, as far as it does not exist, to where it would be (free with
+ * lb_strfree). Two paths of one file give the same text. */
+lb_status lb_path_real(const char *path, char **real, struct lb_error *err) LB_MUST_USE;
 /* Makes a folder that only its user can read, and those above it; one that is there is left as it is. */
 lb_status lb_make_folders(const char *folder, struct lb_error *err) LB_MUST_USE;
 
