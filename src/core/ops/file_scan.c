@@ -179,7 +179,12 @@ static lb_status claim_chunk(struct lb_op_local *local, struct lb_error *err)
     piece->end = UINT64_MAX;
     piece->block_offset = scan->offset;
     piece->block_line = scan->line;
-    LB_TRY(read_chunk(scan, piece, &at_end, err));
+    lb_status status = read_chunk(scan, piece, &at_end, err);
+    if (status != LB_OK) {
+        /* What was read is lost: nobody may go on behind it, and find damage where there is none, before the run stops. */
+        scan->file = scan->files.n_files;
+        return status;
+    }
     piece->is_last = at_end;
     scan->offset += piece->used;
     scan->line += lb_text_count_newlines(piece->block, piece->used);
