@@ -246,8 +246,9 @@ end
 -- The outer item over the inner select's input, or nil.
 local function merged_item(item, inner, by_name, map)
   if item.column then return with(by_name[item.column], { name = item.name }) end
-  local used = {}
-  for i, name in ipairs(item.used or core.row_reads(item.fn, 1)) do
+  local list, used = item.used or core.row_reads(item.fn, 1), {}
+  if not list then return nil end -- for want of memory, as `uses` got it
+  for i, name in ipairs(list) do
     if not map[name] or (item.fn and map[name] ~= name) then return nil end
     used[i] = map[name]
   end
