@@ -159,6 +159,7 @@ build = {
         "src/core/ops/group_key_read.c",
         "src/core/ops/group_op.c",
         "src/core/ops/hash_join.c",
+        "src/core/ops/held_rows.c",
         "src/core/ops/join_build.c",
         "src/core/ops/join_index.c",
         "src/core/ops/join_match.c",

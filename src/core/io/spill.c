@@ -306,3 +306,11 @@ lb_status lb_spill_read(struct lb_spill *spill, const struct lb_frame *frame, vo
     lb_meter_leave_spill(before, 0, HEAD_BYTES + (uint64_t)frame->stored_size);
     return status;
 }
+
+lb_status lb_spill_read_buf(struct lb_spill *spill, const struct lb_frame *frame,
+                            struct lb_buf *out, struct lb_buf *scratch, struct lb_error *err)
+{
+    out->size = 0;
+    LB_TRY(lb_buf_reserve(out, frame->raw_size, err));
+    return lb_spill_read(spill, frame, out->data, scratch, err);
+}

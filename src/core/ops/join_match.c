@@ -5,10 +5,11 @@
  *         makes the joined records only then, and only as far as they are wanted. So the disk holds each probe row once,
  *         whatever the number of its matches.
  * FORMAT  (place, record), see join_order.h.
- * MEMORY  The build rows of one key up to hold_bytes a worker, then in frames on disk, which are read one at a time.
+ * MEMORY  The build rows of one key up to a limit for each worker (held_rows.h), then in frames on disk, which are read one at a time.
  * WHY NOT Joining partition by partition with a table for each: a key whose rows alone exceed the memory still needs this way. */
 #include "core/base/sys.h"
 #include "core/column/key.h"
+#include "core/ops/held_rows.h"
 #include "core/ops/join_order.h"
 #include "core/ops/join_shuffle.h"
 #include "core/ops/join_values.h"
@@ -30,16 +31,11 @@ struct match_shared {
 };
 
 struct match_local {
-    size_t hold_bytes;
-    struct lb_buf
-        held;    /* build rows of the current key, each with its number where there is a rest */
-    bool refers; /* held is the number of a group */
-    struct lb_spill *spill;     /* the build's; made when first needed */
-    struct lb_join_group group; /* frames of the current key */
-    uint32_t frame_capacity;
-    struct lb_buf frame, packed; /* scratch of reading frames */
-    struct lb_buf out;           /* records not yet pushed */
-    size_t ends[LB_BATCH_ROWS];  /* of each in `out` */
+    /* Build rows of the current key, each with its number where there is a rest; the spill file is the build's. */
+    struct lb_held_rows held;
+    bool refers;                /* held is the number of a group */
+    struct lb_buf out;          /* records not yet pushed */
+    size_t ends[LB_BATCH_ROWS]; /* of each in `out` */
     int64_t places[LB_BATCH_ROWS];
     uint32_t n_out;
     bool has_build, has_probe;
@@ -80,12 +76,7 @@ static lb_status match_attach(struct lb_op_local *local, struct lb_error *err)
     struct match_local *own = state->own = lb_alloc_zero(sizeof *own);
     if (own == NULL)
         return lb_error_memory(err, local->op->label, sizeof *own);
-    own->hold_bytes = lb_run_worker_bytes(local->op->run) / 16;
-    if (own->hold_bytes < HOLD_LEAST_BYTES)
-        own->hold_bytes = HOLD_LEAST_BYTES;
-#ifdef LB_TINY
-    own->hold_bytes = HOLD_LEAST_BYTES;
-#endif
+    lb_held_rows_init(&own->held, local->op->run, 16, HOLD_LEAST_BYTES);
     return LB_OK;
 }
 
@@ -94,10 +85,7 @@ static void match_detach(struct lb_op_local *local)
     struct lb_range_local *state = local->state;
     struct match_local *own = state->own;
     if (own != NULL) {
-        lb_free(own->group.frames, own->frame_capacity * sizeof *own->group.frames);
-        lb_buf_fini(&own->held);
-        lb_buf_fini(&own->frame);
-        lb_buf_fini(&own->packed);
+        lb_held_rows_fini(&own->held);
         lb_buf_fini(&own->out);
         lb_free(own, sizeof *own);
     }
@@ -123,7 +111,7 @@ static lb_status open_spill(struct lb_op_local *local, struct match_local *own,
         lb_spill_delete(spill);
         return lb_error_memory(err, local->op->label, size);
     }
-    own->spill = spill;
+    own->held.spill = spill;
     return LB_OK;
 }
 
@@ -131,23 +119,9 @@ static lb_status open_spill(struct lb_op_local *local, struct match_local *own,
 static lb_status spill_held(struct lb_op_local *local, struct match_local *own,
                             struct lb_error *err)
 {
-    if (own->spill == NULL)
+    if (own->held.spill == NULL)
         LB_TRY(open_spill(local, own, err));
-    if (own->group.n_frames == own->frame_capacity) {
-        uint32_t capacity = own->frame_capacity * 2 + 16;
-        void *frames =
-            lb_realloc(own->group.frames, own->frame_capacity * sizeof *own->group.frames,
-                       capacity * sizeof *own->group.frames);
-        if (frames == NULL)
-            return lb_error_memory(err, local->op->label, capacity * sizeof(struct lb_frame));
-        own->group.frames = frames;
-        own->frame_capacity = capacity;
-    }
-    LB_TRY(lb_spill_append(own->spill, own->held.data, own->held.size,
-                           &own->group.frames[own->group.n_frames], err));
-    own->group.n_frames++;
-    own->held.size = 0;
-    return LB_OK;
+    return lb_held_rows_spill(&own->held, local->op->label, err);
 }
 
 static lb_status hold(struct lb_op_local *local, const struct lb_sort_row *row,
@@ -159,11 +133,11 @@ static lb_status hold(struct lb_op_local *local, const struct lb_sort_row *row,
     /* Rows that nobody will see need not be kept. */
     if (shared->kind > LB_JOIN_OUTER && shared->build->rest == LB_JOIN_REST_NONE)
         return LB_OK;
-    LB_TRY(lb_buf_append(&own->held, row->bytes + row->key_size, row->payload_size, err));
+    LB_TRY(lb_buf_append(&own->held.newest, row->bytes + row->key_size, row->payload_size, err));
     if (shared->build->rest != LB_JOIN_REST_NONE)
-        LB_TRY(lb_join_put_number(&own->held, LB_JOIN_INT_TAG,
+        LB_TRY(lb_join_put_number(&own->held.newest, LB_JOIN_INT_TAG,
                                   (int64_t)lb_join_row_number(shared->build, row->sequence), err));
-    return own->held.size > own->hold_bytes ? spill_held(local, own, err) : LB_OK;
+    return own->held.newest.size > own->held.most_bytes ? spill_held(local, own, err) : LB_OK;
 }
 
 /* Before the first probe row of a key: many rows become a group that probe rows refer to. */
@@ -172,18 +146,18 @@ static lb_status settle(struct lb_op_local *local, struct lb_error *err)
     struct match_shared *shared = local->op->shared;
     struct lb_join_build *build = shared->build;
     struct match_local *own = ((struct lb_range_local *)local->state)->own;
-    if (own->held.size <= INLINE_BYTES && own->group.n_frames == 0)
+    if (own->held.newest.size <= INLINE_BYTES && own->held.n_frames == 0)
         return LB_OK;
     if (shared->kind > LB_JOIN_OUTER)
         return LB_OK;
-    if (own->held.size > 0)
+    if (own->held.newest.size > 0)
         LB_TRY(spill_held(local, own, err));
-    struct lb_join_group group = {.spill = own->spill, .n_frames = own->group.n_frames};
+    struct lb_join_group group = {.spill = own->held.spill, .n_frames = own->held.n_frames};
     size_t frames_bytes = group.n_frames * sizeof *group.frames;
     group.frames = lb_alloc(frames_bytes);
     if (group.frames == NULL)
         return lb_error_memory(err, local->op->label, frames_bytes);
-    memcpy(group.frames, own->group.frames, frames_bytes);
+    memcpy(group.frames, own->held.frames, frames_bytes);
     pthread_mutex_lock(&build->lock);
     uint32_t number = (uint32_t)build->n_groups;
     size_t size = build->n_groups * sizeof group;
@@ -198,7 +172,7 @@ static lb_status settle(struct lb_op_local *local, struct lb_error *err)
         return lb_error_memory(err, local->op->label, size);
     }
     own->refers = true;
-    return lb_buf_append(&own->held, &number, sizeof number, err);
+    return lb_buf_append(&own->held.newest, &number, sizeof number, err);
 }
 
 /* Pushes the records. */
@@ -272,7 +246,7 @@ static lb_status match_probe(struct lb_op_local *local, const struct lb_sort_row
     if (!gives_matches)
         return put_record(local, row->sequence, row, 0, NULL, 0, err);
     return put_record(local, row->sequence, row, own->refers ? LB_JOIN_HAS_GROUP : LB_JOIN_HAS_ROWS,
-                      own->held.data, own->held.size, err);
+                      own->held.newest.data, own->held.newest.size, err);
 }
 
 /* Build rows become records by themselves. */
@@ -296,8 +270,7 @@ static lb_status put_rest(struct lb_op_local *local, const char *rows, size_t si
 
 static void begin_key(struct match_local *own)
 {
-    own->held.size = 0;
-    own->group.n_frames = 0;
+    lb_held_rows_clear(&own->held);
     own->has_build = own->has_probe = own->continues = own->refers = false;
 }
 
@@ -308,15 +281,13 @@ static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
     enum lb_join_rest rest = shared->build->rest;
     bool wanted = rest != LB_JOIN_REST_NONE && !own->continues &&
                   own->has_probe == (rest == LB_JOIN_REST_MATCHED) && own->has_build;
-    for (uint32_t i = 0; wanted && i < own->group.n_frames; i++) {
-        const struct lb_frame *frame = &own->group.frames[i];
-        own->frame.size = 0;
-        LB_TRY(lb_buf_reserve(&own->frame, frame->raw_size, err));
-        LB_TRY(lb_spill_read(own->spill, frame, own->frame.data, &own->packed, err));
-        LB_TRY(put_rest(local, own->frame.data, frame->raw_size, err));
+    for (uint32_t i = 0; wanted && i < own->held.n_frames; i++) {
+        const struct lb_frame *frame = &own->held.frames[i];
+        LB_TRY(lb_spill_read_buf(own->held.spill, frame, &own->held.frame, &own->held.packed, err));
+        LB_TRY(put_rest(local, own->held.frame.data, frame->raw_size, err));
     }
     if (wanted && !own->refers)
-        LB_TRY(put_rest(local, own->held.data, own->held.size, err));
+        LB_TRY(put_rest(local, own->held.newest.data, own->held.newest.size, err));
     begin_key(own);
     return LB_OK;
 }

@@ -260,9 +260,7 @@ static lb_status put_row(struct lb_op_local *local, const struct lb_sort_row *ro
     const struct lb_join_group *group = &shared->build->groups[number];
     for (uint32_t i = 0; i < group->n_frames; i++) {
         const struct lb_frame *frame = &group->frames[i];
-        own->frame.size = 0;
-        LB_TRY(lb_buf_reserve(&own->frame, frame->raw_size, err));
-        LB_TRY(lb_spill_read(group->spill, frame, own->frame.data, &own->packed, err));
+        LB_TRY(lb_spill_read_buf(group->spill, frame, &own->frame, &own->packed, err));
         LB_TRY(put_matches(local, has_probe, own->frame.data, frame->raw_size, err));
     }
     return LB_OK;

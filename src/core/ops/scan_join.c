@@ -8,7 +8,7 @@
  *         head of the group, the left ones its tail. Each piece of left records keeps all right ones; where few left records
  *         meet many right ones, a piece is one left record with a part of the right ones (`turned`). Either way
  *         the pieces one after the other give the records of the whole, in their order.
- * MEMORY  The right records of one key, encoded; beyond `hold_bytes` they go to a spill file as frames, which
+ * MEMORY  The right records of one key, encoded; beyond a limit they go to a spill file as frames, which
  *         are read again for each left record of that key. cogroup keeps the lists of one key in memory: they are one
  *         record.
  * RESULT  inner, left, right, full: (key, left, right), nil where there is no match; semi, anti: (key, left);
@@ -18,7 +18,7 @@
  *         number; where there is no left record, or no `left`, the right record's; or nil. */
 #include "core/base/sys.h"
 #include "core/column/key.h"
-#include "core/io/spill.h"
+#include "core/ops/held_rows.h"
 #include "core/ops/ops.h"
 #include "core/ops/range_scan.h"
 
@@ -33,13 +33,6 @@ enum { HOLD_LEAST_BYTES = 64 };
 enum { HOLD_LEAST_BYTES = 1 << 20 };
 #endif
 
-/* Frames of right records that did not fit. */
-struct frames {
-    struct lb_frame *items;
-    size_t n;
-    size_t capacity;
-};
-
 /* A column of a flat result: 1-based value columns, 0: none. */
 struct flat_column {
     uint32_t left, right;
@@ -51,13 +44,9 @@ struct join_local {
     uint32_t widths[2];
     const char *left_items[LB_MAX_COLUMNS]; /* scratch: the value columns of a record, or NULL */
     const char *right_items[LB_MAX_COLUMNS];
-    size_t hold_bytes;
-    struct lb_buf held;     /* encoded values of right records, the newest */
-    struct frames frames;   /* the older ones, in order */
-    struct lb_spill *spill; /* made when first needed, for this range's keys */
-    struct lb_buf frame;    /* a frame read back */
-    struct lb_buf packed;   /* scratch of reading */
-    struct lb_buf left;     /* the left value, encoded */
+    struct lb_held_rows
+        held; /* encoded values of right records; its spill file is for this range's keys */
+    struct lb_buf left; /* the left value, encoded */
     bool has_right, has_left;
     struct lb_buf key; /* the group's key, encoded */
 };
@@ -116,12 +105,7 @@ static lb_status join_attach(struct lb_op_local *local, struct lb_error *err)
     struct join_local *own = state->own = lb_alloc_zero(sizeof *own);
     if (own == NULL)
         return lb_error_memory(err, local->op->label, sizeof *own);
-    own->hold_bytes = lb_run_worker_bytes(local->op->run) / 8;
-    if (own->hold_bytes < HOLD_LEAST_BYTES)
-        own->hold_bytes = HOLD_LEAST_BYTES;
-#ifdef LB_TINY
-    own->hold_bytes = HOLD_LEAST_BYTES;
-#endif
+    lb_held_rows_init(&own->held, local->op->run, 8, HOLD_LEAST_BYTES);
     return param_flat(local->op, own, err);
 }
 
@@ -130,14 +114,11 @@ static void join_detach(struct lb_op_local *local)
     struct lb_range_local *state = local->state;
     struct join_local *own = state->own;
     if (own != NULL) {
-        if (own->spill != NULL) {
-            atomic_fetch_add(&local->op->run->spilled_bytes, lb_spill_bytes(own->spill));
-            lb_spill_delete(own->spill);
+        if (own->held.spill != NULL) {
+            atomic_fetch_add(&local->op->run->spilled_bytes, lb_spill_bytes(own->held.spill));
+            lb_spill_delete(own->held.spill);
         }
-        lb_free(own->frames.items, own->frames.capacity * sizeof *own->frames.items);
-        lb_buf_fini(&own->held);
-        lb_buf_fini(&own->frame);
-        lb_buf_fini(&own->packed);
+        lb_held_rows_fini(&own->held);
         lb_buf_fini(&own->left);
         lb_buf_fini(&own->key);
         lb_free(own, sizeof *own);
@@ -167,23 +148,9 @@ static bool wants_right(const struct lb_op_local *local)
 
 static lb_status spill_held(struct lb_op_local *local, struct join_local *own, struct lb_error *err)
 {
-    struct frames *frames = &own->frames;
-    if (own->spill == NULL)
-        LB_TRY(lb_spill_new(&local->op->run->spill, &own->spill, err));
-    if (frames->n == frames->capacity) {
-        size_t capacity = frames->capacity * 2 + 16;
-        void *items = lb_realloc(frames->items, frames->capacity * sizeof *frames->items,
-                                 capacity * sizeof *frames->items);
-        if (items == NULL)
-            return lb_error_memory(err, local->op->label, capacity * sizeof *frames->items);
-        frames->items = items;
-        frames->capacity = capacity;
-    }
-    LB_TRY(lb_spill_append(own->spill, own->held.data, own->held.size, &frames->items[frames->n],
-                           err));
-    frames->n++;
-    own->held.size = 0;
-    return LB_OK;
+    if (own->held.spill == NULL)
+        LB_TRY(lb_spill_new(&local->op->run->spill, &own->held.spill, err));
+    return lb_held_rows_spill(&own->held, local->op->label, err);
 }
 
 static lb_status hold_right(struct lb_op_local *local, struct join_local *own,
@@ -194,9 +161,9 @@ static lb_status hold_right(struct lb_op_local *local, struct join_local *own,
     if (kind == JOIN_SEMI || kind == JOIN_ANTI)
         return LB_OK;
     if (wants_right(local))
-        LB_TRY(put_key(row, &own->held, err));
-    LB_TRY(lb_range_put_value(row, &own->held, err));
-    return own->held.size >= own->hold_bytes ? spill_held(local, own, err) : LB_OK;
+        LB_TRY(put_key(row, &own->held.newest, err));
+    LB_TRY(lb_range_put_value(row, &own->held.newest, err));
+    return own->held.newest.size >= own->held.most_bytes ? spill_held(local, own, err) : LB_OK;
 }
 
 /* ---- results ---- */
@@ -309,14 +276,12 @@ static lb_status put_matches(struct lb_op_local *local, const struct lb_buf *lef
                              struct lb_error *err)
 {
     struct join_local *own = ((struct lb_range_local *)local->state)->own;
-    for (size_t i = 0; i < own->frames.n; i++) {
-        const struct lb_frame *frame = &own->frames.items[i];
-        own->frame.size = 0;
-        LB_TRY(lb_buf_reserve(&own->frame, frame->raw_size, err));
-        LB_TRY(lb_spill_read(own->spill, frame, own->frame.data, &own->packed, err));
-        LB_TRY(put_all(local, left, own->frame.data, frame->raw_size, err));
+    for (uint32_t i = 0; i < own->held.n_frames; i++) {
+        const struct lb_frame *frame = &own->held.frames[i];
+        LB_TRY(lb_spill_read_buf(own->held.spill, frame, &own->held.frame, &own->held.packed, err));
+        LB_TRY(put_all(local, left, own->held.frame.data, frame->raw_size, err));
     }
-    return put_all(local, left, own->held.data, own->held.size, err);
+    return put_all(local, left, own->held.newest.data, own->held.newest.size, err);
 }
 
 static lb_status join_left(struct lb_op_local *local, const struct lb_sort_row *row,
@@ -351,8 +316,7 @@ static lb_status end_group(struct lb_op_local *local, struct lb_error *err)
     struct join_local *own = ((struct lb_range_local *)local->state)->own;
     if (wants_right(local) && own->has_right && !own->has_left)
         LB_TRY(put_matches(local, NULL, err));
-    own->held.size = 0;
-    own->frames.n = 0;
+    lb_held_rows_clear(&own->held);
     own->has_right = own->has_left = false;
     return LB_OK;
 }
@@ -377,8 +341,7 @@ static lb_status join_row(struct lb_op_local *local, const struct lb_sort_row *r
 
 static void forget_group(struct join_local *own)
 {
-    own->held.size = 0;
-    own->frames.n = 0;
+    lb_held_rows_clear(&own->held);
     own->has_right = own->has_left = false;
 }
 
@@ -422,10 +385,10 @@ static lb_status join_turned(struct lb_op_local *local, const struct lb_sort_row
         own->key.size = 0;
         LB_TRY(put_key(row, &own->key, err));
     }
-    own->held.size = 0;
-    LB_TRY(lb_range_put_value(row, &own->held, err));
-    return put_record(local, own->has_left ? &own->left : NULL, own->held.data, own->held.size,
-                      err);
+    own->held.newest.size = 0;
+    LB_TRY(lb_range_put_value(row, &own->held.newest, err));
+    return put_record(local, own->has_left ? &own->left : NULL, own->held.newest.data,
+                      own->held.newest.size, err);
 }
 
 static lb_status end_produce(struct lb_op_local *local, struct lb_error *err)
