@@ -95,6 +95,13 @@ static int l_main_deadline(lua_State *L)
     return 0;
 }
 
+/* program.end_within(seconds, status) */
+static int l_main_end_within(lua_State *L)
+{
+    lb_deadline_last(luaL_checknumber(L, 1), (int)luaL_checkinteger(L, 2));
+    return 0;
+}
+
 /* Opens everything and calls luabatch.cli.main; arguments: argc, argv. Returns the status. */
 static int l_main_run(lua_State *L)
 {
@@ -130,13 +137,15 @@ static int l_main_run(lua_State *L)
         lua_pushstring(L, argv[i]);
         lua_rawseti(L, -2, i);
     }
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
     lua_pushstring(L, argc > 0 ? argv[0] : "luabatch");
     lua_setfield(L, -2, "name");
     lua_pushcfunction(L, l_main_busy);
     lua_setfield(L, -2, "busy");
     lua_pushcfunction(L, l_main_deadline);
     lua_setfield(L, -2, "deadline");
+    lua_pushcfunction(L, l_main_end_within);
+    lua_setfield(L, -2, "end_within");
     lua_call(L, 2, 1);
     return 1;
 }

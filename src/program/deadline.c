@@ -2,11 +2,15 @@
 #include "program/deadline.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "core/io/output.h"
 
 enum { STATUS_LATE = 1, GRACE_SECONDS = 2 };
 
@@ -23,42 +27,80 @@ static void sleep_until(const struct timespec *end)
         ;
 }
 
+/* `seconds` from now. */
+static struct timespec in_time(double seconds)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    double whole = seconds < 1e9 ? seconds : 1e9;
+    end.tv_sec += (time_t)whole;
+    end.tv_nsec += (long)((whole - (double)(time_t)whole) * 1e9);
+    if (end.tv_nsec >= 1000000000) {
+        end.tv_nsec -= 1000000000;
+        end.tv_sec++;
+    }
+    return end;
+}
+
+static void end_process(int status)
+{
+    lb_output_clear();
+    _exit(status);
+}
+
+/* Starts a thread; signals are for the main one. */
+static int start(void *(*function)(void *), void *argument)
+{
+    pthread_t thread;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&thread, NULL, function, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed == 0)
+        pthread_detach(thread);
+    return failed;
+}
+
 static void *watch(void *unused)
 {
     (void)unused;
     sleep_until(&deadline.end);
-    (void)!write(STDERR_FILENO, deadline.message, strlen(deadline.message));
+    /* A pipe that nobody reads must not hold us up. */
+    struct pollfd errors = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&errors, 1, 0) == 1)
+        (void)!write(STDERR_FILENO, deadline.message, strlen(deadline.message));
     if (*deadline.is_busy) {
         pthread_kill(deadline.main_thread, SIGTERM);
         deadline.end.tv_sec += GRACE_SECONDS;
         sleep_until(&deadline.end);
     }
-    _exit(STATUS_LATE);
+    end_process(STATUS_LATE);
+    return NULL;
 }
 
 int lb_deadline_start(double seconds, const char *message, const volatile sig_atomic_t *is_busy)
 {
-    pthread_t thread;
-    sigset_t all, before;
     deadline.message = strdup(message);
     if (deadline.message == NULL)
         return ENOMEM;
     deadline.main_thread = pthread_self();
     deadline.is_busy = is_busy;
-    clock_gettime(CLOCK_MONOTONIC, &deadline.end);
-    double whole = seconds < 1e9 ? seconds : 1e9;
-    deadline.end.tv_sec += (time_t)whole;
-    deadline.end.tv_nsec += (long)((whole - (double)(time_t)whole) * 1e9);
-    if (deadline.end.tv_nsec >= 1000000000) {
-        deadline.end.tv_nsec -= 1000000000;
-        deadline.end.tv_sec++;
-    }
-    /* Signals are for the main thread. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&thread, NULL, watch, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failed == 0)
-        pthread_detach(thread);
-    return failed;
+    deadline.end = in_time(seconds);
+    return start(watch, NULL);
+}
+
+static struct timespec last_end;
+
+static void *wait_for_last(void *status)
+{
+    sleep_until(&last_end);
+    end_process((int)(intptr_t)status);
+    return NULL;
+}
+
+void lb_deadline_last(double seconds, int status)
+{
+    last_end = in_time(seconds);
+    (void)!start(wait_for_last, (void *)(intptr_t)status);
 }

@@ -1,7 +1,7 @@
 --- User code that never returns, in Lua or in a function of C: what ends it, and what is left then.
 local support = require "tests.cli.support"
 
-local assert, ipairs, os, pairs = assert, ipairs, os, pairs
+local assert, ipairs, math, os, pairs, tonumber = assert, ipairs, math, os, pairs, tonumber
 local run, file, path, read = support.run, support.file, support.path, support.read
 
 describe("user code without end", function()
@@ -45,16 +45,36 @@ describe("user code without end", function()
     end
   end)
 
-  it("does not hold back a signal", function()
-    local script = file("return require('luabatch').range(3):map(function() table.move({}, 1, 1 << 60, 1) end)", ".lua")
-    for name, expected in pairs { TERM = 143, INT = 130 } do
-      -- Jobs in the background of a shell that is no terminal's have SIGINT ignored.
-      local status, _, err = support.shell(([[python3 -c 'import signal, subprocess, sys, time
-p = subprocess.Popen(sys.argv[1:])
-time.sleep(0.7)
-p.send_signal(signal.SIG%s)
-sys.exit(p.wait(20))' %s %s]]):format(name, support.quote(support.absolute(support.program)), script))
-      assert.same({ expected, "luabatch: interrupted\n" }, { status, err })
+  it("does not hold back a signal, nor does a pipe that nobody reads", function()
+    local folder = path "/"
+    assert(os.execute("mkdir " .. folder))
+    local words = {}
+    for i, code in ipairs {
+      ("lb.range(3):map(function() table.move({}, 1, 1 << 60, 1) end):repartition(2):save_text(%q)"):format(folder .. "out/"),
+      "lb.range(300000):foreach(function(n) print(n) end)",
+      "lb.range(300000)",
+    } do
+      words[i] = support.quote(code)
     end
+    local soonest = 20
+    for name, expected in pairs { TERM = 143, INT = 130, HUP = 129 } do
+      -- Jobs in the background of a shell that is no terminal's have SIGINT ignored. Standard output is a pipe that stays full.
+      local status, out, err = support.shell(([=[python3 -c 'import os, signal, subprocess, sys, time
+pipes = [os.pipe() for code in sys.argv[2:]]
+jobs = [subprocess.Popen([sys.argv[1], "--threads", "2", "-e", code], stdout=pipe[1]) for code, pipe in zip(sys.argv[2:], pipes)]
+time.sleep(1)
+sent = time.monotonic()
+for job in jobs:
+    job.send_signal(signal.SIG%s)
+print([job.wait(20) for job in jobs])
+print(time.monotonic() - sent)' %s %s]=]):format(name, support.quote(support.absolute(support.program)), table.concat(words, " ")))
+      assert.same({ 0, ("luabatch: interrupted\n"):rep(#words) }, { status, err })
+      local ended, seconds = out:match("^(.-)\n(.*)\n$")
+      assert.equal(("[%d, %d, %d]"):format(expected, expected, expected), ended)
+      soonest = math.min(soonest, tonumber(seconds))
+    end
+    -- A machine that does much else may not wake at once.
+    assert.is_true(soonest < (support.program:find("release", 1, true) and 1 or 5), soonest)
+    assert.same({ 0, "", "" }, { support.shell("ls -A " .. folder) })
   end)
 end)

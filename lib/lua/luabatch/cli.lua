@@ -19,6 +19,9 @@ local RESOURCE = 5
 local PIPE = 141
 local TERMINATED = 143
 
+-- What the last words of a program that is given up may take.
+local FAREWELL_SECONDS = 0.2
+
 local usage = [[
 usage: luabatch [option...] job.lua [arg...]
        luabatch [option...] -e CHUNK [arg...]
@@ -222,11 +225,13 @@ local function configure(options, program)
     if not options.quiet then tell_user(text) end
   end
   settings.stays_interrupted = not options.interactive
-  -- A function that never returns holds its thread. Temporary files go at exit; what was not finished has no name.
+  -- A function that never returns, or writes to a pipe that nobody reads, holds its thread. Temporary files go at exit; what was not
+  -- finished has no name. With the time after which a run is given up (exec/run.c) it is less than a second from a signal to the end.
   settings.give_up = not options.interactive and function(status, message)
-    io.stdout:flush()
-    if require("luabatch.safe").is_late() then os.exit(1) end
-    report(options, status, message)
+    local is_late = require("luabatch.safe").is_late()
+    if is_late then status = 1 end
+    if program.end_within then program.end_within(FAREWELL_SECONDS, status) end
+    if not is_late then report(options, status, message) end
     os.exit(status)
   end or nil
   settings.busy = program.busy
@@ -509,7 +514,8 @@ end
 
 --- Runs the program.
 -- @param argv list of arguments
--- @param program what the program gives: its `name`; `busy(flag)`, called around runs (may be nil)
+-- @param program what the program gives: its `name`; `busy(flag)`, called around runs; `deadline(seconds, message)` and
+--   `end_within(seconds, status)` (program/deadline.h). All but the name may be nil
 -- @return exit status
 function cli.main(argv, program)
   local options, script = command_line.read(argv)

@@ -21,7 +21,7 @@ enum {
     PROGRESS_MS = 250,
     GRACE_MS = 1000,
     WATCH_MS = 20,
-    LOST_BY_SIGNAL_MS = 2000, /* a run that was stopped and does not end is given up */
+    LOST_BY_SIGNAL_MS = 500, /* a run that was stopped and does not end is given up */
     LOST_MS = 10000,
     LOOP_DESCRIPTORS = 8,
     LOOP_BYTES = 64 << 10

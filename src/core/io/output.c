@@ -306,6 +306,22 @@ lb_status lb_output_check(const char *path, enum lb_output_mode mode, struct lb_
     return LB_OK;
 }
 
+void lb_output_clear(void)
+{
+    lb_temp_remove_all();
+}
+
+void lb_output_sweep(const char *path)
+{
+    struct lb_output *output;
+    struct lb_error err;
+    if (new_unopened(path, LB_MODE_OVERWRITE, &output, &err) != LB_OK)
+        return;
+    if (output->kind != KIND_STREAM)
+        lb_temp_sweep(output->target);
+    lb_output_delete(output);
+}
+
 lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
                         struct lb_output **output, struct lb_error *err)
 {

@@ -45,6 +45,10 @@ lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *
 /* What lb_output_new refuses about the target, without making anything: for a run whose output is opened late. */
 lb_status lb_output_check(const char *path, enum lb_output_mode mode,
                           struct lb_error *err) LB_MUST_USE;
+/* Removes all temporaries of this process, which is about to end. */
+void lb_output_clear(void);
+/* Removes the temporaries that dead processes left beside it, as lb_output_new does. */
+void lb_output_sweep(const char *path);
 /* Of an output just made: bytes that the delivery says are out are not written but compared; others are LB_ERR_RESOURCE. lb_output_delete
  * notes there what is out by then. Borrows. Does nothing for files and directories. */
 lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delivery,

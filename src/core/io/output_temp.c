@@ -70,7 +70,7 @@ static void remove_path(const struct lb_temp *temp)
         lb_temp_remove_path(temp->path, temp->is_directory);
 }
 
-static void remove_all(void)
+void lb_temp_remove_all(void)
 {
     pthread_mutex_lock(&lock);
     for (struct lb_temp *temp = all; temp != NULL; temp = temp->next)
@@ -81,7 +81,7 @@ static void remove_all(void)
 
 static void install_at_exit(void)
 {
-    atexit(remove_all);
+    atexit(lb_temp_remove_all);
 }
 
 static void remember(struct lb_temp *temp, bool is_directory)

@@ -40,6 +40,9 @@ void lb_temp_remove(struct lb_temp *temp);
 /* Removes a file, or a directory with all it holds. */
 void lb_temp_remove_path(const char *path, bool is_directory);
 
+/* Removes all of this process, as its normal exit does. */
+void lb_temp_remove_all(void);
+
 /* At the end of a temporary's name: the old directory, while the new one takes its place in three steps (lb_tree_exchange). */
 #define LB_TEMP_ASIDE ".old"
 
