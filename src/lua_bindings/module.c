@@ -447,6 +447,20 @@ static int l_core_output_received(lua_State *L)
     return 1;
 }
 
+/* core.is_printed(): whether all that was printed to standard output could be written */
+static int l_core_is_printed(lua_State *L)
+{
+    lua_pushboolean(L, fflush(stdout) == 0 && !ferror(stdout));
+    return 1;
+}
+
+/* core.sweep_output(path): removes what killed processes left beside it */
+static int l_core_sweep_output(lua_State *L)
+{
+    lb_output_sweep(luaL_checkstring(L, 1));
+    return 0;
+}
+
 /* core.check_output(path, mode): raises what a run that writes there would be refused for. ORDER modes */
 static int l_core_check_output(lua_State *L)
 {
@@ -616,6 +630,8 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"output_exists", l_core_output_exists},
                                      {"real_path", l_core_real_path},
                                      {"output_received", l_core_output_received},
+                                     {"is_printed", l_core_is_printed},
+                                     {"sweep_output", l_core_sweep_output},
                                      {"check_output", l_core_check_output},
                                      {"expand_paths", l_core_expand_paths},
                                      {"write_file", l_core_write_file},

@@ -273,6 +273,56 @@ if os.getenv "STOP" then os.exit(9) end
     assert.equal("", left)
   end)
 
+  it("that was killed when they were being removed has none, and its saves hold", function()
+    write_job(nil, "append")
+    local status, out, err = sh "STOP=2 luabatch --quiet job.lua"
+    assert.same({ 1, printed, expected }, { status, out, results() }, err)
+    local folder_of_job = journal():match("^(.*)/")
+    local function add_end(where)
+      sh(([[luabatch -e 'local journal = require("luabatch.core").journal(%q) journal:lines() journal:append { kind = "end" }']])
+        :format(where))
+    end
+    add_end(folder_of_job)
+    sh(("rm %s/sums-*/part-00000.lbb"):format(folder_of_job))
+    status, out, err = sh "luabatch --resume --stats=json job.lua"
+    assert.same({ 0, printed, expected }, { status, out, results() }, err)
+    for _, path in ipairs { "rows.json", "sums.csv", "pairs/" } do
+      assert.truthy(err:find(path .. " is written already", 1, true), err)
+    end
+    assert.falsy(err:find("resumed, ", 1, true), err)
+    assert.same({ 0, "", "" }, { sh "ls -A | grep checkpoints; true" })
+    -- What is computed from then on counts as finished.
+    write("ask.lua", [[
+      local lb = require "luabatch"
+      print(lb.range(5):checkpoint("five"):count())
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "STOP=1 luabatch --quiet ask.lua"))
+    local _, five = sh "ls -d $PWD/.luabatch-checkpoints/ask.lua-*"
+    add_end(five:match("[^\n]+"))
+    status, out, err = sh "STOP=1 luabatch --resume ask.lua"
+    assert.same({ 1, "5\n" }, { status, out })
+    assert.truthy(err:find("checkpoint 'five' is computed anew: the job had ended", 1, true), err)
+    status, out, err = sh "luabatch --resume ask.lua"
+    assert.same({ 0, "5\n" }, { status, out })
+    assert.truthy(err:find("checkpoint 'five': resumed, 5 records", 1, true), err)
+  end)
+
+  it("removes what a killed process left beside a save that is finished", function()
+    assert.equal(9, (sh "STOP=1 luabatch --quiet job.lua"))
+    sh "mkdir .rows.json.luabatch-abcdef; touch .rows.json.luabatch-abcdef/part-00000.txt .other.luabatch-abcdef"
+    assert.equal(0, (sh "luabatch --resume job.lua"))
+    assert.same({ 0, ".other.luabatch-abcdef\n", "" }, { sh "ls -A | grep '^[.]'" })
+  end)
+
+  it("keeps them when what it printed cannot be written", function()
+    write("print.lua", [[print(require("luabatch").range(5):checkpoint("five"):count())]])
+    local status, _, err = sh "luabatch print.lua > /dev/full"
+    assert.same({ 5, "luabatch: cannot write to standard output: No space left on device\n" }, { status, err })
+    status, _, err = sh "luabatch --resume print.lua"
+    assert.equal(0, status)
+    assert.truthy(err:find("checkpoint 'five': resumed", 1, true), err)
+  end)
+
   it("makes anew what leaves out more than --max-errors allows", function()
     write("skips.lua", [[
       local lb = require "luabatch"

@@ -187,7 +187,7 @@ class Bench:
                 if entry not in JOBS[name][1]]
 
     def finished(self):
-        """The names of the checkpoints that the journal tells of and that have their data."""
+        """The names of the checkpoints that the journal tells of as finished."""
         found = set()
         root = f"{self.place}/.luabatch-checkpoints"
         for folder in os.listdir(root) if os.path.isdir(root) else []:
@@ -201,10 +201,11 @@ class Bench:
                     value = json.loads(line[17:])
                 except ValueError:
                     continue
-                # A job that was killed at its very end has removed the data already.
-                if value["kind"] == "checkpoint" and all(os.path.exists(f"{root}/{folder}/{value['data']}/{part['name']}")
-                                                         for part in value["parts"]):
+                if value["kind"] == "checkpoint":
                     found.add(value["name"])
+                # A job that was killed after its end has no finished checkpoints any more, and may have removed some of their data.
+                elif value["kind"] == "end":
+                    found.clear()
         return found
 
     def run_again(self, name, wanted, known):

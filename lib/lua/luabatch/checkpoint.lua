@@ -5,7 +5,8 @@
 -- the checkpoint, its inputs with their sizes, times and inodes, checksums of the data, and what the run counted. With --resume a
 -- checkpoint of which all of that still holds is not computed: its records are read, as they are read after it was computed. So the
 -- bytes that a job writes are the same with and without a crash in between. Saves of datasets that stand on checkpoints have their line,
--- too: what a resumed job had written already stays as it is.
+-- too: what a resumed job had written already stays as it is. When the job has ended well a line says so before anything is removed: a
+-- job killed from then on has no finished checkpoints any more, though some of their data are still there, but its saves hold to the end.
 --
 -- The folder belongs to the job: its script, its arguments, the directory it was started in. One run at a time has it.
 -- @module luabatch.checkpoint
@@ -46,11 +47,22 @@ end
 local function names_of(lines)
   local names = {}
   for _, line in ipairs(lines) do
-    if line.data then names[#names + 1] = line.data end
-    for _, reject in ipairs(line.rejects or {}) do names[#names + 1] = reject.name end
+    if line.data and not line.is_gone then
+      names[#names + 1] = line.data
+      for _, reject in ipairs(line.rejects) do names[#names + 1] = reject.name end
+    end
     if line.receipt then names[#names + 1] = line.receipt end
   end
   return names
+end
+
+-- Checkpoints before the last line that says that the job had ended.
+local function forget_ended(lines)
+  local has_ended = false
+  for i = #lines, 1, -1 do
+    lines[i].is_gone = has_ended
+    has_ended = has_ended or lines[i].kind == "end"
+  end
 end
 
 local function open()
@@ -64,6 +76,7 @@ local function open()
   elseif damaged > 0 then
     note("%s/journal: %d damaged line%s passed over", folder, damaged, damaged == 1 and "" or "s")
   end
+  forget_ended(lines)
   file:keep(names_of(lines))
   journal = { file = file, folder = folder, lines = lines, added = {} }
   return journal
@@ -247,6 +260,7 @@ local function find_line(node)
     return nil, other and (other.version == core.version .. " " .. core.build and "its plan is another now"
       or "another version of luabatch made it")
   end
+  if found.is_gone then return nil, "the job had ended, and they were being removed" end
   if kept.unsure then return nil, ("it reads %s, which cannot be checked"):format(kept.unsure) end
   local same, changed = same_files(found.inputs, kept.inputs)
   if not same then return nil, ("%s has changed"):format(changed) end
@@ -528,6 +542,7 @@ function checkpoint.save(action, node, path, what, mode, run)
   turns[plan] = turn
   local inputs, line, is_known = files_of(node), nil, false
   if runtime.setting "resume" then
+    core.sweep_output(path) -- no save may follow that would
     line, is_known, mode = find_save(action, path, mode, plan, turn, inputs)
     local most = runtime.settings.max_errors
     if is_known and most and (line.info.skipped or 0) > most then is_known = false end -- the run tells which record is too many
@@ -568,9 +583,11 @@ end
 
 -- The end.
 
---- The job has ended well: its checkpoints are removed.
+--- The job has ended well: its checkpoints are removed. They stay when what it printed cannot be written.
 function checkpoint.finish()
-  if not journal then return end
+  if not journal or not core.is_printed() then return end
+  -- Without the line, on a disk that is full, a kill within the next moment costs a computation.
+  if checkpoint.kept() then pcall(add_line, { kind = "end" }) end
   journal.file:remove(runtime.setting "checkpoint-dir" == nil)
   journal.file:close()
   journal, turns = nil, {}
