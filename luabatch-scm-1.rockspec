@@ -96,6 +96,7 @@ build = {
         "src/core/column/key.c",
         "src/core/exec/progress.c",
         "src/core/exec/run.c",
+        "src/core/exec/signals.c",
         "src/core/exec/trace.c",
         "src/core/exec/worker.c",
         "src/core/expr/calendar_functions.c",

@@ -159,6 +159,15 @@ static void hold_standard_descriptors(void)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
+/* A shell's script has SIGINT ignored in all that it starts in the background; one that is sent there is meant, and must not
+ * be lost before a run hears it. */
+static void hear_interrupt(void)
+{
+    struct sigaction action;
+    if (sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+        signal(SIGINT, SIG_DFL);
+}
+
 static lua_Alloc plain_alloc;
 
 /* The script's own values count as all memory does. */
@@ -207,6 +216,7 @@ int main(int argc, char **argv)
     sigaction(SIGPIPE, &on_pipe, NULL);
     struct sigaction on_size = {.sa_handler = size_limit, .sa_flags = SA_RESTART};
     sigaction(SIGXFSZ, &on_size, NULL);
+    hear_interrupt();
     lua_State *L = new_state();
     if (L == NULL) {
         fputs("luabatch: out of memory\n", stderr);

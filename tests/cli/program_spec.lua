@@ -375,23 +375,54 @@ return require "luabatch".job {
     end
   end)
 
+  -- A function that never ends, and makes a file when it begins.
+  local function endless()
+    local begun = cli.path()
+    return "test -e " .. begun, ("lb.range(10):map(function() io.open(%q, 'w'):close() while true do end end):count()"):format(begun)
+  end
+
   it("130, 143 and 129: interrupted, also in an endless loop", function()
     for signal, want in pairs { INT = 130, TERM = 143, HUP = 129 } do
-      local status = shell(([[
-        %s -e 'lb.range(10):map(function() while true do end end):count()' &
-        sleep 0.5
-        kill -%s $!
-        wait $!
-        exit $?]]):format(cli.quote(cli.program), signal))
-      assert.equal(want, status)
+      local ready, chunk = endless()
+      assert.same({ want, "", "luabatch: interrupted\n" }, { cli.signal(signal, ready, "-e", chunk) })
     end
   end)
 
   it("130: interrupted, though the script catches that and tries again and again", function()
-    local status, _, err = shell(([[timeout --preserve-status -s INT -k 20 1 %s -e '
-      while true do pcall(function() lb.range(10):map(function() while true do end end):count() end) end']]):format(
-      cli.quote(cli.program)))
-    assert.same({ 130, "luabatch: interrupted\n" }, { status, err })
+    local ready, chunk = endless()
+    assert.same({ 130, "", "luabatch: interrupted\n" },
+      { cli.signal("INT", ready, "-e", ("while true do pcall(function() %s end) end"):format(chunk)) })
+  end)
+
+  it("130: interrupted, also by a signal that comes twice at once", function()
+    -- To the process and to its group, as timeout(1) sends it.
+    for _ = 1, 5 do
+      local ready, chunk = endless()
+      assert.same({ 130, "", "luabatch: interrupted\n" }, { cli.signal("INT INT", ready, "-e", chunk) })
+    end
+  end)
+
+  it("143: the script has many short runs", function()
+    local begun = cli.path()
+    for _ = 1, 10 do
+      os.remove(begun)
+      assert.equal(143, (cli.signal("TERM", "test -e " .. begun, "-e",
+        ("while true do pcall(function() lb.range(1):count() end) io.open(%q, 'w'):close() end"):format(begun))))
+    end
+  end)
+
+  it("0: SIGHUP was ignored, as nohup has it", function()
+    local begun, gone = cli.path(), cli.path()
+    assert.same({ 0, "1\n", "" }, { shell(([[
+      nohup %s -e 'lb.range(1):map(function(n)
+        io.open("%s", "w"):close()
+        repeat local go = io.open("%s") until go
+        return n
+      end)' & n=0
+      until [ -e %s ] || [ $n = 1200 ]; do sleep 0.05; n=$((n + 1)); done
+      kill -HUP $!
+      touch %s
+      wait $!]]):format(cli.quote(cli.program), begun, gone, begun, gone)) })
   end)
 end)
 

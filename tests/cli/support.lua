@@ -45,6 +45,9 @@ function support.quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
+-- What a test is started from may ignore signals (nohup, a daemon), which all it starts would inherit.
+local SIGNALS = "env --default-signal=HUP,INT,QUIT,PIPE,TERM "
+
 --- Runs a line of shell in which `luabatch` is the program; `$status` may be set by the line, otherwise it is the last command's.
 -- @return status, standard output, standard error
 function support.shell(line)
@@ -52,7 +55,7 @@ function support.shell(line)
   local file = assert(io.open(script, "w"))
   file:write("luabatch() { ", support.quote(support.program), " \"$@\"; }\n", line, "\n")
   file:close()
-  local status, _, code = os.execute(("bash '%s' > '%s' 2> '%s' < /dev/null"):format(script, out, err))
+  local status, _, code = os.execute(("%sbash '%s' > '%s' 2> '%s' < /dev/null"):format(SIGNALS, script, out, err))
   if type(status) == "number" then code = math.floor(status / 256) end -- LuaJIT's has one result, that of wait()
   return code, support.read(out), support.read(err)
 end
@@ -72,6 +75,30 @@ function support.run(...)
   local words = { "luabatch" }
   for _, word in ipairs { ... } do words[#words + 1] = support.quote(word) end
   return support.shell(table.concat(words, " "))
+end
+
+--- Runs the program with arguments in the background, and sends it signals when it is ready; it is killed (137) when it has
+-- not ended a minute after them. SIGINT comes ignored, as shells have it there.
+-- @param signals their names, sent one at once after the other: "INT", "INT INT"
+-- @param ready a condition of shell; `$out` and `$err` are the files of what the program has written. After a minute it counts as true
+-- @return status, standard output, standard error
+function support.signal(signals, ready, ...)
+  local words, out, err = { support.quote(support.program) }, support.path(), support.path()
+  for _, word in ipairs { ... } do words[#words + 1] = support.quote(word) end
+  local status = support.shell(([[
+out=%s err=%s
+%s > $out 2> $err & pid=$!
+n=0
+until %s || [ $n = 1200 ] || ! kill -0 $pid; do sleep 0.05; n=$((n + 1)); done
+for signal in %s; do kill -$signal $pid; done
+n=0
+while kill -0 $pid; do
+  sleep 0.05
+  n=$((n + 1))
+  [ $n != 1200 ] || kill -KILL $pid
+done
+wait $pid]]):format(out, err, table.concat(words, " "), ready, signals))
+  return status, support.read(out), support.read(err)
 end
 
 return support

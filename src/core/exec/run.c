@@ -30,8 +30,6 @@ enum {
 static struct lb_budget process_budget;
 static struct lb_budget process_spill_space; /* the same for the bytes of spill files */
 
-static const int handled_signals[] = {SIGINT, SIGTERM, SIGHUP};
-
 /* Each worker's host state is interrupted outside user code's control; see lb_host. Not after a transient error: calls
  * of user functions end first, so that another attempt knows which were made. A signal comes before such an error. */
 static void stop_run(struct lb_run *run, const struct lb_error *err, bool is_signal)
@@ -141,18 +139,9 @@ static void worker_main(void *argument)
     lb_memory_settle();
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+void lb_exec_stop_by_signal(struct lb_run *run, const struct lb_error *err)
 {
-    struct lb_run *run = handle->data;
-    if (++run->private->n_signals > 1 && number == SIGINT)
-        _exit(LB_ERR_CANCELLED); /* spill files are unlinked already */
-    struct lb_error err;
-    lb_error_set(&err,
-                 number == SIGINT   ? LB_ERR_CANCELLED
-                 : number == SIGHUP ? LB_ERR_HANGUP
-                                    : LB_ERR_TERMINATED,
-                 "interrupted");
-    stop_run(run, &err, true);
+    stop_run(run, err, true);
     uv_timer_stop(&run->private->lost);
     expect_end(run, LOST_BY_SIGNAL_MS);
 }
@@ -222,16 +211,8 @@ static lb_status start_loop(struct lb_run *run, struct lb_error *err)
         failed = uv_timer_start(&p->timer, lb_exec_tell, PROGRESS_MS, PROGRESS_MS);
     if (failed == 0 && run->options.record_timeout_ns > 0 && run->options.host.worker_watch != NULL)
         failed = uv_timer_start(&p->watch, on_watch, WATCH_MS, WATCH_MS);
-    for (int i = 0; i < 3 && failed == 0; i++) {
-        failed = uv_signal_init(&p->loop, &p->signals[i]);
-        if (failed != 0)
-            break;
-        p->n_watched++;
-        p->signals[i].data = run;
-        sigaction(handled_signals[i], NULL, &p->before[i]);
-        if (run->options.handle_signals)
-            failed = uv_signal_start(&p->signals[i], on_signal, handled_signals[i]);
-    }
+    if (failed == 0)
+        failed = lb_exec_signals_start(run);
 fail_loop:
     if (failed != 0)
         return lb_error_set(err, LB_ERR_RESOURCE, "cannot start a run: %s", uv_strerror(failed));
@@ -446,20 +427,15 @@ lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_err
     return status;
 }
 
-static void ignore_close(uv_handle_t *handle)
+static void stop_loop(struct lb_run *run)
 {
-    (void)handle;
-}
-
-static void stop_loop(struct lb_run_private *p)
-{
-    uv_close((uv_handle_t *)&p->done, ignore_close);
-    uv_close((uv_handle_t *)&p->timer, ignore_close);
-    uv_close((uv_handle_t *)&p->grace, ignore_close);
-    uv_close((uv_handle_t *)&p->watch, ignore_close);
-    uv_close((uv_handle_t *)&p->lost, ignore_close);
-    for (uint32_t i = 0; i < p->n_watched; i++)
-        uv_close((uv_handle_t *)&p->signals[i], ignore_close);
+    struct lb_run_private *p = run->private;
+    uv_close((uv_handle_t *)&p->done, NULL);
+    uv_close((uv_handle_t *)&p->timer, NULL);
+    uv_close((uv_handle_t *)&p->grace, NULL);
+    uv_close((uv_handle_t *)&p->watch, NULL);
+    uv_close((uv_handle_t *)&p->lost, NULL);
+    lb_exec_signals_end(run);
     uv_run(&p->loop, UV_RUN_DEFAULT);
     uv_loop_close(&p->loop);
 }
@@ -476,10 +452,8 @@ void lb_run_delete(struct lb_run *run)
     for (uint32_t i = 0; i < p->n_started; i++)
         uv_thread_join(&p->threads[i]);
     if (p->is_turning)
-        stop_loop(p);
-    /* libuv leaves the default action, which ends the process; an interactive one has its own. */
-    for (uint32_t i = 0; run->options.handle_signals && i < p->n_watched; i++)
-        sigaction(handled_signals[i], &p->before[i], NULL);
+        stop_loop(run);
+    int late_signal = p->late_signal;
     uv_cond_destroy(&p->settled);
     uv_cond_destroy(&p->wake);
     uv_mutex_destroy(&p->claiming);
@@ -493,4 +467,6 @@ void lb_run_delete(struct lb_run *run)
     lb_free(p->workers, n * sizeof *p->workers);
     lb_free(p, sizeof *p);
     lb_free(run, sizeof *run);
+    if (late_signal != 0)
+        raise(late_signal);
 }

@@ -7,6 +7,9 @@
 
 #include "core/exec/run.h"
 
+/* signals.c: as many signals end a run. */
+enum { LB_RUN_SIGNALS = 3 };
+
 /* `claiming` guards leg, next_morsel, n_running, waited and the claim calls of the sources, which may wait long for input.
  * `lock` guards the other fields and run->error, and is never held while anything waits. */
 struct lb_run_private {
@@ -36,16 +39,26 @@ struct lb_run_private {
     uv_timer_t lost;                   /* for workers that have to come back from user code */
     uint64_t start_ns, stage_start_ns; /* of lb_clock_ns */
     uv_async_t done; /* sent by the last worker to leave a stage, and when a morsel failed */
-    uv_signal_t signals
-        [3]; /* SIGINT, SIGTERM, SIGHUP: noticed while a stage runs, held back between stages */
-    uint32_t n_watched;         /* of the signals: these are open */
-    bool is_turning;            /* the loop and its other handles are open */
-    int n_signals;              /* signals seen so far */
-    struct sigaction before[3]; /* what the process did on them, which it shall do again */
+    uv_signal_t signals[LB_RUN_SIGNALS];
+    uint32_t n_watched; /* of the signals: these are open */
+    bool is_turning;    /* the loop and its other handles are open */
+    uint64_t signal_ns; /* when the first signal was seen; 0: none */
+    bool is_over;       /* no stage comes any more */
+    int late_signal;    /* that was seen then, to be raised again; or 0 */
+    struct sigaction
+        before[LB_RUN_SIGNALS]; /* what the process did on them, which it shall do again */
 };
 
 /* worker.c: one worker's part of a stage, from its first claim to detaching. Its failure fails the run. */
 void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage);
+
+/* run.c: the run's thread was told to end. */
+void lb_exec_stop_by_signal(struct lb_run *run, const struct lb_error *err);
+
+/* signals.c: watches the signals from now on; an error of libuv or 0. The other closes what is open of it, and leaves the process
+ * with what it did on them before. It turns the loop, whose other handles are closing by then. */
+int lb_exec_signals_start(struct lb_run *run);
+void lb_exec_signals_end(struct lb_run *run);
 
 /* run.c: the held error becomes the run's when no morsel before it runs any more, or `now`. Any thread. */
 void lb_exec_settle_failure(struct lb_run *run, bool now);
