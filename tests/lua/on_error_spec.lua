@@ -85,6 +85,9 @@ describe("on_error (seed " .. support.seed .. ")", function()
       end, { 1, 5 } },
       { "with_columns", '{"v":3}', function(o) return rows:with_columns({ w = function(r) return bad(r.v) end }, o):select("w") end,
         { { w = 1 }, { w = 5 } } },
+      { "select", '{"v":3}', function(o)
+        return rows:select("v", { w = function(r) return bad(r.v) end }, o.on_error and o):select("w")
+      end, { { w = 1 }, { w = 5 } } },
       { "filter", '{"v":3}', function(o) return rows:filter(function(r) return bad(r.v) end, o) end, { { v = 1 }, { v = 5 } } },
       { "join", nil, function(o)
         return rows:join(rows, { on = "v", combine = function(l) return bad(l.v) end, on_error = o.on_error }):sort_by()
@@ -187,6 +190,10 @@ describe("on_error (seed " .. support.seed .. ")", function()
       assert.equal(wanted, #lines_of(to))
       assert.matches('"kind":"error","line":%d+,"message":".-","raw":{"i":%d+,"k":%d,"v":"x%d+"},"verb":"with_columns"', lines_of(to)[1])
       n, _, result = skipped(function()
+        return ds:select("k", { n = "cast(v as integer)" }, { on_error = "skip" }):where("k >= 0"):map(function(r) return r.n end):sum()
+      end)
+      assert.same({ wanted, sum }, { n, result })
+      n, _, result = skipped(function()
         return ds:where("cast(v as integer) > 50", { on_error = "skip" }):where("i > 0"):select("i"):count()
       end)
       assert.same({ wanted, n_big }, { n, result })
@@ -210,6 +217,19 @@ describe("on_error (seed " .. support.seed .. ")", function()
     assert.matches("'fail', 'skip' or { to = path } expected, got 'skp'", message(function() ds:map(f, { on_error = "skp" }) end), 1, true)
     assert.matches("needs the path of a file", message(function() ds:map(f, { on_error = { to = "x/" } }) end), 1, true)
     assert.matches("has no option 'too'; did you mean 'to'", message(function() ds:map(f, { on_error = { too = "x" } }) end), 1, true)
+    assert.matches("no column 'skp'", message(function() ds:select({ w = "v" }, { on_error = "skp" }) end), 1, true)
+    assert.matches("needs the path of a file", message(function() ds:select({ w = "v + 1" }, { on_error = {} }) end), 1, true)
+    assert.matches("'on_error' is about computed columns, and there is none", message(function()
+      ds:select("v", { on_error = "skip" })
+    end), 1, true)
+    -- The name is free for columns.
+    assert.same({ { v = 1, on_error = 2 } }, ds:select("v", { on_error = "v + 1" }):collect())
+    assert.same({ { on_error = 1 } }, ds:select({ on_error = "v" }):collect())
+    local skips = lb.from { { skip = "x" } }
+    assert.same({ { on_error = "x" } }, skips:select({ on_error = "skip" }):collect())
+    assert.matches("the option, or the column 'skip' under another name", message(function()
+      skips:select({ w = "skip || 'y'" }, { on_error = "skip" })
+    end), 1, true)
     assert.matches("text has no option 'on_bad'", message(function() lb.text("x", { on_bad = "skip" }) end), 1, true)
   end)
 

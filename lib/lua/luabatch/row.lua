@@ -107,13 +107,25 @@ local function sorted_keys(verb, t)
   return keys
 end
 
+-- The options of a select are a table of their own behind the columns, with nothing in it but on_error.
+local function select_options(arguments)
+  local last = arguments[#arguments]
+  if #arguments < 2 or type(last) ~= "table" or getmetatable(last) or next(last, next(last)) ~= nil then return nil end
+  local value = last.on_error
+  if value ~= "skip" and value ~= "fail" and type(value) ~= "table" then return nil end -- a column of that name
+  arguments[#arguments] = nil
+  return check.options("select", last, { on_error = "policy" }).on_error
+end
+
 --- The columns named, and computed ones: a table's names stand in order of bytes behind those before it. Records that are tables
 -- become rows of the columns named.
--- @param ... string|table: names of columns, "*" for all, tables `{name = SQL expression or function(row)}`
+-- @param ... string|table: names of columns, "*" for all, tables `{name = SQL expression or function(row)}`; behind them
+--   `{on_error = "skip"}` or `{on_error = {to = path}}` as for `map`: rows for which one of the computed ones fails are left out
 -- @raise a column that is not there, or an expression that is wrong, is an error of the call
 -- @usage lb.csv("people.csv"):select("name", { next = "age + 1", initial = function(r) return r.name:sub(1, 1) end }):show()
 function row:select(...)
   local arguments, plain = { ... }, {}
+  local on_error = select_options(arguments)
   if #arguments == 0 then check.bad("select", "column", "string or table", nil) end
   for i, argument in ipairs(arguments) do
     if type(argument) == "string" and plain then plain[i] = argument else plain = nil end
@@ -143,7 +155,16 @@ function row:select(...)
     end
   end
   if #items == 0 then check.misuse("select: no column is named") end
-  return select_items(node, "select", items, star)
+  if on_error then
+    local has_computed = false
+    for _, item in ipairs(items) do has_computed = has_computed or not item.column end
+    if not has_computed then check.misuse("select: 'on_error' is about computed columns, and there is none") end
+    if type(on_error) == "string" and columns.index(node.names)[on_error] then
+      check.misuse("select: { on_error = %q } is the option, or the column '%s' under another name; write %s for the column, or "
+        .. "with_columns and then select", on_error, on_error, "'\"" .. on_error .. "\"'")
+    end
+  end
+  return select_items(node, "select", items, star, on_error)
 end
 
 --- The rows for which a condition is true: neither false nor nil.
