@@ -30,7 +30,7 @@ JOBS = {
     "join": (OK, "return mb(20):join(mb(20)):count()"),
     "repartition": (OK, "return mb(7):repartition(5):count()"),
     "emit": (OK, "return lb.range(3):flat_map(function(i, emit) for j = 1, N do emit(('y'):rep(1000000)) end end):count()"),
-    "sql": (OK, "return lb.range(300):map(function(i) return { s = 'x' } end):select('s'):select{ n = \"length(repeat(s, 1000000))\" }"
+    "sql": (OK, "return lb.range(N):map(function(i) return { s = 'x' } end):select('s'):select{ n = \"length(repeat(s, 1000000))\" }"
             ":map(function(r) return r.n end):sum()"),
     "sql_value": (REFUSED, "return lb.range(9):map(function(i) return { s = 'x' } end):select('s'):select{ n = \"length(repeat(s, 700000000))\" }:count()"),
     "collect": (REFUSED, "return #mb(7):collect()"),
@@ -97,7 +97,7 @@ def main():
     arguments = parser.parse_args()
     jobs = arguments.jobs.split(",") if arguments.jobs else SHORT if arguments.short else list(JOBS)
     limit = arguments.limit or (16 if arguments.short else 64)
-    n, failed = (90 if arguments.short else 300), 0
+    n, failed = (84 if arguments.short else 300), 0
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
         big = os.path.join(folder, "big")
         with open(big, "wb") as file:
