@@ -10,6 +10,7 @@
 
 #include "core/base/fault.h"
 #include "core/base/memory.h"
+#include "core/exec/run.h"
 #include "embedded.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/execute.h"
@@ -19,7 +20,7 @@
 #include "program/deadline.h"
 #include "program/terminal.h"
 
-enum { STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
+enum { STATUS_LATE = 1, STATUS_RESOURCE = 5, STATUS_INTERNAL = 70, STATUS_PIPE = 141 };
 
 /* The engine is at work and sees for itself when its output breaks. */
 static volatile sig_atomic_t is_busy;
@@ -90,7 +91,7 @@ static int l_main_busy(lua_State *L)
 /* program.deadline(seconds, message) */
 static int l_main_deadline(lua_State *L)
 {
-    if (lb_deadline_start(luaL_checknumber(L, 1), luaL_checkstring(L, 2), &is_busy) != 0)
+    if (lb_deadline_start(luaL_checknumber(L, 1), luaL_checkstring(L, 2), lb_run_terminate) != 0)
         return luaL_error(L, "cannot watch the time");
     return 0;
 }
@@ -238,6 +239,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "luabatch: %s\n", message != NULL ? message : "unknown error");
     }
     lua_close(L);
+    if (status == 0 && lb_deadline_is_over())
+        status = STATUS_LATE;
 
     /* What print could not write is noticed here at the latest. */
     errno = 0;

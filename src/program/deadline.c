@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +19,8 @@ enum { STATUS_LATE = 1, GRACE_SECONDS = 2 };
 static struct {
     struct timespec end;
     char *message;
-    pthread_t main_thread;
-    const volatile sig_atomic_t *is_busy;
+    bool (*stop_run)(void);
+    _Atomic bool is_over;
 } deadline;
 
 static void sleep_until(const struct timespec *end)
@@ -66,12 +68,12 @@ static void *watch(void *unused)
 {
     (void)unused;
     sleep_until(&deadline.end);
+    atomic_store(&deadline.is_over, true);
     /* A pipe that nobody reads must not hold us up. */
     struct pollfd errors = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (poll(&errors, 1, 0) == 1)
         (void)!write(STDERR_FILENO, deadline.message, strlen(deadline.message));
-    if (*deadline.is_busy) {
-        pthread_kill(deadline.main_thread, SIGTERM);
+    if (deadline.stop_run()) {
         deadline.end.tv_sec += GRACE_SECONDS;
         sleep_until(&deadline.end);
     }
@@ -79,15 +81,19 @@ static void *watch(void *unused)
     return NULL;
 }
 
-int lb_deadline_start(double seconds, const char *message, const volatile sig_atomic_t *is_busy)
+int lb_deadline_start(double seconds, const char *message, bool (*stop_run)(void))
 {
     deadline.message = strdup(message);
     if (deadline.message == NULL)
         return ENOMEM;
-    deadline.main_thread = pthread_self();
-    deadline.is_busy = is_busy;
+    deadline.stop_run = stop_run;
     deadline.end = in_time(seconds);
     return start(watch, NULL);
+}
+
+bool lb_deadline_is_over(void)
+{
+    return atomic_load(&deadline.is_over);
 }
 
 static struct timespec last_end;

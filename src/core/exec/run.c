@@ -32,7 +32,7 @@ static struct lb_budget process_spill_space; /* the same for the bytes of spill 
 
 /* Each worker's host state is interrupted outside user code's control; see lb_host. Not after a transient error: calls
  * of user functions end first, so that another attempt knows which were made. A signal comes before such an error. */
-static void stop_run(struct lb_run *run, const struct lb_error *err, bool is_signal)
+void lb_exec_stop(struct lb_run *run, const struct lb_error *err, bool is_signal)
 {
     struct lb_run_private *p = run->private;
     uv_mutex_lock(&p->lock);
@@ -53,7 +53,7 @@ static void stop_run(struct lb_run *run, const struct lb_error *err, bool is_sig
 
 void lb_run_fail(struct lb_run *run, const struct lb_error *err)
 {
-    stop_run(run, err, false);
+    lb_exec_stop(run, err, false);
 }
 
 void lb_exec_settle_failure(struct lb_run *run, bool now)
@@ -141,7 +141,7 @@ static void worker_main(void *argument)
 
 void lb_exec_stop_by_signal(struct lb_run *run, const struct lb_error *err)
 {
-    stop_run(run, err, true);
+    lb_exec_stop(run, err, true);
     uv_timer_stop(&run->private->lost);
     expect_end(run, LOST_BY_SIGNAL_MS);
 }
@@ -445,6 +445,7 @@ void lb_run_delete(struct lb_run *run)
     if (run == NULL)
         return;
     struct lb_run_private *p = run->private;
+    lb_exec_signals_leave(run);
     uv_mutex_lock(&p->lock);
     p->shutdown = true;
     uv_cond_broadcast(&p->wake);

@@ -53,5 +53,7 @@ lb_status lb_run_trace(const struct lb_run *run, struct lb_buf *out,
 
 /* Stops the run from any thread with this error, unless it has one already. */
 void lb_run_fail(struct lb_run *run, const struct lb_error *err);
+/* Stops the process's run that handles signals, as SIGTERM would. From any thread. False: there is none. */
+bool lb_run_terminate(void);
 
 #endif

@@ -52,13 +52,16 @@ struct lb_run_private {
 /* worker.c: one worker's part of a stage, from its first claim to detaching. Its failure fails the run. */
 void lb_worker_walk(struct lb_worker *worker, struct lb_stage *stage);
 
-/* run.c: the run's thread was told to end. */
+/* run.c: stops the run, from any thread; see its definition. The other by the run's thread, which was told to end. */
+void lb_exec_stop(struct lb_run *run, const struct lb_error *err, bool is_signal);
 void lb_exec_stop_by_signal(struct lb_run *run, const struct lb_error *err);
 
 /* signals.c: watches the signals from now on; an error of libuv or 0. The other closes what is open of it, and leaves the process
  * with what it did on them before. It turns the loop, whose other handles are closing by then. */
 int lb_exec_signals_start(struct lb_run *run);
 void lb_exec_signals_end(struct lb_run *run);
+/* signals.c: lb_run_terminate does not find the run any more. Before its workers end. */
+void lb_exec_signals_leave(struct lb_run *run);
 
 /* run.c: the held error becomes the run's when no morsel before it runs any more, or `now`. Any thread. */
 void lb_exec_settle_failure(struct lb_run *run, bool now);

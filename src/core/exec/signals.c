@@ -8,7 +8,10 @@
  *         does on it: a script of many short runs must not swallow it.
  * IGNORED Who had SIGHUP ignored (nohup) wants the run to outlive the terminal. SIGINT is heard nevertheless: scripts of a
  *         shell have it ignored in all that they start in the background.
- * THREADS All but on_again run on the run's thread. */
+ * CURRENT Who ends a job for another reason (--max-time) stops the run itself: a signal that comes a moment before or after a
+ *         run would kill the process.
+ * THREADS All but on_again and lb_run_terminate run on the run's thread. */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -21,6 +24,30 @@ static const int numbers[LB_RUN_SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 
 /* When the process's last run that a signal stopped was told so. */
 static _Atomic uint64_t stopped_ns;
+
+/* The run that hears signals, or NULL. From lb_run_new to lb_run_delete: its workers must not be joined. */
+static struct lb_run *current;
+static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER;
+
+bool lb_run_terminate(void)
+{
+    struct lb_error err;
+    lb_error_set(&err, LB_ERR_TERMINATED, "interrupted");
+    pthread_mutex_lock(&current_lock);
+    bool is_there = current != NULL;
+    if (is_there)
+        lb_exec_stop(current, &err, true);
+    pthread_mutex_unlock(&current_lock);
+    return is_there;
+}
+
+static void set_current(struct lb_run *from, struct lb_run *to)
+{
+    pthread_mutex_lock(&current_lock);
+    if (current == from)
+        current = to;
+    pthread_mutex_unlock(&current_lock);
+}
 
 static void on_signal(uv_signal_t *handle, int number)
 {
@@ -71,7 +98,14 @@ int lb_exec_signals_start(struct lb_run *run)
         if (failed != 0)
             return failed;
     }
+    if (run->options.handle_signals)
+        set_current(NULL, run);
     return 0;
+}
+
+void lb_exec_signals_leave(struct lb_run *run)
+{
+    set_current(run, NULL);
 }
 
 /* None may come between libuv's handler, which goes, and what the process has instead. */
