@@ -1,6 +1,9 @@
 /* The attempts of a run as a Lua value: see attempts.h. */
 #include "lua_bindings/attempts.h"
 
+#include "core/ops/rejects.h"
+#include "lua_bindings/errors.h"
+
 #define ATTEMPTS_TYPE "luabatch.attempts"
 
 struct holder {
@@ -18,8 +21,33 @@ struct lb_attempts *lb_lua_to_attempts(lua_State *L, int index)
 
 static int l_attempts_begin(lua_State *L)
 {
-    lb_lua_to_attempts(L, 1)->number = (uint32_t)luaL_checkinteger(L, 2);
+    struct lb_attempts *attempts = lb_lua_to_attempts(L, 1);
+    attempts->number = (uint32_t)luaL_checkinteger(L, 2);
+    lb_attempts_keep_rejects(attempts, NULL);
     return 0;
+}
+
+/* attempts:write_rejects(moved) writes the files of records that the last attempt left out, one too many; gives the list of their paths. moved[path]
+ * is where what was to go to a path goes instead. */
+static int l_attempts_write_rejects(lua_State *L)
+{
+    struct lb_attempts *attempts = lb_lua_to_attempts(L, 1);
+    struct lb_error err;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (struct lb_rejects *r = attempts->rejects; r != NULL; r = lb_rejects_next(r)) {
+        if (lua_getfield(L, 2, lb_rejects_path(r)) == LUA_TSTRING &&
+            lb_rejects_redirect(r, lua_tostring(L, -1), &err) != LB_OK)
+            return lb_lua_raise(L, &err);
+        lua_pop(L, 1);
+        lua_pushstring(L, lb_rejects_path(r));
+        lua_rawseti(L, 3, ++n);
+    }
+    if (lb_rejects_write(attempts->rejects, &err) != LB_OK)
+        return lb_lua_raise(L, &err);
+    return 1;
 }
 
 /* Also __gc. */
@@ -32,8 +60,10 @@ static int l_attempts_close(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg methods[] = {
-    {"begin", l_attempts_begin}, {"close", l_attempts_close}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"begin", l_attempts_begin},
+                                   {"write_rejects", l_attempts_write_rejects},
+                                   {"close", l_attempts_close},
+                                   {NULL, NULL}};
 
 int lb_lua_attempts(lua_State *L)
 {

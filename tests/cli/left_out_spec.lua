@@ -79,6 +79,50 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     assert.equal(2, (run("--max-errors", "many", "-e", "1")))
   end)
 
+  it("writes the files of records left out when they are too many, and nothing else", function()
+    local input, bad, refused = make(60000, 700)
+    local all_data, all_failed = path ".jsonl", path ".jsonl"
+    assert.equal(0, (run("-e", chunk(input, ("{ to = %q }"):format(all_data), ("{ to = %q }"):format(all_failed)))))
+    local last
+    for _, threads in ipairs { "1", "3" } do
+      for _, way in ipairs { "", ":checkpoint('kept'):map(function(r) return r.a end)" } do
+        local data, failed, output = file("old\n", ".jsonl"), path ".jsonl", path ".json"
+        local most = tostring(math.floor((bad + refused) / 2))
+        local status, _, err = run("--threads", threads, "--checkpoint-dir", path "", "--max-errors", most, "-e",
+          chunk(input, ("{ to = %q }"):format(data), ("{ to = %q }"):format(failed),
+          way .. (":save_json(%q)"):format(output)))
+        assert.equal(1, status)
+        local n = tonumber(err:match("^luabatch: (%d+) records are left out"))
+        assert.truthy(err:find(("\n  written to %s\n"):format(data), 1, true), err)
+        assert.truthy(err:find(("\n  written to %s\n"):format(failed), 1, true), err)
+        -- They are the first lines of those of a run without the limit, and all that were counted.
+        local both = {}
+        for i, pair in ipairs { { read(data), read(all_data) }, { read(failed), read(all_failed) } } do
+          assert.equal(pair[2]:sub(1, #pair[1]), pair[1])
+          both[i] = pair[1]
+        end
+        assert.equal(n, select(2, (both[1] .. both[2]):gsub("\n", "")))
+        assert.is_true(n > 0 and n <= bad + refused)
+        last = last or both
+        assert.same(last, both)
+        assert.is_nil(os.rename(output, output))
+      end
+    end
+    local small = file("a,b\n1\n2\n", ".csv")
+    local to = path ".jsonl"
+    local call = ("lb.csv(%q, { on_bad = { to = %q } }):count()"):format(small, to)
+    local _, _, err = run("--errors", "json", "--max-errors", "0", "-e", call)
+    assert.truthy(err:find(('"status":4,"written":["%s"]}'):format(to), 1, true), err)
+    -- What cannot be written does not hide what is wrong.
+    _, _, err = run("--max-errors", "0", "-e", (call:gsub('{ to = ".-" }', "{ to = '/nonexistent/lb/x' }")))
+    assert.matches("^luabatch: 2 records are left out.*\n  not written: cannot write '/nonexistent/lb/x': No such file", err)
+    -- Another error: as before.
+    local good = file("a,b\n1,2\n3\n", ".csv")
+    to = file("old\n", ".jsonl")
+    assert.equal(1, (run("-e", ("lb.csv(%q, { on_bad = { to = %q } }):map(function() error 'x' end):count()"):format(good, to))))
+    assert.equal("old\n", read(to))
+  end)
+
   it("says where the first of too many records is", function()
     local bad = file("a,b\n1,2\n3\n4\n", ".csv")
     local _, _, err = run("--max-errors", "0", "-e", ("lb.csv(%q, { on_bad = 'skip' }):count()"):format(bad))

@@ -91,7 +91,11 @@ local function error_fields(status, message)
   fields.key = rest:match("^%s*key ([^\n]*)") or rest:match("\n%s*key ([^\n]*)")
   if head:find("--max-errors allows", 1, true) then
     fields.left_out = {}
-    for line in rest:gmatch("[^\n]+") do table.insert(fields.left_out, (line:match("^%s*(.*)$"))) end
+    for line in rest:gmatch("[^\n]+") do
+      local written = line:match("^  written to (.*)$")
+      if written then fields.written = fields.written or {} end
+      table.insert(written and fields.written or fields.left_out, written or (line:match("^%s*(.*)$")))
+    end
   end
   fields.traceback = rest:match("stack traceback:%s*(.*)$")
   fields.file, fields.line = head:match("^(.-):(%d+): ")

@@ -251,6 +251,16 @@ local function add_replay(failure, info)
     path and "replay with: luabatch --replay " .. path or "no call to replay: " .. tostring(problem))
 end
 
+-- A run that left out too many: whoever is to mend them needs the list. The records that were seen are written where all would have been.
+-- `moved`: where those of a checkpoint's run go in the end.
+local function write_rejects(failure, shared, moved)
+  local ok, written = pcall(shared.write_rejects, shared, moved)
+  local lines = {}
+  for i, path in ipairs(ok and written or {}) do lines[i] = "\n  written to " .. core.printable(path) end
+  if not ok then lines[1] = "\n  not written: " .. (type(written) == "table" and written.message or tostring(written)) end
+  failure.message = failure.message .. table.concat(lines)
+end
+
 -- Keeps the calls that were left out, the first of each place; what cannot be kept is told and no more.
 local function keep_skipped(info, is_silent)
   local settings = runtime.settings
@@ -294,6 +304,12 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   if settings.check then error(runtime.checked, 0) end
   if runtime.interrupted then refuse_interrupted() end
   check_bad_records(description)
+  local moved, place = {}, redirect
+  redirect = place and function(to)
+    local path = place(to)
+    moved[path] = to
+    return path
+  end
   local rejects = package.loaded["luabatch.checkpoint"] and rejects_below(node, redirect) or nil
   for _, reject in ipairs(rejects or {}) do check_kept(description, "before the checkpoint", "on_bad or on_error", reject[1]) end
   if redirect then redirect_rejects(description, redirect) end
@@ -341,6 +357,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
       attempts.drop_damaged(node)
       return run(action, node, make_sink, read, shared, number + 1, results, is_silent, redirect)
     end
+    if type(results) == "table" then write_rejects(results, shared, moved) end
     shared:close()
     if settings.replay_dir and type(results) == "table" then add_replay(results, options.info) end
     keep_skipped(options.info, true)

@@ -383,6 +383,7 @@ static lb_status count_skipped(struct lb_run *run, struct lb_stage *stage, lb_st
     if (lb_skips_end_stage(run, last, &excess) == LB_OK || !may_differ)
         return status;
     *err = excess;
+    run->is_excess = true;
     return err->status;
 }
 

@@ -2,6 +2,7 @@
 #include "core/ops/attempts.h"
 
 #include "core/base/sys.h"
+#include "core/ops/rejects.h"
 
 void lb_attempts_init(struct lb_attempts *attempts)
 {
@@ -21,7 +22,14 @@ void lb_attempts_fini(struct lb_attempts *attempts)
         lb_called_fini(&attempts->called[i]);
     lb_free(attempts->called, attempts->capacity * sizeof *attempts->called);
     lb_delivery_fini(&attempts->output);
+    lb_attempts_keep_rejects(attempts, NULL);
     pthread_mutex_destroy(&attempts->lock);
+}
+
+void lb_attempts_keep_rejects(struct lb_attempts *attempts, struct lb_rejects *rejects)
+{
+    lb_rejects_delete(attempts->rejects);
+    attempts->rejects = rejects;
 }
 
 /* Where the morsel is in the list, or belongs. */

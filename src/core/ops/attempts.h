@@ -22,16 +22,21 @@ struct lb_called {
     struct lb_buf counted; /* what the calls added to counters; the host's own format */
 };
 
+struct lb_rejects;
+
 struct lb_attempts {
     uint32_t number; /* of the current one, from 1 */
     struct lb_delivery output;
-    pthread_mutex_t lock; /* guards what follows */
+    struct lb_rejects *rejects; /* of one that failed since it left out too many: for its files */
+    pthread_mutex_t lock;       /* guards what follows */
     struct lb_called *called;
     size_t n_called, capacity;
 };
 
 void lb_attempts_init(struct lb_attempts *attempts);
 void lb_attempts_fini(struct lb_attempts *attempts);
+/* Takes them, in place of those before. */
+void lb_attempts_keep_rejects(struct lb_attempts *attempts, struct lb_rejects *rejects);
 /* Takes the buffers of `called`. What was noted of the morsel before is replaced. */
 lb_status lb_attempts_note(struct lb_attempts *attempts, struct lb_called *called,
                            struct lb_error *err) LB_MUST_USE;

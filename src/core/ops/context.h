@@ -89,6 +89,7 @@ struct lb_run {
     uint32_t stage, n_stages;       /* which one runs, of how many; set by who runs them */
     struct lb_error error;          /* the first failure */
     _Atomic uint64_t n_skipped;     /* records left out, in the stages that have ended (skips.h) */
+    bool is_excess;                 /* they are too many, and that is the run's failure */
     struct lb_skips *skips;         /* more about them; NULL: none */
     struct lb_rejects *rejects;     /* the first of those with a file (rejects.h) */
     struct lb_run_private *private; /* exec's own */

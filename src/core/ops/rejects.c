@@ -294,22 +294,55 @@ static void delete (struct lb_rejects *rejects)
 }
 
 /* All are whole before the first of them gets its name. */
-static lb_status write_files(struct lb_run *run, struct lb_error *err)
+lb_status lb_rejects_write(struct lb_rejects *list, struct lb_error *err)
 {
-    for (struct lb_rejects *r = run->rejects; r != NULL; r = r->next)
+    for (struct lb_rejects *r = list; r != NULL; r = r->next)
         LB_TRY(write_file(r, err));
+    for (struct lb_rejects *r = list; r != NULL; r = r->next)
+        LB_TRY(lb_output_commit(r->output, err));
+    return LB_OK;
+}
+
+void lb_rejects_delete(struct lb_rejects *list)
+{
+    while (list != NULL) {
+        struct lb_rejects *first = list;
+        list = first->next;
+        delete (first);
+    }
+}
+
+struct lb_rejects *lb_rejects_hand_over(struct lb_run *run)
+{
+    struct lb_rejects *list = run->rejects;
+    run->rejects = NULL;
+    return list;
+}
+
+struct lb_rejects *lb_rejects_next(const struct lb_rejects *rejects)
+{
+    return rejects->next;
+}
+
+const char *lb_rejects_path(const struct lb_rejects *rejects)
+{
+    return rejects->path;
+}
+
+lb_status lb_rejects_redirect(struct lb_rejects *rejects, const char *path, struct lb_error *err)
+{
+    char *copy = lb_strdup(path);
+    if (copy == NULL)
+        return lb_error_memory(err, "bad records", strlen(path) + 1);
+    lb_strfree(rejects->path);
+    rejects->path = copy;
     return LB_OK;
 }
 
 lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err)
 {
-    lb_status status = is_good ? write_files(run, err) : LB_OK;
-    while (run->rejects != NULL) {
-        struct lb_rejects *first = run->rejects;
-        run->rejects = first->next;
-        if (is_good && status == LB_OK)
-            status = lb_output_commit(first->output, err);
-        delete (first);
-    }
+    struct lb_rejects *list = lb_rejects_hand_over(run);
+    lb_status status = is_good ? lb_rejects_write(list, err) : LB_OK;
+    lb_rejects_delete(list);
     return status;
 }

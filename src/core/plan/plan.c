@@ -9,6 +9,7 @@
 #include "core/base/buf.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
+#include "core/ops/attempts.h"
 #include "core/ops/params.h"
 #include "core/ops/rejects.h"
 #include "core/plan/plan_private.h"
@@ -426,6 +427,8 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
     }
     for (uint32_t s = 0; s < plan->n_stages; s++)
         lb_op_close(plan->stages[s].run.sink);
+    if (status != LB_OK && run->is_excess && run->options.attempts != NULL)
+        lb_attempts_keep_rejects(run->options.attempts, lb_rejects_hand_over(run));
     lb_status settled = lb_rejects_settle(run, status == LB_OK, err);
     return status != LB_OK ? status : settled;
 }
