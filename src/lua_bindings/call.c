@@ -353,10 +353,8 @@ static lb_status locate(const struct lb_lua_place *place, struct lb_buf *out)
 }
 
 /* Appends record or key; a failure of that (no memory) only makes the message shorter. */
-static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
+static void append_record(const struct lb_lua_place *place, struct lb_buf *text)
 {
-    if (place->label != NULL && lb_buf_printf(text, NULL, "\n  in %s", place->label) != LB_OK)
-        return;
     struct lb_buf detail = {0};
     if (place->key != NULL) {
         if (lb_format_encoded(LB_FORMAT_LUA, place->key, place->key_size, &detail, NULL) == LB_OK) {
@@ -379,6 +377,13 @@ static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
         }
     }
     lb_buf_fini(&detail);
+}
+
+/* And before it the operator. */
+static void append_place(const struct lb_lua_place *place, struct lb_buf *text)
+{
+    if (place->label == NULL || lb_buf_printf(text, NULL, "\n  in %s", place->label) == LB_OK)
+        append_record(place, text);
 }
 
 /* The C function that does not return, as user code calls it. */
@@ -418,14 +423,21 @@ static lb_status memory_error(const struct lb_lua_worker_private *p,
 {
     const struct lb_lua_worker *lua = &p->public;
     const struct lb_run *run = lua->worker->run;
-    return lb_error_set(
-        err, LB_ERR_RESOURCE,
-        "%s: the Lua heap of a worker needs more memory: it has %.1f MiB and asks for "
-        "%.1f MiB more (the memory limit is %.1f MiB for all of %u threads; see "
-        "--memory)",
-        place != NULL && place->label != NULL ? place->label : "Lua",
-        (double)lua->heap_bytes / 1048576, (double)lb_lua_heap_refused_bytes(p->heap) / 1048576,
-        (double)run->options.memory_bytes / 1048576, (unsigned)run->options.n_threads);
+    lb_error_set(err, LB_ERR_RESOURCE,
+                 "%s: the Lua heap of a worker needs more memory: it has %.1f MiB and asks for "
+                 "%.1f MiB more (the memory limit is %.1f MiB for all of %u threads; see "
+                 "--memory)",
+                 place != NULL && place->label != NULL ? place->label : "Lua",
+                 (double)lua->heap_bytes / 1048576,
+                 (double)lb_lua_heap_refused_bytes(p->heap) / 1048576,
+                 (double)run->options.memory_bytes / 1048576, (unsigned)run->options.n_threads);
+    struct lb_buf text = {0};
+    if (place != NULL && lb_buf_printf(&text, NULL, "%s", err->message) == LB_OK) {
+        append_record(place, &text);
+        lb_error_set(err, LB_ERR_RESOURCE, "%.*s", (int)text.size, text.data);
+    }
+    lb_buf_fini(&text);
+    return LB_ERR_RESOURCE;
 }
 
 /* The error of a failed call: its Lua error value is on top. */

@@ -331,10 +331,9 @@ static lb_status account(struct user_aggregate *u, struct lb_error *err)
     else if (!lb_budget_reserve(budget, more))
         return lb_error_set(
             err, LB_ERR_RESOURCE,
-            "aggregate %s: the states of one group (%zu bytes so far) do not fit in "
-            "memory (see --memory)%s",
-            u->self->label, u->bytes.size,
-            u->is_commutative ? "" : "; with commutative = true they are merged as they come");
+            "aggregate %s: its states (%.1f MiB so far) do not fit in memory (see --memory)%s",
+            u->self->label, (double)u->bytes.size / 1048576,
+            u->is_commutative ? "" : ": with commutative = true they are merged as they come");
     u->reserved_bytes += more;
     return LB_OK;
 }

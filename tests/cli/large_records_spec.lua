@@ -27,7 +27,7 @@ describe("records of a megabyte", function()
         ("return %s:map(function(_, s) return 1, s end):%s(%s):count()"):format(RECORDS, verb,
           verb == "cogroup" and "lb.from_pairs { { 1, 2 } }" or ""))
       assert.same({ 5, "" }, { status, out })
-      assert.truthy(err:find("^luabatch: " .. verb .. ": the list of a key needs more than %d+%.%d MiB %(the memory limit is 32%.0 MiB"),
+      assert.truthy(err:find("^luabatch: " .. verb .. ": the list of key 1 needs more than %d+%.%d MiB %(the memory limit is 32%.0 MiB"),
         err)
     end
   end)

@@ -423,6 +423,11 @@ size_t lb_group_state_merged_bytes(const struct lb_group_state *state)
     return state->class->merged_bytes != NULL ? state->class->merged_bytes(state) : 0;
 }
 
+const char *lb_group_state_name(const struct lb_group_state *state)
+{
+    return state->class->name;
+}
+
 lb_status lb_group_state_result(struct lb_group_state *state, struct lb_builder *out,
                                 struct lb_error *err)
 {

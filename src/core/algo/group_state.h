@@ -97,6 +97,8 @@ lb_status lb_group_state_merge(struct lb_group_state *state, const char **cursor
 /* What the values of the group being merged take, and will take for the result; 0 for functions whose states do not grow
  * with their values. */
 size_t lb_group_state_merged_bytes(const struct lb_group_state *state);
+/* The function's name. */
+const char *lb_group_state_name(const struct lb_group_state *state);
 /* Appends the result as one row. */
 lb_status lb_group_state_result(struct lb_group_state *state, struct lb_builder *out,
                                 struct lb_error *err) LB_MUST_USE;

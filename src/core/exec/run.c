@@ -291,7 +291,7 @@ static lb_status call(struct lb_op *op,
     lb_status status = function(op, err);
     lb_meter_leave(before);
     lb_op_add_times(op, &times);
-    return status;
+    return lb_op_named(op, status, err);
 }
 
 static lb_status open_op(struct lb_run *run, struct lb_op *op, struct lb_error *err)

@@ -35,7 +35,7 @@ static lb_status call(struct lb_op_local *local,
     struct lb_meter_place before = lb_meter_enter(&local->times, LB_TIME_C);
     lb_status status = function(local, err);
     lb_meter_leave(before);
-    return status;
+    return lb_op_named(local->op, status, err);
 }
 
 static lb_status attach(struct lb_op_local *local, struct lb_error *err)
@@ -84,7 +84,7 @@ static lb_status claim_next(struct round *round, bool *more, uint32_t *leg, stru
         struct lb_op_local *source = &chain->locals[0];
         round->worker->goes_on = false;
         struct lb_meter_place before = lb_meter_enter(&source->times, LB_TIME_C);
-        status = source->op->class->claim(source, more, err);
+        status = lb_op_named(source->op, source->op->class->claim(source, more, err), err);
         lb_meter_leave(before);
         if (status != LB_OK) {
             round->worker->morsel = p->next_morsel;

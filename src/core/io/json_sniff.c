@@ -148,7 +148,9 @@ static lb_status sample_file(struct sampler *s, const struct lb_file *file, stru
         size_t got = 0;
         s->n_records = 0;
         status = lb_buf_reserve(&data, bytes - data.size + LB_TEXT_PADDING + 1, err);
-        if (status == LB_OK)
+        if (status != LB_OK)
+            lb_error_prefix(err, "the first record: ");
+        else
             status = lb_stream_read(stream, data.data + data.size, bytes - data.size, &got, err);
         if (status != LB_OK)
             break;

@@ -78,6 +78,15 @@ const struct lb_aggregate_class *lb_aggregate_find(const char *name)
     return NULL;
 }
 
+lb_status lb_op_named(const struct lb_op *op, lb_status status, struct lb_error *err)
+{
+    static const char start[] = "out of memory: ";
+    if (__builtin_expect(status == LB_ERR_RESOURCE, 0) && err != NULL &&
+        strncmp(err->message, start, sizeof start - 1) == 0)
+        lb_error_prefix(err, "%s: ", op->label);
+    return status;
+}
+
 lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct lb_error *err)
 {
     if (batch->n_selected == 0)
@@ -91,7 +100,7 @@ lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch, struct l
     struct lb_meter_place before = lb_meter_enter(&to->times, LB_TIME_C);
     lb_status status = to->op->class->push(to, batch, err);
     lb_meter_leave(before);
-    return status;
+    return lb_op_named(to->op, status, err);
 }
 
 void lb_op_add_times(struct lb_op *op, const struct lb_times *times)

@@ -109,6 +109,9 @@ lb_status lb_push(struct lb_op_local *to, const struct lb_batch *batch,
 lb_status lb_op_fail_at(const struct lb_op *op, const struct lb_batch *batch, uint32_t row,
                         const char *what, struct lb_error *err) LB_MUST_USE;
 
+/* Gives status back. When memory ran out where nobody knew for whom (lb_error_memory), err gets the operator's name. */
+lb_status lb_op_named(const struct lb_op *op, lb_status status, struct lb_error *err) LB_MUST_USE;
+
 /* Adds what one thread took for it. Thread-safe. */
 void lb_op_add_times(struct lb_op *op, const struct lb_times *times);
 

@@ -259,12 +259,19 @@ lb_status lb_range_charge(struct lb_op_local *local, const struct lb_buf *list, 
     struct lb_run *run = local->op->run;
     if (list->capacity <= FREE_LIST_BYTES || list->capacity <= *charged)
         return LB_OK;
-    if (!lb_budget_reserve(run->budget, list->capacity - *charged))
-        return lb_error_set(err, LB_ERR_RESOURCE,
-                            "%s: the list of a key needs more than %.1f MiB (the memory limit is "
-                            "%.1f MiB; see --memory)",
-                            local->op->label, (double)list->size / 1048576,
-                            (double)run->options.memory_bytes / 1048576);
+    if (!lb_budget_reserve(run->budget, list->capacity - *charged)) {
+        const struct lb_range_shared *shared = local->op->shared;
+        const struct lb_range_local *state = local->state;
+        struct lb_buf key = {0};
+        lb_range_tell_key(&state->group, shared->closed, &key);
+        lb_error_set(err, LB_ERR_RESOURCE,
+                     "%s: the list of key %.*s needs more than %.1f MiB (the memory limit is "
+                     "%.1f MiB; see --memory): reduce_groups streams the values of a key",
+                     local->op->label, (int)key.size, key.size > 0 ? key.data : "",
+                     (double)list->size / 1048576, (double)run->options.memory_bytes / 1048576);
+        lb_buf_fini(&key);
+        return LB_ERR_RESOURCE;
+    }
     *charged = list->capacity;
     return LB_OK;
 }

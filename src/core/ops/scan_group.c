@@ -133,6 +133,23 @@ static void release(struct lb_op_local *local)
     state->reserved = 0;
 }
 
+/* Puts the current group in front of an error that says what else there is to say. */
+static lb_status of_group(const struct lb_op_local *local, lb_status status, struct lb_error *err)
+{
+    const struct lb_group_shared *group = ((struct scan_shared *)local->op->shared)->group;
+    const struct scan_local *state = local->state;
+    struct lb_buf key = {0};
+    if (status != LB_ERR_RESOURCE)
+        return status;
+    if (group->n_keys > 0)
+        lb_range_tell_key(&state->key, group->n_keys > 1, &key);
+    lb_error_prefix(err, "%s: %s%.*s: ", local->op->label,
+                    group->n_keys > 0 ? "group " : "all records", (int)key.size,
+                    key.size > 0 ? key.data : "");
+    lb_buf_fini(&key);
+    return status;
+}
+
 /* The values of the current group do not fit: says of which function, and of which group. */
 static lb_status refuse(struct lb_op_local *local, size_t bytes, struct lb_error *err)
 {
@@ -147,9 +164,12 @@ static lb_status refuse(struct lb_op_local *local, size_t bytes, struct lb_error
         lb_range_tell_key(&state->key, group->n_keys > 1, &key);
     lb_error_set(err, LB_ERR_RESOURCE,
                  "%s: the values that %s needs of %s%.*s take more than %llu MiB, and there is no "
-                 "more memory (see --memory)",
+                 "more memory (see --memory): %s",
                  local->op->label, largest->label, group->n_keys > 0 ? "group " : "all records",
-                 (int)key.size, key.size > 0 ? key.data : "", (unsigned long long)(bytes >> 20));
+                 (int)key.size, key.size > 0 ? key.data : "", (unsigned long long)(bytes >> 20),
+                 strcmp(lb_group_state_name(largest), "count_distinct") == 0
+                     ? "approx_count_distinct needs few"
+                     : "reduce_groups streams the values of a key");
     lb_buf_fini(&key);
     return LB_ERR_RESOURCE;
 }
@@ -195,7 +215,7 @@ static lb_status merge_row(struct lb_op_local *local, const struct lb_sort_row *
     }
     cursor += details_size;
     for (uint32_t i = 0; i < group->n_aggregates; i++)
-        LB_TRY(lb_group_state_merge(&state->states[i], &cursor, end, err));
+        LB_TRY(of_group(local, lb_group_state_merge(&state->states[i], &cursor, end, err), err));
     return reserve(local, err);
 }
 
