@@ -174,12 +174,13 @@ format:
 oracle: build
 	$(OUT)/luabatch tests/oracle/run.lua n=$(N) seed=$(SEED) first=$(FIRST) peer=$(PEER)
 
-# make fault [FULL=1] [SEED=1] [JOBS=2]: every allocation and system call fails, spill files are damaged, disks full; FULL: hours.
+# make fault [FULL=1] [SEED=1] [JOBS=2]: allocations and system calls fail, spill files are damaged, disks are full. Of each kind of
+# call 40 are tried in each job, others with another SEED; FULL (hours): every one, and of Lua's allocations 1000.
 fault:
 	+$(MAKE) MODE=asan build
 	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; \
 	$$LUABATCH tests/fault/run.lua list | xargs -P $(or $(JOBS),2) -I{} \
-	    $$LUABATCH tests/fault/run.lua {} n=$(if $(FULL),all,40) seed=$(SEED)
+	    $$LUABATCH tests/fault/run.lua {} $(if $(FULL),n=all lua=1000,n=40) seed=$(SEED)
 	python3 tests/fault/kill.py $(BUILD)/asan/luabatch --kills 0 --signals 0 --rows 60 --calls $(if $(FULL),all,40) $(if $(SEED),--seed $(SEED))
 	LUABATCH=$(BUILD)/asan/luabatch; export LUABATCH; LB_SEED=$(SEED) LB_EFFORT=$(if $(FULL),30,3); export LB_SEED LB_EFFORT; \
 	for spec in damage limits; do $$LUABATCH $$(command -v busted) tests/fault/$${spec}_spec.lua || exit 1; done

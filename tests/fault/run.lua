@@ -5,6 +5,7 @@
 --
 -- LUABATCH names the program: a debug or sanitised build. Arguments: a job's name (default: all), and
 --   n=N      how many calls of a kind are tried in each way (default 40); the others are left out at random. n=all: every one
+--   lua=N    the same for Lua's allocations, of which a job makes tens of thousands
 --   kind=K   only calls of this kind
 --   few=N    only so many attempts for each job, of any kind
 --   seed=N   which of them
@@ -22,7 +23,9 @@ if wanted == "list" then
   for _, job in ipairs(jobs) do print(job.name) end
   os.exit(true)
 end
-local most = options.n == "all" and math.huge or tonumber(options.n)
+local function number_of(option) return option == "all" and math.huge or tonumber(option) end
+local most = number_of(options.n)
+local most_of_lua = number_of(options.lua or options.n)
 local seed = tonumber(options.seed) or tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(seed)
 
@@ -194,7 +197,7 @@ local function run(job)
   for _, kind in ipairs(kinds) do
     for _, way in ipairs(ways[kind]) do
       local count = good.counts[kind]
-      local step = math.max(1, count / most)
+      local step = math.max(1, count / (kind == "lua" and most_of_lua or most))
       local n = step > 1 and math.random() * step + 1 or 1
       local reached = true
       while reached and n < 1.2 * count + 10 do
