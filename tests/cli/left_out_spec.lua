@@ -518,11 +518,17 @@ describe("--replay", function()
   end)
 
   it("measures the time in which the process ran", function()
-    local status, out, err = support.shell [[
-      luabatch --record-timeout 1 -e '
-        lb.range(20):map(function(n) local t = os.clock() while os.clock() < t + 0.05 do end return n end):sum()' &
-      sleep 0.4; kill -STOP $!; sleep 1.5; kill -CONT $!; wait $!]]
-    assert.same({ 0, "210\n", "" }, { status, out, err })
+    local begun = path()
+    local status, out, err = support.shell(([[
+      %s --record-timeout 2 -e 'lb.range(50):map(function(n)
+        io.open("%s", "w"):close()
+        local t = os.clock()
+        while os.clock() < t + 0.02 do end
+        return n
+      end):sum()' &
+      while [ ! -e %s ] && kill -0 $!; do sleep 0.05; done; kill -STOP $!; sleep 2.5; kill -CONT $!; wait $!]]):format(
+      support.quote(support.program), begun, begun))
+    assert.same({ 0, "1275\n", "" }, { status, out, err })
   end)
 
   it("names files in one line, whatever their names", function()

@@ -45,14 +45,19 @@ describe("--stats", function()
   end)
 
   it("keeps the time of one function from that of the next", function()
-    local stats = stats_of("--threads", "1", "-e", SPIN ..
-      "return lb.range(2):map(function(n) spin(0.1) return n end):flat_map(function(n, emit) emit(n) spin(0.02) end):count()")
-    local of = {}
-    each_operator(stats, function(o) of[o.op] = o end)
-    local slow, fast = of["lua.map"].seconds_lua, of["lua.flat_map"].seconds_lua
-    assert.is_true(slow >= 0.2 and fast >= 0.04)
-    assert.is_true(slow > 2 * fast, slow .. " " .. fast)
-    assert.is_true(of["scan.range"].seconds < 0.04)
+    -- What else the machine does takes time from the one or the other: not each time.
+    local problem
+    for _ = 1, 10 do
+      local stats = stats_of("--threads", "1", "-e", SPIN ..
+        "return lb.range(2):map(function(n) spin(0.1) return n end):flat_map(function(n, emit) emit(n) spin(0.02) end):count()")
+      local of = {}
+      each_operator(stats, function(o) of[o.op] = o end)
+      local slow, fast, scan = of["lua.map"].seconds_lua, of["lua.flat_map"].seconds_lua, of["scan.range"].seconds
+      assert.is_true(slow >= 0.2 and fast >= 0.04)
+      problem = (slow <= 2 * fast or scan >= 0.04) and ("%g %g %g"):format(slow, fast, scan)
+      if not problem then break end
+    end
+    assert.falsy(problem)
   end)
 
   it("tells what a filter behind a join lets through", function()
@@ -206,11 +211,11 @@ describe("--stats", function()
 
   it("does not get in the way of what stops user code, nor of its own hooks", function()
     -- The thread sanitizer hands signals over in calls of the C library only; large strings make some.
-    local start = os.time()
-    local _, _, err = shell(("timeout -s INT 1 %s --stats --threads 2 -e %s"):format(quote(support.program),
-      quote("lb.range(8):map(function(n) while true do local s = ('x'):rep(1000) end end):count()")))
+    local begun = support.path()
+    local ended, _, err = support.signal("INT", "test -e " .. begun, "--stats", "--threads", "2", "-e",
+      ("lb.range(8):map(function(n) io.open(%q, 'w'):close() while true do local s = ('x'):rep(1000) end end):count()"):format(begun))
+    assert.equal(130, ended, err)
     assert.truthy(err:find("interrupted", 1, true), err)
-    assert.is_true(os.time() - start <= 5)
     local status, out = run("--stats", "--threads", "1", "-e", [[
       return lb.range(3):map(function(n)
         local calls = 0

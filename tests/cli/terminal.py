@@ -5,7 +5,7 @@ Usage: terminal.py COLUMNS STEPS PROGRAM [ARGUMENT...]
 STEPS is a file with a step a line: `send TEXT` types (with the escapes of Python's strings), `expect TEXT` waits until the
 text was seen after the last one that was expected, `reject TEXT` fails when it was seen since the last expect, `end` waits for the program to end.
 Escape sequences are left out of what is seen. Prints, for each expect and end, the milliseconds since
-the last thing typed (or since the start), then `status N`. Fails with the transcript after ten seconds of waiting.
+the last thing typed (or since the start), then `status N`. Fails with the transcript after a minute of waiting.
 """
 import fcntl
 import os
@@ -17,6 +17,7 @@ import sys
 import termios
 import time
 
+PATIENCE = 60
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r")
 
 
@@ -61,7 +62,7 @@ class Terminal:
         os.write(self.fd, data)
 
     def expect(self, text):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while text not in self.seen()[self.at:]:
             if time.monotonic() > deadline or not self.read(0.05):
                 self.fail(f"expected {text!r}")
@@ -73,7 +74,7 @@ class Terminal:
             self.fail(f"did not expect {text!r}")
 
     def end(self):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while self.read(0.05):
             if time.monotonic() > deadline:
                 self.fail("the program does not end")

@@ -9,6 +9,10 @@ local tonumber, tostring, math, os, io, ipairs, pairs, select, pcall = tonumber,
 local effort = tonumber(os.getenv "LB_EFFORT") or 1
 local seed = tonumber(os.getenv "LB_SEED") or os.time()
 
+-- What a job waits with until it may go on, and others until it has begun to wait. Not for ever.
+local WAITS = "n=0; touch begun; until [ -e go ] || [ $n = 1200 ]; do sleep 0.05; n=$((n + 1)); done"
+local HAS_BEGUN = "n=0; until [ -e begun ] || [ $n = 1200 ]; do sleep 0.05; n=$((n + 1)); done;"
+
 describe("limits", function()
   local folder
 
@@ -254,16 +258,17 @@ describe("limits", function()
   it("of those who replace a folder at the same time", function()
     local job = [[luabatch -e 'lb.range(3):map(function(n) if n == 1 then os.execute "%s" end return n %s end)
       :save_text("both/", { mode = "overwrite" }) return']]
-    local status, output, message = shell("%s & %s; a=$?; wait $! && cat both/part* && ls -A | grep -c luabatch; exit $a",
-      job:format("sleep 0.6", "* 10"), job:format("true", ""))
+    local status, output, message = shell(
+      "rm -f begun go; %s & %s %s; a=$?; touch go; wait $! && cat both/part* && ls -A | grep -c luabatch; exit $a",
+      job:format(WAITS, "* 10"), HAS_BEGUN, job:format("true", ""))
     assert.same({ 0, "10\n20\n30\n0\n", "" }, { status, output, message })
   end)
 
   it("of those who append at the same time", function()
     local slow = [[luabatch -e 'lb.range(3):map(function(n) if n == 1 then os.execute "%s" end return n end)
       :save_text("%s", { mode = "append" }) return']]
-    local status, output, message = shell("echo old > log; %s & sleep 0.4; luabatch -e '%s'; a=$?; wait; cat log; exit $a",
-      slow:format("sleep 1.5", "log"), [[lb.range(9):save_text("log", { mode = "append" })]])
+    local status, output, message = shell("rm -f begun go; echo old > log; %s & %s luabatch -e '%s'; a=$?; touch go; wait; cat log; exit $a",
+      slow:format(WAITS, "log"), HAS_BEGUN, [[lb.range(9):save_text("log", { mode = "append" })]])
     assert.same({ 5, "old\n1\n2\n3\n", "luabatch: log: another run is appending to it\n" }, { status, output, message })
     status, output, message = shell("echo old > log; %s; a=$?; cat log; exit $a", slow:format("echo more >> log", "log"))
     assert.same({ 5, "old\nmore\n", "luabatch: log was written to by others since the run began to append to it\n" },
