@@ -267,7 +267,8 @@ describe("limits", function()
   it("of those who append at the same time", function()
     local slow = [[luabatch -e 'lb.range(3):map(function(n) if n == 1 then os.execute "%s" end return n end)
       :save_text("%s", { mode = "append" }) return']]
-    local status, output, message = shell("rm -f begun go; echo old > log; %s & %s luabatch -e '%s'; a=$?; touch go; wait; cat log; exit $a",
+    local status, output, message = shell(
+      "rm -f begun go; echo old > log; %s & %s luabatch -e '%s'; a=$?; touch go; wait; cat log; exit $a",
       slow:format(WAITS, "log"), HAS_BEGUN, [[lb.range(9):save_text("log", { mode = "append" })]])
     assert.same({ 5, "old\n1\n2\n3\n", "luabatch: log: another run is appending to it\n" }, { status, output, message })
     status, output, message = shell("echo old > log; %s; a=$?; cat log; exit $a", slow:format("echo more >> log", "log"))
