@@ -71,6 +71,20 @@ describe("a zstd input with a large window", function()
   end)
 end)
 
+describe("compressed inputs of several frames", function()
+  after_each(cli.clean)
+
+  it("are read whatever each frame needs, windows of zstd beyond 128 MiB, too", function()
+    local path = cli.path ".zst"
+    assert.equal(0, (cli.shell(("(seq 10 | zstd -qc; seq 100000 | zstd -qc3 --long=28) > %s"):format(path))))
+    local status, out, err = cli.run("--memory", "32M", "--threads", "1", "-e", "lb.text(arg[1]):count()", path)
+    assert.same({ 5, "" }, { status, out })
+    local wanted = err:match "bytes wanted for the window of zstd data" and err:match "out of memory: (%d+) bytes"
+    assert.is_true(wanted ~= nil and tonumber(wanted) > 256 * 1024 * 1024, err)
+    assert.same({ 0, "100010\n", "" }, { cli.run("--memory", "1G", "-e", "lb.text(arg[1]):count()", path) })
+  end)
+end)
+
 describe("print in a worker", function()
   after_each(cli.clean)
 

@@ -1,6 +1,6 @@
 /* The four decoders behind lb_stream: thin layers over zlib, zstd, lz4 and bzip2. zlib and bzip2 take their memory through our gate; the
  * stable interfaces of the other two have no such hook. What they took is charged after the step that read a frame's head: a window of up
- * to 128 MiB is then address space, of which that step can have written only what it gave. */
+ * to 2 GiB is then address space, of which that step can have written only what it gave. */
 #include "core/io/stream_codec.h"
 
 #include <stdalign.h>
@@ -145,6 +145,9 @@ static lb_status zstd_begin(struct lb_stream *stream, struct lb_error *err)
     if (stream->decoder.zstd == NULL)
         return lb_error_memory(err, "a zstd decoder", 1 << 17);
     stream->has_decoder = true;
+    /* By itself it refuses windows beyond 128 MiB. Ours to say is what the memory has room for. */
+    ZSTD_bounds bounds = ZSTD_dParam_getBounds(ZSTD_d_windowLogMax);
+    ZSTD_DCtx_setParameter(stream->decoder.zstd, ZSTD_d_windowLogMax, bounds.upperBound);
     return LB_OK;
 }
 
@@ -179,6 +182,7 @@ static bool lz4_is_magic(const unsigned char *data, size_t size)
 
 static lb_status lz4_begin(struct lb_stream *stream, struct lb_error *err)
 {
+    stream->is_charged = false;
     if (stream->has_decoder) {
         LZ4F_resetDecompressionContext(stream->decoder.lz4);
         return LB_OK;
@@ -189,7 +193,7 @@ static lb_status lz4_begin(struct lb_stream *stream, struct lb_error *err)
     return LB_OK;
 }
 
-/* What the decoder has: two buffers of a block and 64 KiB each. Asked for the first frame only: the most is 8 MiB. */
+/* What the decoder has when it has read a frame's head: two buffers of a block and 64 KiB each. */
 static size_t lz4_bytes(struct lb_stream *stream)
 {
     LZ4F_frameInfo_t info;
@@ -219,7 +223,11 @@ static lb_status lz4_step(struct lb_stream *stream, char *out, size_t size, size
     stream->input_start += n_input;
     *got = n_output;
     *end = result == 0;
-    return stream->charged_bytes > 0 ? LB_OK : charge(stream, lz4_bytes(stream), err);
+    if (stream->is_charged)
+        return LB_OK;
+    size_t bytes = lz4_bytes(stream);
+    stream->is_charged = bytes > 0;
+    return charge(stream, bytes, err);
 }
 
 static void lz4_stop(struct lb_stream *stream)

@@ -38,6 +38,7 @@ struct lb_stream {
     bool owns_fd;
     bool has_decoder;
     size_t charged_bytes; /* of memory.h: what the decoder takes beside the allocator gate */
+    bool is_charged;      /* lz4: with what this frame needs */
     union {
         z_stream zlib;
         ZSTD_DCtx *zstd;

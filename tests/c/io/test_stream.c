@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/io/output.h"
+#include "core/io/stream_codec.h"
 #include "folder.h"
 #include "random.h"
 
@@ -299,6 +300,27 @@ static void test_kept(void **state)
     free(data);
 }
 
+/* Every lz4 frame is charged with its own blocks, not only the first. */
+static void test_lz4_blocks(void **state)
+{
+    (void)state;
+    if (!has_tool("lz4"))
+        skip();
+    assert_int_equal(shell("(seq 100000 | lz4 -qc -B4; seq 2000000 | lz4 -qc -B7) > f.lz4"), 0);
+    const struct lb_file file = {.path = (char *)(uintptr_t) "f.lz4", .compression = LB_LZ4};
+    struct lb_stream *stream;
+    char *data = malloc(1 << 16);
+    size_t got = 0;
+    assert_int_equal(lb_stream_open(&file, &stream, &err), LB_OK);
+    assert_int_equal(lb_stream_read(stream, data, 1 << 16, &got, &err), LB_OK);
+    assert_int_equal(stream->charged_bytes, 4 << 16);
+    while (got > 0)
+        assert_int_equal(lb_stream_read(stream, data, 1 << 16, &got, &err), LB_OK);
+    assert_int_equal(stream->charged_bytes, 2 * ((4 << 20) + (1 << 16)));
+    lb_stream_close(stream);
+    free(data);
+}
+
 static void test_missing(void **state)
 {
     (void)state;
@@ -312,7 +334,7 @@ int main(void)
         cmocka_unit_test(test_tools),   cmocka_unit_test(test_members),
         cmocka_unit_test(test_damage),  cmocka_unit_test(test_gzip_padding),
         cmocka_unit_test(test_pipes),   cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_missing), cmocka_unit_test(test_lz4_blocks),
     };
     random_start("test_stream");
     folder_make();
