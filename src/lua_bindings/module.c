@@ -407,7 +407,7 @@ static int l_core_memory_limit(lua_State *L)
     return 1;
 }
 
-/* core.limit_memory(bytes): as a run does, before there is one */
+/* core.limit_memory(bytes): as a run does when it begins */
 static int l_core_limit_memory(lua_State *L)
 {
     lb_memory_limit((size_t)luaL_checkinteger(L, 1), false);

@@ -211,7 +211,6 @@ local function configure(options, program)
   local runtime = require "luabatch.runtime"
   local settings = runtime.settings
   settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
-  if options.memory then core.limit_memory(options.memory) end
   settings["max-spill"] = options["max-spill"]
   settings.signals, settings.check = true, options.check
   settings.replay_dir = options["replay-dir"]

@@ -17,7 +17,17 @@ local runtime = {}
 -- `give_up(status, message)` tells the user and ends the process, when a function of a worker never returns;
 -- `profile`: lines of user code are sampled, and info has a trace; `busy(flag)` around the
 -- engine's work; `progress(action)` gives a function that is told how far the run is (core.execute), and one that is called at its end.
-runtime.settings = {}
+--
+-- A new `memory` holds at once, not from the next run on: what lies between them takes memory, too.
+local memory
+runtime.settings = setmetatable({}, {
+  __index = function(_, name) return name == "memory" and memory or nil end,
+  __newindex = function(settings, name, value)
+    if name ~= "memory" then return rawset(settings, name, value) end
+    memory = value
+    if value then core.limit_memory(value) end
+  end,
+})
 
 local units = { [""] = 1, B = 1, K = 1024, M = 1024 ^ 2, G = 1024 ^ 3, T = 1024 ^ 4 }
 
