@@ -158,14 +158,16 @@ static bool append_value(struct compute *c, lua_State *L, uint32_t i, uint32_t r
     return false;
 }
 
-/* Calls the functions for a row; the functions are at stack positions from 2 on, one by one. */
+/* Calls the functions for a row; the functions are at stack positions from 2 on, one by one, and the shared row,
+ * if some function gets it, lies behind them. */
 static bool compute_row(struct compute *c, lua_State *L, uint32_t row)
 {
     struct lb_lua_row *named = &c->task.row;
     int top = (int)c->n_computed + 1;
+    lua_settop(L, top);
     if (c->has_readers) {
         lb_lua_row_fill(named, L, c->batch, row);
-        lua_pop(L, 1);
+        top++;
     }
     for (uint32_t i = 0; i < c->n_computed; i++) {
         int n_args = 1;
@@ -173,7 +175,7 @@ static bool compute_row(struct compute *c, lua_State *L, uint32_t row)
         if (!lb_lua_row_is_on(named))
             n_args = lb_lua_push_record(L, c->batch, 0, row);
         else if (c->computed[i].reads_only)
-            lb_lua_row_push_shared(named, L);
+            lua_pushvalue(L, top);
         else
             lb_lua_row_push_table(named, L, c->batch, row);
         if (!lb_lua_task_call(&c->task, L, n_args, 1))

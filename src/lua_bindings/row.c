@@ -206,11 +206,6 @@ void lb_lua_row_fill(struct lb_lua_row *row, lua_State *L, const struct lb_batch
     }
 }
 
-void lb_lua_row_push_shared(const struct lb_lua_row *row, lua_State *L)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, row->table);
-}
-
 void lb_lua_row_push_table(const struct lb_lua_row *row, lua_State *L, const struct lb_batch *batch,
                            uint32_t number)
 {

@@ -68,11 +68,9 @@ bool lb_lua_row_reads(lua_State *L, int index, int param, lb_bytecode_field_visi
  * shared table. The row is shared (push) when that is so for all of them. */
 bool lb_lua_row_add_reader(struct lb_lua_row *row, lua_State *L, int index, int param);
 
-/* Makes the shared table show a record until the next fill, and pushes it. */
+/* Makes the shared table show a record until the next fill, and pushes it: only for functions that add_reader said true for. */
 void lb_lua_row_fill(struct lb_lua_row *row, lua_State *L, const struct lb_batch *batch,
                      uint32_t number);
-/* Pushes the shared table once more: only for functions that add_reader said true for. */
-void lb_lua_row_push_shared(const struct lb_lua_row *row, lua_State *L);
 /* Pushes a new table with all columns that are not nil. */
 void lb_lua_row_push_table(const struct lb_lua_row *row, lua_State *L, const struct lb_batch *batch,
                            uint32_t number);
