@@ -60,8 +60,8 @@ describe("csv (seed " .. support.seed .. ")", function()
   end)
 
   it("widens a column whose last value does not fit, and changes no value", function()
-    local lines = { "a,b,c" }
-    for i = 1, 200000 do lines[#lines + 1] = ("%d,%d,%d"):format(i, i, i) end
+    local lines, n = { "a,b,c" }, support.size(200000, 20000)
+    for i = 1, n do lines[#lines + 1] = ("%d,%d,%d"):format(i, i, i) end
     lines[#lines + 1] = "1.5,x07,12345678901234567890"
     local ds = lb.csv(support.file(table.concat(lines, "\n"), ".csv"))
     assert.same({ a = "integer", b = "integer", c = "integer" }, types(ds))
@@ -73,15 +73,15 @@ describe("csv (seed " .. support.seed .. ")", function()
   end)
 
   it("does not read columns that nobody reads", function()
-    local lines = { "a,b,c" }
-    for i = 1, 200000 do lines[#lines + 1] = ("%d,%d,%d"):format(i, i, i) end
+    local lines, n = { "a,b,c" }, support.size(200000, 20000)
+    for i = 1, n do lines[#lines + 1] = ("%d,%d,%d"):format(i, i, i) end
     lines[#lines + 1] = "7,not a number,x"
     local ds = lb.csv(support.file(table.concat(lines, "\n"), ".csv"))
-    assert.equal(200001, ds:count())
-    assert.equal(200000 * 200001 / 2 + 7, ds:map(function(r) return r.a end):sum())
-    assert.equal(1, ds:where("a = 200000"):count())
-    assert.same({ { a = 199999, d = 199999.0 } }, ds:select("a", { d = function(r) return r.a + 0.0 end })
-      :filter(function(r) return r.a == 199999 end):collect())
+    assert.equal(n + 1, ds:count())
+    assert.equal(n * (n + 1) / 2 + 7, ds:map(function(r) return r.a end):sum())
+    assert.equal(1, ds:where("a = " .. n):count())
+    assert.same({ { a = n - 1, d = n - 1.0 } }, ds:select("a", { d = function(r) return r.a + 0.0 end })
+      :filter(function(r) return r.a == n - 1 end):collect())
     assert.same({ a = "integer", b = "integer", c = "integer" }, types(ds))
     local explain, rules = require "luabatch.explain", require "luabatch.rules"
     local tree = explain.tree(rules.prune(rules.optimise(ds:group_by("a"):agg({ n = lb.sum "c" })._node)))

@@ -129,7 +129,9 @@ describe("joins of rows (seed " .. support.seed .. ")", function()
   end
 
   it("give the same bytes for any threads and memory", function()
-    local left, right = lb.csv(csv_file(4000, 3000)), lb.csv(csv_file(5000, 3000))
+    local keys = support.size(3000, 900)
+    local left = lb.csv(csv_file(support.size(4000, 1200), keys))
+    local right = lb.csv(csv_file(support.size(5000, 1500), keys))
     local path = support.path(".csv")
     for _, how in ipairs(HOWS) do
       local first
@@ -386,7 +388,7 @@ select l.v, r.v from l left join r on l.key = r.key order by l.rowid, r.rowid;
       :join(lb.csv(right), { on = { left = "id", right = "k" } }):count())
     -- What only the sample says to be an integer is looked at to its end.
     local lines = { "id,v" }
-    for n = 1, 300000 do lines[#lines + 1] = n .. ",a" end
+    for n = 1, support.size(300000, 20000) do lines[#lines + 1] = n .. ",a" end
     lines[#lines + 1] = "007,late"
     left = support.file(table.concat(lines, "\n") .. "\n", ".csv")
     assert.equal(2, joined():count())

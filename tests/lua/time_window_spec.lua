@@ -108,7 +108,7 @@ describe("windows of time (seed " .. support.seed .. ")", function()
   } do
     it(name, function()
       local time, size, every, offset = case[1], case[2], case[3], case[4]
-      local rows = random_rows(800, time)
+      local rows = random_rows(support.size(800, 200), time)
       check_windows(rows, grouped(rows, lb.slide("ts", size, every, offset)), function(t)
         local starts = {}
         for k = math.floor((t - offset - size) / every) - 1, math.floor((t - offset) / every) + 1 do
@@ -155,7 +155,7 @@ describe("windows of time (seed " .. support.seed .. ")", function()
     ["integers"] = { integers, 20 }, ["floats"] = { floats, 12.5 }, ["gap of one"] = { integers, 1 }, ["all in one"] = { integers, 20000 },
   } do
     it("are sessions: " .. name, function()
-      local rows = random_rows(1500, case[1])
+      local rows = random_rows(support.size(1500, 300), case[1])
       check_sessions(rows, grouped(rows, lb.session("ts", case[2])), case[2], true)
       local alone = same_rows(function()
         return lb.from(rows):group_by(lb.session("ts", case[2])):agg({ ids = lb.collect_list "id" })

@@ -432,6 +432,8 @@ static void check_lua(const char *chunk)
     lua_register(L, "take_skipped", l_take_skipped);
     lua_pushinteger(L, (lua_Integer)random_bits());
     lua_setglobal(L, "seed");
+    lua_pushinteger(L, FEWEST_THREADS);
+    lua_setglobal(L, "FEWEST_THREADS");
     lua_pushinteger(L, LB_BATCH_ROWS);
     lua_setglobal(L, "BATCH_ROWS");
     luaL_requiref(L, "luabatch.core", luaopen_luabatch_core, 0); /* registers the operators */

@@ -303,7 +303,7 @@ static void test_groups(void **state)
               "  end\n"
               "end\n"
               "for _, memory in ipairs{64 << 20, 1 << 20} do\n"
-              "  for threads = 1, 2 do\n"
+              "  for threads = FEWEST_THREADS, 2 do\n"
               "    local out = assert(run{threads = threads, memory = memory, morsels = morsels, "
               "stages = {\n"
               "      {{op = 'lua.map', fn = function(...) return ... end}, sink = {op = 'sort', by "

@@ -208,7 +208,7 @@ static void splits_change_nothing(void **unused)
     (void)unused;
     static const char *const seps[] = {",", "\t", ";", "||", "--"};
     random_start("splits_change_nothing");
-    for (int turn = 0; turn < 150; turn++) {
+    for (int turn = 0; turn < rounds(150); turn++) {
         uint32_t n = turn % 3 == 0 ? 1 + random_below(50) : 1 + random_below(5);
         const char *sep = seps[random_below(5)];
         int quote = random_below(5) == 0 ? -1 : random_below(4) == 0 ? '\'' : '"';
@@ -233,7 +233,7 @@ static void splits_change_nothing(void **unused)
         for (int i = 0; i < 6; i++) {
             q.split_bytes = i == 0 ? 0 : 1 + random_below(i < 3 ? 20 : 3000);
             if (q.split_bytes == 0 || data.size / (size_t)q.split_bytes < 2000)
-                q.n_threads = 1 + random_below(3);
+                q.n_threads = FEWEST_THREADS + random_below(4 - FEWEST_THREADS);
             struct answer answer = ask(&q);
             if (answer.status != LB_OK)
                 fail_msg("%s", error.message);

@@ -44,6 +44,22 @@ static inline uint32_t random_below(uint32_t n)
     return (uint32_t)(random_bits() % n);
 }
 
+/* ---- how much ---- */
+
+/* Under the thread sanitizer everything takes 20 times as long, and one thread shows it nothing: there tests do
+ * fewer rounds, others each time, and none with one thread. The debug and the address sanitizer's builds do all. */
+#ifdef __SANITIZE_THREAD__
+enum { FEWEST_THREADS = 2, FEWER_ROUNDS = 6 };
+#else
+enum { FEWEST_THREADS = 1, FEWER_ROUNDS = 1 };
+#endif
+
+/* How many of n rounds to do. */
+static inline int rounds(int n)
+{
+    return n > FEWER_ROUNDS ? n / FEWER_ROUNDS : 1;
+}
+
 /* ---- the checking allocator ---- */
 
 struct checked_block {
