@@ -272,6 +272,7 @@ build = {
     ["luabatch.help"] = "lib/lua/luabatch/help.lua",
     ["luabatch"] = "lib/lua/luabatch/init.lua",
     ["luabatch.job"] = "lib/lua/luabatch/job.lua",
+    ["luabatch.journal_line"] = "lib/lua/luabatch/journal_line.lua",
     ["luabatch.late"] = "lib/lua/luabatch/late.lua",
     ["luabatch.lower_join"] = "lib/lua/luabatch/lower_join.lua",
     ["luabatch.lower_row"] = "lib/lua/luabatch/lower_row.lua",

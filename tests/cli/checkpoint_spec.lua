@@ -1,6 +1,6 @@
 --- Checkpoints and --resume: what is used again and what is not, and that nothing is used wrongly.
 local support = require "tests.cli.support"
-local tonumber, select, os, io = tonumber, select, os, io
+local assert, ipairs, math, os, io, select, string, table, tonumber = assert, ipairs, math, os, io, select, string, table, tonumber
 
 local seed = tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(seed)
@@ -95,6 +95,46 @@ describe("a job with checkpoints", function()
       local status, out, err = sh "luabatch --resume job.lua"
       assert.same({ 0, printed, expected }, { status, out, results() })
       assert.truthy(err:find("rows.json is written already", 1, true))
+    end
+  end)
+
+  it("passes over lines that are none, though their hashes are right", function()
+    local core = require "luabatch.core"
+    local values = {
+      "null", "true", "-1", "0", "1e300", "9223372036854775807", '""', '"x"', '".."', '"../rows.json"', "[]", "{}", "[1]", '["x"]',
+      '{"path":1}', '[{"path":"x"}]', '"end"', '"checkpoint"', '"save"', '"begin"', ("["):rep(200),
+    }
+    assert.equal(1, (sh "STOP=2 luabatch --quiet job.lua"))
+    sh "rm -rf before; mkdir before; cp -r .luabatch-checkpoints rows.json sums.csv pairs bad.jsonl before"
+    -- One value of a line is another, or has another name, or is gone with all that follows.
+    local function change(text)
+      local places = {}
+      for from, to in text:gmatch('()"[%a_]+":()') do places[#places + 1] = { from, to } end
+      for from, to in text:gmatch('[%[{,:]()"[^"]*"()') do places[#places + 1] = { from, to } end
+      for from, to in text:gmatch("[%[{,:]()%-?[%d.]+()") do places[#places + 1] = { from, to } end
+      for from, to in text:gmatch("()%b[]()") do places[#places + 1] = { from, to } end
+      for from, to in text:gmatch("[,:]()%b{}()") do places[#places + 1] = { from, to } end
+      local from, to = table.unpack(places[math.random(#places)])
+      local is_key = text:sub(to - 1, to - 1) == ":"
+      return text:sub(1, from - 1) .. (is_key and '"other":' or values[math.random(#values)]) .. text:sub(to)
+    end
+    for _ = 1, math.max(5, math.floor(16 * effort)) do
+      sh "rm -rf .luabatch-checkpoints rows.json sums.csv pairs bad.jsonl; cp -r before/. ."
+      local name, lines = journal(), {}
+      for line in io.lines(name) do lines[#lines + 1] = line:sub(18) end
+      local changed
+      for _ = 1, math.random(3) do
+        local i = math.random(#lines)
+        lines[i] = change(lines[i])
+        changed = (changed or "") .. lines[i] .. "\n"
+      end
+      local file = assert(io.open(name, "wb"))
+      for _, line in ipairs(lines) do file:write(core.hash(line), " ", line, "\n") end
+      file:close()
+      local status, _, err = sh "luabatch --resume job.lua"
+      assert.falsy(err:find("attempt to", 1, true) or err:find("bad argument", 1, true), changed .. err)
+      assert.same({ 0, expected }, { status, results() }, changed .. err)
+      assert.equal(0, (sh "[ ! -e .luabatch-checkpoints ]"))
     end
   end)
 

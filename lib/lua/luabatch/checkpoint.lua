@@ -11,6 +11,7 @@
 -- The folder belongs to the job: its script, its arguments, the directory it was started in. One run at a time has it.
 -- @module luabatch.checkpoint
 local core = require "luabatch.core"
+local journal_line = require "luabatch.journal_line"
 local runtime = require "luabatch.runtime"
 
 local checkpoint = {}
@@ -69,7 +70,11 @@ local function open()
   if journal then return journal end
   local folder = (runtime.setting "checkpoint-dir" or DEFAULT_DIR):gsub("(.)/+$", "%1") .. "/" .. identity()
   local file = core.journal(folder)
-  local lines, damaged = file:lines()
+  local all, damaged = file:lines()
+  local lines = {}
+  for _, line in ipairs(all) do
+    if journal_line.is_good(line) then lines[#lines + 1] = line else damaged = damaged + 1 end
+  end
   if not runtime.setting "resume" then
     file:clear()
     lines = {}
@@ -265,6 +270,7 @@ local function find_line(node)
   local same, changed = same_files(found.inputs, kept.inputs)
   if not same then return nil, ("%s has changed"):format(changed) end
   if not is_undamaged(found) then return nil, "its data are damaged" end
+  if not journal_line.fits(found, sources_below(node)) then return nil, "its columns are others" end
   local most, left_out = runtime.settings.max_errors, found.info.skipped or 0
   if most and left_out > most then
     return nil, ("it leaves out %d record%s, and --max-errors allows %d"):format(left_out, left_out == 1 and "" or "s", most)
