@@ -354,6 +354,16 @@ if os.getenv "STOP" then os.exit(9) end
     assert.same({ 0, ".other.luabatch-abcdef\n", "" }, { sh "ls -A | grep '^[.]'" })
   end)
 
+  it("says when there is nothing to resume", function()
+    local status, out, err = sh "luabatch --resume job.lua"
+    assert.same({ 0, printed, expected }, { status, out, results() })
+    assert.truthy(err:find("luabatch: nothing to resume: no finished checkpoint of this job is in .luabatch-checkpoints\n", 1, true), err)
+    assert.same({ 0, "3\n", "luabatch: nothing to resume: the job makes no checkpoint\n" }, {
+      sh "luabatch --resume -e 'lb.range(3):count()'" })
+    assert.same({ 0, "3\n", "" }, { sh "luabatch --resume --quiet -e 'lb.range(3):count()'" })
+    assert.same({ 0, "3\n", "" }, { sh "luabatch --resume --quiet -e 'lb.range(3):checkpoint(\"three\"):count()'" })
+  end)
+
   it("keeps them when what it printed cannot be written", function()
     write("print.lua", [[print(require("luabatch").range(5):checkpoint("five"):count())]])
     local status, _, err = sh "luabatch print.lua > /dev/full"

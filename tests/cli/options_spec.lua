@@ -89,7 +89,7 @@ describe("the command line", function()
     local wrong = path:sub(1, -2)
     for _, case in ipairs {
       { { wrong }, ("cannot open %s: No such file or directory; did you mean '%s'?"):format(wrong, path) },
-      { { "-e", ("lb.text('%s'):count()"):format(wrong) }, ("no such file: %s; did you mean '%s'?"):format(wrong, path) },
+      { { "-e", ("lb.text('%s'):count()"):format(wrong) }, ("(command line):1: no such file: %s; did you mean '%s'?"):format(wrong, path) },
       { { "--memry", "1G" }, "unknown option --memry; did you mean '--memory'?" },
       { { "--output-format", "jsn" },
         "option --output-format: 'text', 'json', 'csv', 'tsv', 'lua' expected, got 'jsn'; did you mean 'json'?" },

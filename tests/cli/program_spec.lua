@@ -285,6 +285,30 @@ end)
 describe("exit statuses", function()
   after_each(cli.clean)
 
+  it("come with the line of the job for a missing input, or a save that fails", function()
+    local script = file([[
+      local lb = require "luabatch"
+      if arg[1] == "save" then
+        local ds = lb.range(3):sort_by()
+        ds:save_text(arg[2])
+        return
+      end
+      local ds = lb[arg[1] ]("/nonexistent/lb.in")
+      local other = lb.text(arg[0])
+      other:union(ds:map(tostring)):count()]], ".lua")
+    for _, source in ipairs { "text", "files", "read", "csv", "tsv", "json" } do
+      assert.same({ 2, "", ("luabatch: %s:7: no such file: /nonexistent/lb.in\n"):format(script) }, { run(script, source) })
+    end
+    assert.same({ 2, "", ("luabatch: %s:4: %s exists (mode = \"overwrite\" replaces it)\n"):format(script, script) },
+      { run(script, "save", script) })
+    assert.same({ 2, "", ("luabatch: %s:4: cannot write '/nonexistent/lb/x': No such file or directory\n"):format(script) },
+      { run(script, "save", "/nonexistent/lb/x") })
+    local _, _, err = run("--errors", "json", script, "text")
+    assert.truthy(err:find(('"file":"%s","line":7,'):format(script), 1, true), err)
+    -- What the command line names has no line.
+    assert.same({ 2, "", "luabatch: no such file: /nonexistent/lb.in\n" }, { run("--icsv", "-e", ":count()", "/nonexistent/lb.in") })
+  end)
+
   it("1: the job raised", function()
     local script = file("local lb = require 'luabatch'\n\nerror('out of cheese')\n", ".lua")
     local status, out, err = run(script)

@@ -1,6 +1,7 @@
 --- Argument checks: misuse raises at the line of the user's call, however deep in the library it is found.
 -- @module luabatch.check
 local compat = require "luabatch.compat"
+local core = require "luabatch.core"
 
 local check = {}
 
@@ -22,6 +23,57 @@ local function caller()
     end
     level = level + 1
   end
+end
+
+--- Puts a place, as check.place gives it, before the message of an engine's failure that lacks one.
+function check.add_place(failure, place)
+  if type(failure) == "table" and failure.message and place ~= "" and failure.message:sub(1, #place) ~= place then
+    failure.message = place .. failure.message
+  end
+end
+
+--- "job.lua:12: " of the user's call, or "".
+check.place = caller
+
+local USAGE = 2
+
+--- A function that makes datasets of files, such that a file that is missing is told with the line of the call: at once, or by
+-- check.missing when a run finds out.
+-- @param make function(...): gives a dataset
+-- @return function
+function check.source(make)
+  return function(...)
+    local place = caller()
+    local ok, result = pcall(make, ...)
+    if not ok then
+      if type(result) == "table" and result.status == USAGE then check.add_place(result, place) end
+      error(result, 0)
+    end
+    local function visit(node)
+      if node.paths then node.place = place end
+      for _, input in ipairs(node.inputs or {}) do visit(input) end
+    end
+    visit(result._node)
+    return result
+  end
+end
+
+--- Adds to a failure about a missing input where the job names that.
+-- @param failure what pcall gave
+-- @param root logical node
+function check.missing(failure, root)
+  local path = type(failure) == "table" and failure.status == USAGE and failure.message:match("^no such file: ([^\n]*)")
+  if not path then return end
+  local seen = {}
+  local function visit(node)
+    if seen[node] then return end
+    seen[node] = true
+    for _, one in ipairs(node.place and node.paths or {}) do
+      if core.printable(one) == path or one == path then return check.add_place(failure, node.place) end
+    end
+    for _, input in ipairs(node.inputs or {}) do visit(input) end
+  end
+  visit(root)
 end
 
 --- Raises an error about the user's call, at that call.

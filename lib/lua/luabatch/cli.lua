@@ -108,7 +108,8 @@ local subcommands = {}
 
 -- A hint at the file that was meant, when the message tells of one that is not there.
 local function file_hint(message)
-  local path = message:match("^no such file: (.+)$") or message:match("^cannot open (.-): No such file")
+  local path = message:match("^no such file: (.+)$") or message:match("^[^\n]-: no such file: (.+)$")
+    or message:match("^cannot open (.-): No such file")
   if not path then return "" end
   if path:find("^%-") then return "; options stand before the script or the inputs" end
   local directory, name = path:match("^(.*/)([^/]*)$")
@@ -459,8 +460,13 @@ end
 
 -- What `input` is: the arguments, or standard input, in the format of --icsv and so on.
 local function input_dataset(options, args)
-  local inputs = #args > 0 and args or { "-" }
-  return require("luabatch")[options.input_format or "text"](inputs)
+  local inputs, check = #args > 0 and args or { "-" }, require "luabatch.check"
+  local script = check.script
+  check.script = nil -- it is not the script that names them
+  local ok, input = pcall(require("luabatch")[options.input_format or "text"], inputs)
+  check.script = script
+  if not ok then error(input, 0) end
+  return input
 end
 
 -- Makes a call again that failed; the records that it gives now are printed.
@@ -597,7 +603,11 @@ function cli.main(argv, program)
     if status then return status end
   end
   checkpoint = package.loaded["luabatch.checkpoint"]
-  if checkpoint then checkpoint.finish() end
+  if checkpoint then
+    checkpoint.finish()
+  elseif options.resume and not options.interactive then
+    require("luabatch.runtime").settings.note("nothing to resume: the job makes no checkpoint")
+  end
   return options.has_failed and RESOURCE or 0
 end
 

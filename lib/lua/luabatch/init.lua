@@ -42,6 +42,8 @@ for _, name in ipairs {
   homes[name] = "aggregates"
 end
 
+local reads_files = { text = true, files = true, read = true, csv = true, tsv = true, json = true }
+
 -- All names that a user may write after "lb.", sorted.
 local function names()
   local list = { "counter", "options", "version" }
@@ -63,6 +65,7 @@ return setmetatable(lb, {
     if home then
       local module = require("luabatch." .. home)
       local value = (module.constructors or module)[name]
+      if reads_files[name] then value = require("luabatch.check").source(value) end
       rawset(lb, name, value)
       return value
     end

@@ -389,14 +389,8 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   return results[sink], info
 end
 
---- Runs a plan whose records end in one sink.
--- @param action name of the action, for messages
--- @param node logical node
--- @param make_sink see plan.build
--- @param read see plan.build
--- @param redirect function(path): where a checkpoint's run puts records that are to go to a path in the end
--- @return result of the sink (`n`, `store`), info
-function runtime.run(action, node, make_sink, read, redirect)
+-- See runtime.run.
+local function run_all(action, node, make_sink, read, redirect)
   if not runtime.settings.check and has_checkpoint(node) then
     require("luabatch.late").sync(node)
     require("luabatch.checkpoint").settle(node)
@@ -410,6 +404,22 @@ function runtime.run(action, node, make_sink, read, redirect)
       attempts.uncount(counted)
       return store
     end)
+  end
+  return result, info
+end
+
+--- Runs a plan whose records end in one sink.
+-- @param action name of the action, for messages
+-- @param node logical node
+-- @param make_sink see plan.build
+-- @param read see plan.build
+-- @param redirect function(path): where a checkpoint's run puts records that are to go to a path in the end
+-- @return result of the sink (`n`, `store`), info
+function runtime.run(action, node, make_sink, read, redirect)
+  local ok, result, info = pcall(run_all, action, node, make_sink, read, redirect)
+  if not ok then
+    check.missing(result, node)
+    error(result, 0)
   end
   return result, info
 end
@@ -536,13 +546,19 @@ end
 -- @param action name of the action, for messages
 -- @param node logical node
 -- @param path, format, options: as for write_sink
+-- @param place as check.place gives it: of the save, for what is wrong with its path
 -- @return number of records
-function runtime.save(action, node, path, format, options)
+function runtime.save(action, node, path, format, options, place)
   local function write(mode, receipt, elsewhere)
     local now = {}
     for name, value in pairs(options) do now[name] = value end
     now.mode, now.receipt = mode, receipt
-    local result, info = runtime.run(action, node, runtime.write_sink(elsewhere or path, format, now))
+    local ok, result, info = pcall(runtime.run, action, node, runtime.write_sink(elsewhere or path, format, now))
+    if not ok then
+      local message = type(result) == "table" and result.message or ""
+      if place and (message:find("^cannot write ") or message:sub(1, #path) == path) then check.add_place(result, place) end
+      error(result, 0)
+    end
     return result.n, info
   end
   if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then return (write(options.mode)) end

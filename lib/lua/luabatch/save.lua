@@ -28,6 +28,7 @@ local function check_partition_by(verb, path, node, keys)
 end
 
 local function save(self, verb, path, format, options)
+  local place = check.place()
   runtime.check_path(verb, path)
   runtime.check_promise(verb, path, format)
   if type(options) == "table" and options.partition_by ~= nil then
@@ -42,7 +43,7 @@ local function save(self, verb, path, format, options)
     options.partition_by = check_partition_by(verb, path, self._node, options.partition_by)
   end
   if not runtime.wanted(path, options.mode) then return 0 end
-  return runtime.save(verb, self._node, path, format, options)
+  return runtime.save(verb, self._node, path, format, options, place)
 end
 
 --- Writes the records as lines: columns separated by tabs, tables as JSON, nil as `nil`.
