@@ -81,6 +81,39 @@ describe("rows from pipes", function()
       { run([[cat '%s' | luabatch -e 'local d = lb.csv("-"):cache() print(d:count(), d:count())']], path) })
   end)
 
+  it("are decompressed by what their first bytes say, also when these come one by one", function()
+    local path = csv(500)
+    local _, want = run("luabatch --icsv --ojson -e ':where \"a > 490\"' '%s'", path)
+    local slowly = [[python3 -c 'import sys, time
+data = sys.stdin.buffer.read()
+for i in range(len(data)):
+    sys.stdout.buffer.write(data[i:i + 1])
+    sys.stdout.buffer.flush()']]
+    for _, tool in ipairs { "gzip", "zstd -q", "lz4 -q", "bzip2" } do
+      for _, by in ipairs { "cat", slowly } do
+        for i, line in ipairs {
+          "TOOL -c < PATH | BY | luabatch --icsv --ojson -e ':where \"a > 490\"'",
+          "luabatch --icsv --ojson -e ':where \"a > 490\"' <(TOOL -c < PATH | BY)",
+          "(head -n 5 PATH | TOOL -c; tail -n +6 PATH | TOOL -c) | BY | luabatch --icsv --ojson -e ':where \"a > 490\"'",
+        } do
+          if by == "cat" or i == 1 then
+            line = line:gsub("TOOL", tool):gsub("PATH", path):gsub("BY", function() return by end)
+            assert.same({ 0, want, "" }, { cli.shell(line) })
+          end
+        end
+        assert.same({ 0, "501\n", "" }, { run([[%s -c < '%s' | %s | luabatch -e 'lb.text("-"):count()']], tool, path, by) })
+      end
+      local status, _, err = run([[%s -c < '%s' | head -c -5 | luabatch -e 'lb.text("-"):count()']], tool, path)
+      assert.equal(4, status)
+      assert.matches("^luabatch: standard input: truncated " .. tool:match("%w+") .. " data at byte %d+\n$", err)
+    end
+    -- Text stays text.
+    for _, text in ipairs { "BZh9 is how bzip2 begins", "BZh91AY", "PK", "\\037", "\\037\\213 not", "(" } do
+      assert.same({ 0, "1\n", "" }, { run([[printf '%s\n' | luabatch -e 'lb.text("-"):count()']], text) })
+    end
+    assert.same({ 0, "0\n", "" }, { run([[bzip2 < /dev/null | luabatch -e 'lb.text("-"):count()']]) })
+  end)
+
   it("stand among files", function()
     local path, other = csv(10), csv(4)
     assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })

@@ -1,5 +1,6 @@
 /* Sequential reading and decompression: see stream.h.
  *
+ * IDEA   The name of a file says how it is compressed; where there is none, of standard input and pipes, the first bytes do.
  * STATES A compressed stream is between members (at the start, and after each) or inside one. End
  *        of file is good only between members, after at least one; an empty file is a truncated
  *        one (gzip, zstd and bzip2 say so, too; the lz4 tool lets it pass). The magic bytes are
@@ -55,9 +56,11 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
     self->codec = lb_codec_class_of(file->compression);
     self->fd = STDIN_FILENO;
     self->path = lb_strdup(lb_file_label(file));
-    if (self->codec != NULL)
+    self->detects = self->codec == NULL && (is_stdin || !file->is_regular);
+    bool has_input = self->codec != NULL || self->detects;
+    if (has_input)
         self->input = lb_alloc(INPUT_BYTES);
-    if (self->path == NULL || (self->codec != NULL && self->input == NULL)) {
+    if (self->path == NULL || (has_input && self->input == NULL)) {
         status = lb_error_memory(err, "an input stream", INPUT_BYTES);
         goto fail;
     }
@@ -173,6 +176,44 @@ static lb_status fill_input(struct lb_stream *stream, size_t wanted, struct lb_e
     return LB_OK;
 }
 
+/* Puts bytes before all that is to be read. */
+static lb_status put_back(struct lb_stream *stream, const char *data, size_t size,
+                          struct lb_error *err)
+{
+    size_t held = stream->front_end - stream->front_start;
+    if (size == 0)
+        return LB_OK;
+    char *front = lb_alloc(size + held);
+    if (front == NULL)
+        return lb_error_memory(err, "the first bytes of an input", size + held);
+    memcpy(front, data, size);
+    if (held > 0)
+        memcpy(front + size, stream->front + stream->front_start, held);
+    lb_free(stream->front, stream->front_end);
+    stream->front = front;
+    stream->front_start = 0;
+    stream->front_end = size + held;
+    return LB_OK;
+}
+
+/* Looks at the first bytes of an input whose name says nothing. */
+static lb_status detect(struct lb_stream *stream, struct lb_error *err)
+{
+    LB_TRY(fill_input(stream, LB_CODEC_HEAD_BYTES, err));
+    size_t held = stream->input_end;
+    stream->compression = lb_codec_detect(stream->input, held);
+    stream->codec = lb_codec_class_of(stream->compression);
+    stream->detects = false;
+    if (stream->codec != NULL)
+        return LB_OK;
+    LB_TRY(put_back(stream, stream->input, held, err));
+    stream->ended = stream->input_ended;
+    stream->input_end = 0;
+    lb_free(stream->input, INPUT_BYTES);
+    stream->input = NULL;
+    return LB_OK;
+}
+
 static lb_status data_error(const struct lb_stream *stream, const char *what, struct lb_error *err)
 {
     return lb_error_set(err, LB_ERR_DATA, "%s: %s %s data at byte %llu", stream->path, what,
@@ -252,19 +293,9 @@ static lb_status decode_some(struct lb_stream *stream, char *data, size_t size, 
 lb_status lb_stream_keep(struct lb_stream *stream, const struct lb_file *file, const char *data,
                          size_t size, struct lb_error *err)
 {
-    lb_status status = LB_OK;
     stream->stop = NULL;
     stream->counter = NULL;
-    if (size > 0) {
-        stream->front = lb_alloc(size);
-        if (stream->front == NULL) {
-            status = lb_error_memory(err, "the first bytes of an input", size);
-        } else {
-            memcpy(stream->front, data, size);
-            stream->front_start = 0;
-            stream->front_end = size;
-        }
-    }
+    lb_status status = put_back(stream, data, size, err);
     if (status == LB_OK)
         status = lb_once_keep(file, stream, err);
     if (status != LB_OK)
@@ -316,6 +347,8 @@ static lb_status blame(const struct lb_stream *stream, lb_status status, struct 
 lb_status lb_stream_read(struct lb_stream *stream, char *data, size_t size, size_t *got,
                          struct lb_error *err)
 {
+    if (stream->detects)
+        LB_TRY(detect(stream, err));
     size_t front = read_front(stream, data, size);
     *got = front;
     if (front == size)

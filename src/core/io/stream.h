@@ -1,4 +1,5 @@
-/* Byte streams: sequential reading, decompressing by the file's compression, to its very end.
+/* Byte streams: sequential reading, decompressing by the file's compression, or that which the first bytes of standard input or a
+ * pipe show, to its very end.
  *
  * Concatenated members or frames are read on; a file that ends inside one, or has garbage after
  * one, gives LB_ERR_DATA "PATH: truncated gzip data at byte N" (N counts compressed bytes). Errors

@@ -294,3 +294,24 @@ const struct lb_codec_class *lb_codec_class_of(enum lb_compression compression)
 {
     return compression == LB_PLAIN ? NULL : &codecs[compression];
 }
+
+enum lb_compression lb_codec_detect(const char *data, size_t size)
+{
+    static const struct {
+        enum lb_compression compression;
+        const char *bytes;
+        size_t size;
+    } heads[] = {
+        {LB_GZIP, "\x1f\x8b\x08", 3},
+        {LB_ZSTD, "\x28\xb5\x2f\xfd", 4},
+        {LB_LZ4, "\x04\x22\x4d\x18", 4},
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
+        if (size >= heads[i].size && memcmp(data, heads[i].bytes, heads[i].size) == 0)
+            return heads[i].compression;
+    /* Three letters and a digit may be text; behind them a block begins, or the end of an empty file. */
+    if (size >= LB_CODEC_HEAD_BYTES && memcmp(data, "BZh", 3) == 0 &&
+        (memcmp(data + 4, "1AY&SY", 6) == 0 || memcmp(data + 4, "\x17rE8P\x90", 6) == 0))
+        return LB_BZIP2;
+    return LB_PLAIN;
+}

@@ -19,6 +19,7 @@ struct lb_stream {
     _Atomic uint64_t *counter;          /* grows with read_bytes; or NULL */
     struct lb_file file;                /* what was opened, for lb_file_check; its path is `path` */
     bool may_wait;                      /* a pipe, terminal or device: a read can last for ever */
+    bool detects;                       /* plain, but for what its first bytes say */
 
     /* state */
     char *front; /* bytes that were put back: [front_start, front_end) come first */
@@ -63,6 +64,9 @@ struct lb_codec_class {
 
 /* NULL for LB_PLAIN. */
 const struct lb_codec_class *lb_codec_class_of(enum lb_compression compression);
+/* What an input without a name is compressed by, from its first bytes: LB_CODEC_HEAD_BYTES, or all that it has. Text does not begin so. */
+enum { LB_CODEC_HEAD_BYTES = 10 };
+enum lb_compression lb_codec_detect(const char *data, size_t size);
 
 /* malloc-like functions through the allocator gate, for libraries that take such. */
 void *lb_codec_alloc(void *unused, unsigned count, unsigned size);
