@@ -77,7 +77,7 @@ local function under(settings, f)
   for _, one in ipairs(settings) do support.with(one, f) end
 end
 
-local quick = { { threads = 1 }, { threads = 3, memory = 4 * MEGABYTE } }
+local quick = support.settings { { threads = 1 }, { threads = 3, memory = 4 * MEGABYTE } }
 
 describe("joins of rows (seed " .. support.seed .. ")", function()
   for title, key in pairs(key_kinds) do
@@ -148,7 +148,7 @@ describe("joins of rows (seed " .. support.seed .. ")", function()
   end)
 
   it("find out while running that a side does not fit the memory", function()
-    local left, right = lb.csv(csv_file(900, 300)), lb.csv(csv_file(12000, 300, ("padding "):rep(50)))
+    local left, right = lb.csv(csv_file(900, 300)), lb.csv(csv_file(support.size(12000, 6000), 300, ("padding "):rep(50)))
     local spilled, first = {}, nil
     support.with({ on_run = function(_, info) spilled[#spilled + 1] = info.spilled_bytes end }, function()
       under({ { threads = 2, memory = 1024 * MEGABYTE }, { threads = 1, memory = MEGABYTE } }, function()

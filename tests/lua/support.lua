@@ -47,6 +47,16 @@ function support.size(n, least)
   return math.max(least or 1, math.floor(n * effort))
 end
 
+--- A list of settings for `with`. Where the effort is least, under the thread sanitizer, without those of one thread: it has
+-- nothing to see there.
+function support.settings(list)
+  local some = {}
+  for _, settings in ipairs(list) do
+    if effort >= 0.1 or settings.threads > 1 then some[#some + 1] = settings end
+  end
+  return some
+end
+
 --- Calls f with other settings of the runtime (threads, memory).
 function support.with(settings, f)
   local saved = {}
