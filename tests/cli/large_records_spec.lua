@@ -71,6 +71,28 @@ describe("a zstd input with a large window", function()
   end)
 end)
 
+describe("a record of a tenth of the memory", function()
+  after_each(cli.clean)
+
+  it("passes every kind of verb", function()
+    local path = cli.path ".json"
+    cli.shell(([[(echo '{"id":1,"s":"a"}'; echo -n '{"id":2,"s":"'
+      head -c 10000000 /dev/zero | tr '\0' x; echo '"}') > %s]]):format(path))
+    for chunk, result in pairs {
+      ["rows:order_by(lb.desc 's'):map(function(r) return #r.s end):sum()"] = "10000001",
+      ["rows:group_by('id'):agg { m = lb.max 's' }:map(function(r) return #r.m end):sum()"] = "10000001",
+      ["rows:distinct():count()"] = "2",
+      ["rows:join(rows, { on = 's', strategy = 'hash' }):count()"] = "2",
+      ["rows:window { partition_by = 'id', order_by = 's', n = lb.row_number() }:map(function(r) return #r.s end):sum()"] = "10000001",
+      ["lb.text(arg[1]):map(function(l) return 1, l .. 'x' end):group_by_key():map(function(_, l) return #l[1] + #l[2] end):sum()"] =
+        "10000033",
+    } do
+      chunk = "rows = lb.json(arg[1]) return " .. chunk
+      assert.same({ 0, result .. "\n", "" }, { cli.run("--memory", "100M", "--threads", "2", "-e", chunk, path) })
+    end
+  end)
+end)
+
 describe("compressed inputs of several frames", function()
   after_each(cli.clean)
 

@@ -29,3 +29,35 @@ describe("settings.memory", function()
     assert.same({ 0, ("false\tnot enough memory\n1\t7\n"):rep(2), "" }, { status, found, err })
   end)
 end)
+
+describe("a script that goes on after it ran out of memory", function()
+  after_each(support.clean)
+
+  it("has all of it again, whatever had taken it", function()
+    local name = path ".lua"
+    local out = io.open(name, "w")
+    out:write [[
+      local lb = require "luabatch"
+      local mb = lb.range(60):map(function(i) return i % 2, ("x"):rep(1000000) .. i end)
+      local fails = {
+        function() return #mb:values():collect() end,
+        function() return mb:group_by_key():count() end,
+        function() return mb:reduce_by_key(function(a, b) return a .. b end):count() end,
+        function()
+          return lb.range(3):map(function() local t = {} for i = 1, 60 do t[i] = ("x"):rep(1000000) .. i end return #t end):count()
+        end,
+        function() local t = {} for i = 1, 200 do t[i] = ("x"):rep(1000000) .. i end end,
+      }
+      local n = 0
+      for i, f in ipairs(fails) do
+        local ok, message = pcall(f)
+        if ok then error("case " .. i .. " has enough memory: " .. tostring(message)) end
+        assert(lb.range(50000):sort_by(function(v) return -v end):first() == 50000)
+        assert(lb.range(50000):map(function(v) return v, 1 end):reduce_by_key(function(a, b) return a + b end):count() == 50000)
+        n = n + 1
+      end
+      print(n)]]
+    out:close()
+    assert.same({ 0, "5\n", "" }, { run("--quiet", "--memory", "12M", "--threads", "2", name) })
+  end)
+end)

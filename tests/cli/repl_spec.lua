@@ -63,7 +63,7 @@ describe("the REPL", function()
     fails("lb.range(9999):map(function(n) if n == 777 then error('boo') end return n end):count()", "boo")
     fails("lb.range(8):map(function(n) while true do end end):count()", "interrupted", "\\x03")
     fails("while true do end", "interrupted", "\\x03")
-    fails("big = {} while true do big[#big + 1] = ('x'):rep(1e6) .. #big end", "not enough memory")
+    fails("big = {} while true do big[#big + 1] = ('x'):rep(1e6) .. #big end", "out of memory: the script's own Lua values hold")
     fails("big = nil lb.range(9):map(function(n) local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end):count()",
       "needs more memory")
     fails("lb.range(9e4):map(function(n) return n, tostring(n):rep(200) end):group_by_key():count()", "--max-spill")

@@ -159,7 +159,7 @@ local function is_memory(message)
 end
 
 local function memory_failure()
-  return failure(RESOURCE, "out of memory: the script's own Lua values hold %.1f MB (see --memory)", collectgarbage("count") / 1024)
+  return failure(RESOURCE, "%s", require("luabatch.runtime").script_memory())
 end
 
 -- Makes any error value a failure. Not called when memory runs out.

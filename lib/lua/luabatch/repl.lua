@@ -132,7 +132,7 @@ end
 
 local function message_of(err)
   if type(err) == "table" and type(rawget(err, "message")) == "string" then return err.message end
-  if type(err) == "string" then return err end
+  if type(err) == "string" then return err:find("not enough memory", 1, true) and require("luabatch.runtime").script_memory() or err end
   local ok, text = pcall(tostring, err)
   return ok and ("(error value) " .. text) or "(error value)"
 end

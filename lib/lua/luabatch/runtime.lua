@@ -296,6 +296,11 @@ function runtime.make_room()
   if core.memory_is_short(math.floor((setting "memory" or 0) / 4)) then collectgarbage() end
 end
 
+--- What is told when the script's own Lua has no memory left: Lua says only "not enough memory".
+function runtime.script_memory()
+  return ("out of memory: the script's own Lua values hold %.1f MB (see --memory)"):format(collectgarbage "count" / 1024)
+end
+
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
 -- `failure` of the one before; `is_silent`: its success is not told; `redirect`: see runtime.run.
 local function run(action, node, make_sink, read, shared, number, failure, is_silent, redirect)
