@@ -61,7 +61,7 @@ def jobs():
 
 # Limit in MB, bytes of a row, and how many times the limit the sides are; the second one is for --short. Each row of a side copies those
 # of the other: the bytes of both sides multiplied, by the bytes of a row, are the work.
-SHAPES = {"many": ((4, 2000, 1.2, 1.3), (1, 2000, 1.2, 1.2)), "large": ((32, 600000, 1.2, 3), (8, 1500000, 1.2, 8))}
+SHAPES = {"many": ((4, 2000, 1.2, 1.3), (1, 2000, 1.2, 1.2)), "large": ((32, 600000, 1.2, 3), (4, 1500000, 1.2, 14))}
 SHORT = {"many": ["inner", "pairs_left"], "large": ["full_salted", "semi"]}
 
 

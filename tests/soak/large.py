@@ -54,7 +54,7 @@ JOBS = {
     "reduce": (ANY, "return #mb(1):values():reduce(function(a, b) return a .. b end)"),
     "pivot": (ANY, "return rows(7):pivot{ index = 'k', columns = 'n', values = lb.first 'v' }:count()"),
 }
-SHORT = ["top", "cache", "aggregates", "sql", "sql_value", "collect_list", "files", "json"]
+SHORT = ["top", "aggregates", "sql", "sql_value", "collect_list", "files", "json"]
 
 
 def run(arguments, folder, memory, text):
