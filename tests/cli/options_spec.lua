@@ -93,6 +93,8 @@ describe("the command line", function()
       { { "--memry", "1G" }, "unknown option --memry; did you mean '--memory'?" },
       { { "--output-format", "jsn" },
         "option --output-format: 'text', 'json', 'csv', 'tsv', 'lua' expected, got 'jsn'; did you mean 'json'?" },
+      { { "help" }, "cannot open help: No such file or directory; did you mean 'luabatch --help'?" },
+      { { "version" }, "cannot open version: No such file or directory; did you mean 'luabatch --version'?" },
       { { "--icsv", path, "-e", ":limit(1)" }, "no such file: -e; options stand before the script or the inputs" },
       { { "confg" }, "cannot open confg: No such file or directory; did you mean 'config'?" },
       { { "config", "--threads=3" }, "config takes nothing, got '--threads=3'; options stand before it" },

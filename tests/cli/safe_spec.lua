@@ -562,6 +562,12 @@ print(lb.range(3):save_text("w/out/mine"))]], ".lua")
     local job = support.file('return require("luabatch").job { mapper = function(_, l, emit) emit(l, 1) end }', ".lua")
     assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch(job .. " --safe in/text") })
     assert.same({ 2, "", "luabatch: option --safe stands before the script\n" }, { luabatch("-e 'print(1)' in/text --safe") })
+    for _, name in ipairs { "READ", "WRITE" } do
+      local message = ("luabatch: LUABATCH_ALLOW_%s goes with --safe; without that a job may read and write what you may\n"):format(name)
+      assert.same({ 2, "", message }, { support.shell(("LUABATCH_ALLOW_%s=in luabatch -e 1"):format(name)) })
+      assert.same({ 0, "1\n", "" }, { support.shell(("cd /; LUABATCH_ALLOW_%s=/usr LUABATCH_SAFE=1 %s -e 1"):format(name,
+        support.quote(support.absolute(support.program)))) })
+    end
     assert.same({ 2, "", "luabatch: --allow-read goes with --safe; without that a job may read and write what you may\n" },
       { luabatch("--allow-read in -e 1") })
     assert.same({ 0, "--safe\n", "" }, { luabatch("-e 'arg[2]' -- -- --safe") })

@@ -115,7 +115,7 @@ describe("limits", function()
       assert.same({ 0, 0 }, { enough, lines == "" and 1 or 0 }, job)
       local status, output, message = shell(words:format "5K")
       assert.same({ 5, "" }, { status, output }, job)
-      assert.matches("spill files in 'tmp' would take more than the 5120 bytes that %-%-max%-spill allows", message)
+      assert.matches("spill files in 'tmp' would take more than the 5.0 KiB that %-%-max%-spill allows", message)
     end
   end)
 

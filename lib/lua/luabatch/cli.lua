@@ -106,12 +106,18 @@ end
 -- Commands in place of a script; a file of that name comes first.
 local subcommands = {}
 
+-- What others call the flags that tell about the program.
+local flags_meant = {
+  help = "luabatch --help", man = "luabatch --help", usage = "luabatch --help", version = "luabatch --version",
+}
+
 -- A hint at the file that was meant, when the message tells of one that is not there.
 local function file_hint(message)
   local path = message:match("^no such file: (.+)$") or message:match("^[^\n]-: no such file: (.+)$")
     or message:match("^cannot open (.-): No such file")
   if not path then return "" end
   if path:find("^%-") then return "; options stand before the script or the inputs" end
+  if flags_meant[path] then return ("; did you mean '%s'?"):format(flags_meant[path]) end
   local directory, name = path:match("^(.*/)([^/]*)$")
   if not directory then directory, name = "", path end
   local names = require("luabatch.terminal").list_directory(directory ~= "" and directory or ".")
@@ -420,8 +426,10 @@ end
 -- A job that was meant to be locked in must not run free because the word was forgotten, or stood in the wrong place.
 local function refuse_late_safe(options, args)
   for _, name in ipairs { "allow-read", "allow-write" } do
-    if (options.from[name] or ""):find("--" .. name, 1, true) then
-      error(failure(USAGE, "--%s goes with --safe; without that a job may read and write what you may", name), 0)
+    local from = options.from[name]
+    if from then
+      error(failure(USAGE, "%s goes with --safe; without that a job may read and write what you may",
+        from:find("--" .. name, 1, true) and "--" .. name or from), 0)
     end
   end
   for _, arg in ipairs(args) do

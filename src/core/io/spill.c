@@ -223,11 +223,13 @@ static lb_status append(struct lb_spill *spill, const void *data, size_t size,
     };
     memcpy(spill->frame.data, &head, HEAD_BYTES);
     spill->frame.size = HEAD_BYTES + stored;
-    if (spill->space != NULL && !lb_budget_reserve(spill->space, spill->frame.size))
+    if (spill->space != NULL && !lb_budget_reserve(spill->space, spill->frame.size)) {
+        double kib = (double)atomic_load(&spill->space->limit_bytes) / 1024;
         return lb_error_set(
             err, LB_ERR_RESOURCE,
-            "spill files in '%s' would take more than the %zu bytes that --max-spill allows",
-            spill->tmp_dir, atomic_load(&spill->space->limit_bytes));
+            "spill files in '%s' would take more than the %.1f %s that --max-spill allows",
+            spill->tmp_dir, kib < 1024 ? kib : kib / 1024, kib < 1024 ? "KiB" : "MiB");
+    }
     damage_before(spill, offset);
     lb_status status = write_frame(spill, offset, err);
     if (status != LB_OK) {
