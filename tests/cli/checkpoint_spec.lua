@@ -357,7 +357,8 @@ if os.getenv "STOP" then os.exit(9) end
   it("says when there is nothing to resume", function()
     local status, out, err = sh "luabatch --resume job.lua"
     assert.same({ 0, printed, expected }, { status, out, results() })
-    assert.truthy(err:find("luabatch: nothing to resume: no finished checkpoint of this job is in .luabatch-checkpoints\n", 1, true), err)
+    assert.truthy(err:find("luabatch: nothing to resume: no finished checkpoint of this job (the same script, arguments and directory)"
+      .. " is in .luabatch-checkpoints\n", 1, true), err)
     assert.same({ 0, "3\n", "luabatch: nothing to resume: the job makes no checkpoint\n" }, {
       sh "luabatch --resume -e 'lb.range(3):count()'" })
     assert.same({ 0, "3\n", "" }, { sh "luabatch --resume --quiet -e 'lb.range(3):count()'" })

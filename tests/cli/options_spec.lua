@@ -87,9 +87,12 @@ describe("the command line", function()
   it("hints at what was meant", function()
     local path = support.file("x\n", ".text")
     local wrong = path:sub(1, -2)
+    local link = support.path()
+    assert(os.execute("ln -s /nonexistent/lb " .. link))
     for _, case in ipairs {
       { { wrong }, ("cannot open %s: No such file or directory; did you mean '%s'?"):format(wrong, path) },
       { { "-e", ("lb.text('%s'):count()"):format(wrong) }, ("(command line):1: no such file: %s; did you mean '%s'?"):format(wrong, path) },
+      { { "--itext", link }, ("no such file: %s; it is a symbolic link to nothing"):format(link) },
       { { "--memry", "1G" }, "unknown option --memry; did you mean '--memory'?" },
       { { "--output-format", "jsn" },
         "option --output-format: 'text', 'json', 'csv', 'tsv', 'lua' expected, got 'jsn'; did you mean 'json'?" },

@@ -82,7 +82,8 @@ local function open()
     note("%s/journal: %d damaged line%s passed over", folder, damaged, damaged == 1 and "" or "s")
   end
   if runtime.setting "resume" and #lines == 0 then
-    note("nothing to resume: no finished checkpoint of this job is in %s", (folder:match("^(.*)/")))
+    note("nothing to resume: no finished checkpoint of this job (the same script, arguments and directory) is in %s",
+      (folder:match("^(.*)/")))
   end
   forget_ended(lines)
   file:keep(names_of(lines))

@@ -121,6 +121,9 @@ local function file_hint(message)
   local directory, name = path:match("^(.*/)([^/]*)$")
   if not directory then directory, name = "", path end
   local names = require("luabatch.terminal").list_directory(directory ~= "" and directory or ".")
+  for _, there in ipairs(names) do
+    if there == name then return "; it is a symbolic link to nothing" end
+  end
   if directory == "" then
     for command in pairs(subcommands) do names[#names + 1] = command end
     table.sort(names)

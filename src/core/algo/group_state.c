@@ -39,10 +39,10 @@ lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb
     }
     if (lb_batch_locate(rows->batch, row, &place, err) != LB_OK)
         place.size = 0;
-    lb_error_set(err, LB_ERR_DATA, "%s: %s where %s is wanted%s%.*s%s", self->label,
-                 type_name(&rows->batch->columns[column], row), wanted, place.size > 0 ? " (" : "",
-                 (int)(place.size < 2000 ? place.size : 2000), place.size > 0 ? place.data : "",
-                 place.size > 0 ? ")" : "");
+    lb_error_set(err, LB_ERR_DATA, "%s: %s where %s is wanted%s%.*s", self->label,
+                 type_name(&rows->batch->columns[column], row), wanted,
+                 place.size > 0 ? "\n  " : "", (int)(place.size < 2000 ? place.size : 2000),
+                 place.size > 0 ? place.data : "");
     lb_buf_fini(&place);
     return LB_ERR_DATA;
 }
