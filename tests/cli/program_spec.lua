@@ -244,6 +244,11 @@ describe("options", function()
     local path = file "old"
     assert.same({ 0, "", "" }, { run("--output", path, "-e", "1, nil, 'a\\tb'") })
     assert.equal("1\tnil\ta\tb\n", cli.read(path))
+    local nothing = cli.path ".txt"
+    assert.same({ 0, "1\n", ("luabatch: the chunk returns no dataset and no job: nothing is written to %s\n"):format(nothing) },
+      { run("--output", nothing, "-e", "print(1)") })
+    assert.same({ 0, "1\n", "" }, { run("--quiet", "--output", nothing, "-e", "print(1)") })
+    assert.is_nil(io.open(nothing))
     local status, _, err = run("--output", "/nonexistent/x", "-e", "1")
     assert.equal(2, status)
     assert.truthy(err:find("/nonexistent", 1, true), err)

@@ -419,6 +419,9 @@ local function finish(options, program, results, args)
       options.chunk and "the chunk" or arg[0]), 0)
   elseif options.chunk and results.n > 0 then
     show_results(options, results)
+  elseif options.output and not options.interactive then
+    require("luabatch.runtime").settings.note(("%s returns no dataset and no job: nothing is written to %s"):format(
+      options.chunk and "the chunk" or arg[0], options.output))
   end
 end
 

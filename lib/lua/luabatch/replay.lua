@@ -29,7 +29,10 @@ end
 function replay.check(directory)
   local folder = directory:gsub("(.)/+$", "%1")
   while not core.output_exists(folder) do folder = folder:match("^(.+)/[^/]*$") or folder:sub(1, 1) == "/" and "/" or "." end
-  return require("luabatch.whole").check(folder:gsub("/$", "") .. "/luabatch")
+  local ok, message, status = require("luabatch.whole").check(folder:gsub("/$", "") .. "/luabatch")
+  if ok then return true end
+  return nil, (message:gsub("^cannot write '.*/luabatch'", function() return ("cannot write in '%s'"):format(core.printable(folder)) end)),
+    status
 end
 
 --- Writes the call that failed.

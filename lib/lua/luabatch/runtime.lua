@@ -298,7 +298,8 @@ end
 
 --- What is told when the script's own Lua has no memory left: Lua says only "not enough memory".
 function runtime.script_memory()
-  return ("out of memory: the script's own Lua values hold %.1f MB (see --memory)"):format(collectgarbage "count" / 1024)
+  return ("out of memory: the script's own Lua values hold %.1f MB and need more (see --memory; iterate and saving need no list)")
+    :format(collectgarbage "count" / 1024)
 end
 
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
