@@ -349,6 +349,14 @@ static int l_core_options(lua_State *L)
     return 1;
 }
 
+static lb_status format_value(lua_State *L, enum lb_format format, struct lb_buf *value,
+                              struct lb_buf *out, struct lb_error *err)
+{
+    value->size = out->size = 0;
+    LB_TRY(lb_lua_encode(L, 1, "value", value, err));
+    return lb_format_encoded(format, value->data, value->size, out, err);
+}
+
 /* core.format(value, "text" | "json" | "csv" | "lua") -> string */
 static int l_core_format(lua_State *L)
 {
@@ -360,8 +368,12 @@ static int l_core_format(lua_State *L)
     struct lb_buf *value = push_buffer(L);
     struct lb_buf *out = push_buffer(L);
     struct lb_error err;
-    if (lb_lua_encode(L, 1, "value", value, &err) != LB_OK ||
-        lb_format_encoded(format, value->data, value->size, out, &err) != LB_OK)
+    lb_status status = format_value(L, format, value, out, &err);
+    if (status == LB_ERR_RESOURCE) { /* what earlier calls left counts until it is collected */
+        lua_gc(L, LUA_GCCOLLECT, 0);
+        status = format_value(L, format, value, out, &err);
+    }
+    if (status != LB_OK)
         return lb_lua_raise(L, &err);
     lb_buf_fini(value);
     return return_buffer(L, out);

@@ -71,6 +71,7 @@ describe("-e", function()
     assert.same({ 0, "hi\n", "" }, { run("-e", "local a = 'hi' print(a)") })
     assert.same({ 0, "nil\n", "" }, { run("-e", "nil") })
     assert.same({ 0, "[1,2]\n", "" }, { run("--output-format=json", "-e", "{{1, 2}}") })
+    assert.same({ 0, "400000\n", "" }, { shell("luabatch --memory 4M -e 'lb.range(400000):collect()' | wc -l; exit ${PIPESTATUS[0]}") })
   end)
 
   it("runs the example of the manual", function()

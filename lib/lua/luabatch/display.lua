@@ -165,27 +165,21 @@ local function is_list(t)
   return true
 end
 
---- A table as records: the elements of a list, lists among them being several columns; otherwise pairs in
--- order of keys.
--- @return list of `{n = columns, ...}`
-function display.records(t)
-  local records = {}
+-- A table as lines: the elements of a list, lists among them being several columns; otherwise pairs in order of keys. One line
+-- at a time: a list may hold most of the memory already.
+local function write_table(t, format, write)
   if is_list(t) then
     for i = 1, #t do
       local element = t[i]
-      if type(element) == "table" and #element > 0 and is_list(element) then
-        records[i] = { n = #element, compat.unpack(element) }
-      else
-        records[i] = { n = 1, element }
-      end
+      local is_record = type(element) == "table" and #element > 0 and is_list(element)
+      write(is_record and display.line(element, #element, format) or core.format(element, format))
     end
-    return records
+    return
   end
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys, function(a, b) return core.compare(a, b) < 0 end)
-  for i, key in ipairs(keys) do records[i] = { n = 2, key, t[key] } end
-  return records
+  for _, key in ipairs(keys) do write(display.line({ key, t[key] }, 2, format)) end
 end
 
 --- What a chunk returned, as lines: a table by its records, anything else as it is.
@@ -195,9 +189,7 @@ end
 function display.value(value, format, write)
   local kind = type(value)
   if kind == "table" and not (getmetatable(value) and getmetatable(value).__tostring) then
-    for _, record in ipairs(display.records(value)) do
-      write(display.line(record, record.n, format))
-    end
+    write_table(value, format, write)
   elseif kind == "function" or kind == "userdata" or kind == "thread" or kind == "table" then
     write(tostring(value))
   else

@@ -294,7 +294,7 @@ static void test_space(void **state)
     assert_int_equal(lb_spill_append(other, data, 100, &frame, &err), LB_OK);
     assert_int_equal(space.used_bytes, 2 * 124);
     assert_int_equal(lb_spill_append(other, data, 1, &frame, &err), LB_ERR_RESOURCE);
-    assert_non_null(strstr(err.message, "more than the 248 bytes"));
+    assert_non_null(strstr(err.message, "more than the 0.2 KiB"));
     lb_spill_delete(one);
     assert_int_equal(space.used_bytes, 124);
     fail_calls = 1;
