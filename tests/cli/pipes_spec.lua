@@ -107,6 +107,9 @@ for i in range(len(data)):
       assert.equal(4, status)
       assert.matches("^luabatch: standard input: truncated " .. tool:match("%w+") .. " data at byte %d+\n$", err)
     end
+    -- As pzstd writes, which begins with a frame to be skipped.
+    assert.same({ 0, "501\n", "" },
+      { run([[(printf '\120\052\115\030\004\0\0\0size'; zstd -qc < '%s') | luabatch -e 'lb.text("-"):count()']], path) })
     -- Text stays text.
     for _, text in ipairs { "BZh9 is how bzip2 begins", "BZh91AY", "PK", "\\037", "\\037\\213 not", "(" } do
       assert.same({ 0, "1\n", "" }, { run([[printf '%s\n' | luabatch -e 'lb.text("-"):count()']], text) })

@@ -309,6 +309,9 @@ enum lb_compression lb_codec_detect(const char *data, size_t size)
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
         if (size >= heads[i].size && memcmp(data, heads[i].bytes, heads[i].size) == 0)
             return heads[i].compression;
+    /* pzstd begins with a frame to be skipped. lz4 may do so, too, and is then an error and no text. */
+    if (size >= 4 && (data[0] & 0xf0) == 0x50 && memcmp(data + 1, "\x2a\x4d\x18", 3) == 0)
+        return LB_ZSTD;
     /* Three letters and a digit may be text; behind them a block begins, or the end of an empty file. */
     if (size >= LB_CODEC_HEAD_BYTES && memcmp(data, "BZh", 3) == 0 &&
         (memcmp(data + 4, "1AY&SY", 6) == 0 || memcmp(data + 4, "\x17rE8P\x90", 6) == 0))
