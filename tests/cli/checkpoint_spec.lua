@@ -26,7 +26,8 @@ print(computed:value(), kept:value())
 if os.getenv "STOP" == "2" then error "stop" end
 ]]
 
-local function sh(line)
+local function sh(line, ...)
+  if select("#", ...) > 0 then line = line:format(...) end
   return support.shell(("cd '%s' || exit\n%s"):format(folder, line))
 end
 
@@ -173,6 +174,54 @@ describe("a job with checkpoints", function()
       assert.truthy(err:find(("save_text: the job that was killed added its records to %s already, and one.txt has changed since")
         :format(path), 1, true), err)
     end
+  end)
+
+  it("writes a path anew and adds to it, once each", function()
+    write("add.lua", [[
+      local lb = require "luabatch"
+      local rows = lb.text("one.txt"):checkpoint "rows"
+      rows:save_text("log", { mode = os.getenv "MODE" })
+      rows:map(function(line) return line .. "!" end):save_text("log", { mode = "append" })
+      if os.getenv "STOP" then error "stop" end
+      rows:save_text("log", { mode = "append" })]])
+    for _, mode in ipairs { "overwrite", "error", "append" } do
+      assert.equal(1, (sh("rm -f log; echo a > one.txt; MODE=%s STOP=1 luabatch --quiet add.lua", mode)))
+      assert.equal(1, (sh("MODE=%s STOP=1 luabatch --resume --quiet add.lua", mode)))
+      assert.same({ 0, "", "" }, { sh("MODE=%s luabatch --resume --quiet add.lua", mode) })
+      assert.equal("a a! a ", (select(2, sh "tr '\\n' ' ' < log")))
+    end
+    -- Of other inputs, what was added before goes with what it was added to.
+    assert.equal(1, (sh "echo a > one.txt; MODE=overwrite STOP=1 luabatch --quiet add.lua"))
+    assert.equal(1, (sh "echo b > one.txt; MODE=overwrite STOP=1 luabatch --resume --quiet add.lua"))
+    assert.same({ 0, "", "" }, { sh "MODE=overwrite luabatch --resume --quiet add.lua" })
+    assert.equal("b b! b ", (select(2, sh "tr '\\n' ' ' < log")))
+  end)
+
+  it("writes a path twice, each anew, though the second was finished", function()
+    write("twice.lua", [[
+      local lb = require "luabatch"
+      local rows = lb.range(3):checkpoint "rows"
+      rows:save_text("scratch", { mode = "overwrite" })
+      print(lb.text("scratch"):count())
+      rows:limit(1):save_text("scratch", { mode = "overwrite" })
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "STOP=1 luabatch --quiet twice.lua"))
+    assert.same({ 0, "3\n", "" }, { sh "luabatch --resume --quiet twice.lua" })
+    assert.equal("1\n", (select(2, sh "cat scratch")))
+  end)
+
+  it("does not add to a path what the killed job added by another plan", function()
+    write("add.lua", [[
+      local lb = require "luabatch"
+      lb.range(2):checkpoint("one"):map(function(n) return n * 10 end):save_text("log", { mode = "append" })
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "STOP=1 luabatch --quiet add.lua"))
+    local status, _, err = sh "sed -i 's/10/20/' add.lua; luabatch --resume --quiet add.lua"
+    assert.same({ 1, "10\n20\n" }, { status, (select(2, sh "cat log")) })
+    assert.truthy(err:find("save_text: the job that was killed added its records to log already, and its plan is another", 1, true), err)
+    -- Where its records are not any more there is nothing to tell.
+    assert.equal(0, (sh "rm log; luabatch --resume --quiet add.lua"))
+    assert.equal("20\n40\n", (select(2, sh "cat log")))
   end)
 
   it("computes anew what stands on a file that was replaced by one of the same size and time", function()

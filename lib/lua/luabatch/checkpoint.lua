@@ -467,15 +467,6 @@ end
 -- How often each save, by its plan, was made in this run: a script may add the same records to the same file twice.
 local turns = {}
 
--- The last line of an earlier run that tells of this save.
-local function line_of_save(plan, turn)
-  local found
-  for _, line in ipairs(open().lines) do
-    if (line.kind == "save" or line.kind == "begin") and line.plan == plan and line.turn == turn then found = line end
-  end
-  return found
-end
-
 -- The files at a path now; empty when there are none that can be looked at.
 local function files_now(path)
   local ok, files = pcall(saved_files, path)
@@ -487,6 +478,29 @@ local function is_committed(line)
   return line.kind == "begin" and line.receipt ~= nil and core.output_received(line.path, journal.folder .. "/" .. line.receipt)
 end
 
+-- Lines of saves to a path, of earlier runs and of this one, without those whose records a later save has replaced.
+local function lines_of_path(path)
+  local list = {}
+  for _, lines in ipairs { open().lines, journal.added } do
+    for _, line in ipairs(lines) do
+      if line.path == path then
+        if line.renews and (line.kind == "save" or is_committed(line)) then list = {} end
+        list[#list + 1] = line
+      end
+    end
+  end
+  return list
+end
+
+-- The last line that tells of this save.
+local function line_of_save(path, plan, turn)
+  local found
+  for _, line in ipairs(lines_of_path(path)) do
+    if line.plan == plan and line.turn == turn then found = line end
+  end
+  return found
+end
+
 -- Whether the job's own saves have made of a path what it is now: several may add to it, one after the other.
 local function is_ours(path)
   local last
@@ -496,12 +510,25 @@ local function is_ours(path)
   return same_files(last.files, files_now(path)) or is_committed(last)
 end
 
+-- Whether an earlier run wrote records to a path that no save of this run has asked for.
+local function has_others(path)
+  for _, line in ipairs(lines_of_path(path)) do
+    if line.turn > (turns[line.plan] or 0) and (line.kind == "save" or is_committed(line)) then return true end
+  end
+  return false
+end
+
 -- A save of the killed run has its line, or stood just before: then an output is there without one.
 -- @return the line when the save is finished, and whether its records are known; the mode in which to save otherwise
 local function find_save(action, path, mode, plan, turn, inputs)
-  local line = line_of_save(plan, turn)
-  if not line then return nil, false, mode end
-  local files = files_now(path)
+  local line, files = line_of_save(path, plan, turn), files_now(path)
+  if not line then
+    if mode == "append" and #files > 0 and has_others(path) then
+      error(("%s: the job that was killed added its records to %s already, and its plan is another now: they would stay there")
+        :format(action, path), 0)
+    end
+    return nil, false, mode
+  end
   local is_done = line.kind == "save"
   local same, changed = same_files(line.inputs, inputs)
   if not same then
@@ -518,7 +545,9 @@ local function find_save(action, path, mode, plan, turn, inputs)
     end
     return line, is_done, mode
   end
-  if is_done and same_files(line.files, files) or is_committed(line) then return line, is_done, mode end
+  if is_done and (same_files(line.files, files) or mode ~= "append" and is_ours(path)) or is_committed(line) then
+    return line, is_done, mode
+  end
   if not is_done and #line.files == 0 and #files > 0 then
     note("%s: %s is written again", action, path)
     return nil, false, "overwrite"
@@ -571,20 +600,23 @@ function checkpoint.save(action, node, path, what, mode, run)
   local before = core.counters()
   open()
   local n, info
+  local renews = mode ~= "append"
   if line then
+    renews = line.kind == "begin" and line.renews
     n, info = count_save(path, run)
     note("%s: %s is written already, %d record%s", action, path, n, n == 1 and "" or "s")
   else
     local receipt = ("receipt-%s-%d"):format(plan, turn)
     add_line {
       kind = "begin", plan = plan, turn = turn, path = path, inputs = inputs, files = files_now(path), receipt = receipt,
+      renews = renews,
     }
     n, info = run(mode, journal.folder .. "/" .. receipt)
   end
   local files = files_now(path)
   if #files > 0 then
     add_line {
-      kind = "save", plan = plan, turn = turn, inputs = inputs, path = path, files = files, records = n,
+      kind = "save", plan = plan, turn = turn, inputs = inputs, path = path, files = files, records = n, renews = renews,
       counters = counted_since(before), info = { skipped = info.skipped, skips = info.skips },
     }
   end

@@ -39,6 +39,7 @@ local function list(check)
   end
 end
 
+local is_flag = optional(function(value) return type(value) == "boolean" end)
 local is_files = list(fields { path = is_string })
 local is_inputs = optional(is_files) -- none when they cannot be looked at again
 local is_place = fields {
@@ -61,10 +62,12 @@ local kinds = {
     name = is_string, plan = is_string, data = is_name, records = is_count, inputs = is_files, counters = is_counters, info = is_info,
     parts = list(fields { name = is_string }), rejects = list(fields { to = is_string, name = is_name }), sources = list(is_source),
   },
-  begin = fields { plan = is_string, turn = is_count, path = is_string, inputs = is_inputs, files = is_files, receipt = is_name },
+  begin = fields {
+    plan = is_string, turn = is_count, path = is_string, inputs = is_inputs, files = is_files, receipt = is_name, renews = is_flag,
+  },
   save = fields {
     plan = is_string, turn = is_count, path = is_string, inputs = is_inputs, files = is_files, records = is_count,
-    counters = is_counters, info = is_info,
+    renews = is_flag, counters = is_counters, info = is_info,
   },
   ["end"] = is_table,
 }
