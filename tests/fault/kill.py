@@ -75,6 +75,7 @@ local rows = lb.csv("in.csv", { types = { n = "integer" }, on_bad = "skip" }):ch
 rows:save_json("old.json", { mode = "append" })
 rows:select("n", "word"):save_text("old/", { mode = "append" })
 rows:select("word"):save_json("old.json", { mode = "append" })
+rows:save_json("new.json", { mode = "overwrite" })
 rows:save_json("new.json", { mode = "append" })
 print(rows:save_text("old/", { mode = "append" }))
 """, ["old.json", "old", "new.json"], ["--stats=json"], []),
