@@ -117,6 +117,15 @@ for i in range(len(data)):
     assert.same({ 0, "0\n", "" }, { run([[bzip2 < /dev/null | luabatch -e 'lb.text("-"):count()']]) })
   end)
 
+  it("that have a name and no reader yet can be waited for, and the wait ended", function()
+    local path = cli.path()
+    os.execute(("mkfifo '%s'"):format(path))
+    assert.same({ 0, "1\n2\n3\n", "" },
+      { run([[(sleep 0.1; luabatch -e 'local n = lb.range(3):save_text(arg[1])' '%s') & cat '%s'; wait]], path, path) })
+    assert.same({ 124, "", "luabatch: interrupted\n" },
+      { run([[timeout -k 10 0.5 '%s' -e 'lb.range(3):save_text(arg[1])' '%s']], cli.program, path) })
+  end)
+
   it("stand among files", function()
     local path, other = csv(10), csv(4)
     assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })

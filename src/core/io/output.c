@@ -233,6 +233,16 @@ static lb_status open_file(struct lb_output *output, struct lb_error *err)
     return LB_OK;
 }
 
+lb_status lb_output_open_stream(struct lb_output *output, struct lb_error *err)
+{
+    output->opens_late = false;
+    output->fd = lb_sys.open(output->target, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
+    if (output->fd < 0)
+        return lb_error_system(err, errno, "cannot write '%s'", output->name);
+    output->owns_fd = true;
+    return LB_OK;
+}
+
 static lb_status open_stream(struct lb_output *output, struct lb_error *err)
 {
     if (is_standard_output(output->target)) {
@@ -241,11 +251,10 @@ static lb_status open_stream(struct lb_output *output, struct lb_error *err)
             return lb_error_system(err, errno, "cannot write standard output");
         return LB_OK;
     }
-    output->fd = lb_sys.open(output->target, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
-    if (output->fd < 0)
-        return lb_error_system(err, errno, "cannot write '%s'", output->name);
-    output->owns_fd = true;
-    return LB_OK;
+    /* That of a named pipe waits for a reader: the run's own thread, which hears signals, must not. */
+    struct stat info;
+    output->opens_late = lb_sys.stat(output->target, &info) == 0 && S_ISFIFO(info.st_mode);
+    return output->opens_late ? LB_OK : lb_output_open_stream(output, err);
 }
 
 static lb_status open_directory(struct lb_output *output, const char *extension,
@@ -492,6 +501,8 @@ lb_status lb_output_write_at(struct lb_output *output, uint64_t offset, const vo
 lb_status lb_output_write(struct lb_output *output, const void *data, size_t size,
                           struct lb_error *err)
 {
+    if (output->opens_late)
+        LB_TRY(lb_output_open_stream(output, err));
     if (output->fd < 0)
         return lb_error_set(err, LB_ERR_INTERNAL, "%s: no part was begun", output->name);
     if (output->kind == KIND_STREAM)

@@ -153,6 +153,9 @@ static lb_status commit_stream(struct lb_output *output, struct lb_error *err)
 {
     if (output->hash != NULL && output->hash->n_bytes < output->delivery->n_bytes)
         return lb_output_other_bytes(output, err);
+    if (output->opens_late)
+        LB_TRY(lb_output_open_stream(output,
+                                     err)); /* nothing was written: its reader waits for the end */
     if (output->owns_fd)
         return close_fd(output, err);
     int copy = lb_sys.dup(output->fd);

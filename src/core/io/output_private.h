@@ -36,7 +36,8 @@ struct lb_output {
     /* resources */
     int fd; /* the current part, or -1 */
     bool owns_fd;
-    int old_fd; /* mode append: the file that it goes behind, locked, or -1 */
+    bool opens_late; /* a named pipe: with its first bytes, or at commit */
+    int old_fd;      /* mode append: the file that it goes behind, locked, or -1 */
     struct stat old;
     struct lb_temp temp; /* hidden file or directory */
 };
@@ -52,6 +53,8 @@ lb_status lb_output_write_receipt(const struct lb_output *output, struct lb_erro
 /* Errors: a call that failed, the target is there, no memory for a name, an attempt that gives other bytes than the one before. */
 lb_status lb_output_write_error(const struct lb_output *output, int errno_value,
                                 struct lb_error *err);
+/* Opens a stream that is no standard output; a named pipe waits for its reader. */
+lb_status lb_output_open_stream(struct lb_output *output, struct lb_error *err);
 lb_status lb_output_exists_error(const struct lb_output *output, struct lb_error *err);
 lb_status lb_output_name_error(struct lb_error *err);
 lb_status lb_output_other_bytes(const struct lb_output *output, struct lb_error *err);
