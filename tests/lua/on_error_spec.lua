@@ -2,7 +2,7 @@
 local lb = require "luabatch"
 local runtime = require "luabatch.runtime"
 local support = require "tests.lua.support"
-local error, io, ipairs, math, pcall, tostring, type = error, io, ipairs, math, pcall, tostring, type
+local error, io, ipairs, math, pairs, pcall, tostring, type = error, io, ipairs, math, pairs, pcall, tostring, type
 
 local function lines_of(path)
   local lines = {}
@@ -209,6 +209,76 @@ describe("on_error (seed " .. support.seed .. ")", function()
       return ds:with_columns({ z = "k" }):where("cast(v as integer) >= 0", { on_error = "skip" }):where("z = 7 and i > 3"):count()
     end)
     assert.equal(wanted, n)
+  end)
+
+  it("leaves out the rows with a value that an aggregate refuses, of all aggregates", function()
+    math.randomseed(support.seed)
+    local lines, wanted, bad = {}, {}, {}
+    for i = 1, 20000 do
+      local item, price, q, ok = ("g%d"):format(math.random(0, 40)), tostring(math.random(0, 99)), tostring(i % 9), "true"
+      local kind = math.random(12)
+      if kind == 1 then price = '"x"' elseif kind == 2 then q = "[1]" elseif kind == 3 then ok = "0" end
+      if kind == 4 then price = "null" elseif kind == 5 then price, q = "null", '"no pair"' end
+      lines[i] = ('{"i":%d,"item":"%s","ok":%s,"price":%s,"q":%s}'):format(i, item, ok, price, q)
+      if kind <= 3 then
+        bad[#bad + 1] = { line = i, raw = lines[i], from = kind == 1 and "c: a string" or kind == 2 and "c: a table" or "b: a number" }
+      else
+        local group = wanted[item] or { item = item, n = 0, b = true, own = 0 }
+        wanted[item], group.n, group.own = group, group.n + 1, group.own + i
+        if price ~= "null" then group.s = (group.s or 0) + math.floor(price) end
+      end
+    end
+    local ds = lb.json(support.file(table.concat(lines, "\n") .. "\n", ".json"))
+    local function total(f) return lb.aggregate { init = function() return 0 end, step = f, merge = function(a, b) return a + b end } end
+    local items = {
+      s = lb.sum "price", n = lb.count(), b = lb.bool_and "ok", c = lb.corr("price", "q"),
+      own = total(function(sum, row) return sum + row.i end),
+    }
+    for threads = 1, 4, 3 do
+      support.with({ threads = threads }, function()
+        local to = support.path(".json")
+        local n, first, groups = skipped(function()
+          return ds:group_by("item"):agg(items, { on_error = { to = to } }):collect()
+        end)
+        assert.equal(#bad, n)
+        assert.matches(bad[1].from .. " where a %a+ is wanted", first)
+        for i, line in ipairs(lines_of(to)) do
+          assert.same({ tostring(bad[i].line), bad[i].raw }, { line:match('"line":(%d+),.-"raw":({.-}),"verb":"agg"}$') })
+        end
+        assert.equal(#bad, #lines_of(to))
+        local seen = 0
+        for _, group in ipairs(groups) do
+          group.c, seen = nil, seen + 1
+          assert.same(wanted[group.item], group)
+        end
+        for _ in pairs(wanted) do seen = seen - 1 end
+        assert.equal(0, seen)
+      end)
+    end
+    -- Of the columns that are read only; of what a function gives; of one row over all; a group of which no row is left.
+    local strings = { { k = 1, v = "x" }, { k = 2, v = 3 } }
+    for _, column in ipairs { "v", function(r) return r.v end } do
+      for _, name in ipairs { "sum", "avg", "median", "variance", "stddev" } do
+        local n, _, rows = skipped(function()
+          return lb.from(strings):group_by("k"):agg({ v = lb[name](column), n = lb.count() }, { on_error = "skip" }):collect()
+        end)
+        assert.same({ 1, 1, 2, 1 }, { n, #rows, rows[1].k, rows[1].n })
+      end
+      local n, _, rows = skipped(function()
+        return lb.from(strings):group_by():agg({ v = lb.sum(column) }, { on_error = "skip" }):collect()
+      end)
+      assert.same({ 1, { { v = 3 } } }, { n, rows })
+      for _, options in ipairs { {}, { on_error = "fail" } } do
+        assert.matches("v: a string where a number is wanted", message(function()
+          lb.from(strings):group_by("k"):agg({ v = lb.sum(column) }, options):collect()
+        end))
+      end
+    end
+    -- A sum of integers that is too large is no record's.
+    local most = lb.from({ { v = "9223372036854775807" }, { v = "1" } }):with_columns { v = "cast(v as integer)" }
+    assert.matches("the sum does not fit 64 bits", message(function()
+      most:group_by():agg({ v = lb.sum "v" }, { on_error = "skip" }):collect()
+    end))
   end)
 
   it("is checked", function()

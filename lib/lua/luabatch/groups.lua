@@ -128,8 +128,8 @@ end
 -- the list. Groups come by partition of a hash, in each in order of the columns.
 -- @param aggregates table: `{name = lb.sum "amount", ...}`, or `{ {total = lb.sum "amount"}, {n = lb.count()} }`
 -- @param options table?: `partitions` (default 64); `salt`, into how many pieces the merging of a group's states is cut, or a function
---   of the key that says it; `on_error` as for `map`: rows for which an expression or function that an aggregate is of fails are left
---   out of the group
+--   of the key that says it; `on_error` as for `map`: rows for which an expression or function that an aggregate is of fails, or gives a
+--   value that the aggregate refuses, are left out of the group
 -- @raise a column that is not there; an integer sum that does not fit 64 bits ends the run
 -- @usage lb.csv("sales.csv"):group_by("country"):agg({ n = lb.count(), total = lb.sum "amount * quantity" }):show()
 function Groups:agg(aggregates, options)

@@ -283,9 +283,22 @@ return function(lower, tools)
     return computed, descriptions
   end
 
+  -- The stream without the records with a value that an aggregate refuses. The user's own refuse none.
+  local function fitting(b, stream, names, aggregates, node)
+    local builtin = {}
+    for _, aggregate in ipairs(aggregates) do
+      if aggregate.fn ~= "lua" then builtin[#builtin + 1] = aggregate end
+    end
+    if #builtin == 0 then return stream end
+    return b:add {
+      op = "fit", inputs = { stream }, aggregates = builtin, names = names, label = node.label, on_error = node.on_error,
+    }
+  end
+
   function lower.group(b, node)
     local names = node.inputs[1].names
     local stream, aggregates = bound(b, b:input(node), names, node.aggregates, node.label, node.on_error)
+    if node.on_error and node.on_error ~= "fail" then stream = fitting(b, stream, names, aggregates, node) end
     local sink = tools.salted(b, #node.keys > 0 and node or { label = node.label }, {
       op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,
       partitions = #node.keys == 0 and 1 or node.partitions or tools.PARTITIONS, label = node.label,

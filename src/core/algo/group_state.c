@@ -27,24 +27,68 @@ static const char *type_name(const struct lb_column *column, uint32_t row)
     }
 }
 
-lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_group_rows *rows,
-                              uint32_t row, const char *wanted, struct lb_error *err)
+lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_batch *batch,
+                              uint32_t row, struct lb_error *err)
 {
     struct lb_buf place = {0};
     uint32_t column = self->column;
     if (self->column2 != LB_NO_COLUMN) { /* name the wrong one of two */
-        char tag = lb_column_value(&rows->batch->columns[column], row).tag;
+        char tag = lb_column_value(&batch->columns[column], row).tag;
         if (tag == 'i' || tag == 'd')
             column = self->column2;
     }
-    if (lb_batch_locate(rows->batch, row, &place, err) != LB_OK)
+    if (lb_batch_locate(batch, row, &place, err) != LB_OK)
         place.size = 0;
     lb_error_set(err, LB_ERR_DATA, "%s: %s where %s is wanted%s%.*s", self->label,
-                 type_name(&rows->batch->columns[column], row), wanted,
+                 type_name(&batch->columns[column], row),
+                 self->class->takes == LB_GROUP_TAKES_BOOLEANS ? "a boolean" : "a number",
                  place.size > 0 ? "\n  " : "", (int)(place.size < 2000 ? place.size : 2000),
                  place.size > 0 ? place.data : "");
     lb_buf_fini(&place);
     return LB_ERR_DATA;
+}
+
+static bool is_taken(const struct lb_group_state *state, char tag)
+{
+    return state->class->takes == LB_GROUP_TAKES_BOOLEANS ? tag == 't' || tag == 'f'
+                                                          : tag == 'i' || tag == 'd';
+}
+
+/* Of a column that the records have; no other can have a wrong value. */
+static bool may_be_wrong(const struct lb_group_state *state, const struct lb_batch *batch,
+                         uint32_t column)
+{
+    if (column >= batch->n_columns)
+        return false;
+    enum lb_type type = batch->columns[column].type;
+    if (state->class->takes == LB_GROUP_TAKES_BOOLEANS)
+        return type != LB_NULL && type != LB_BOOL;
+    return type != LB_NULL && type != LB_INT64 && type != LB_FLOAT64;
+}
+
+bool lb_group_state_may_refuse(const struct lb_group_state *state, const struct lb_batch *batch)
+{
+    return state->class->takes != LB_GROUP_TAKES_ALL &&
+           (may_be_wrong(state, batch, state->column) ||
+            may_be_wrong(state, batch, state->column2));
+}
+
+lb_status lb_group_state_check(const struct lb_group_state *state, const struct lb_batch *batch,
+                               uint32_t row, struct lb_error *err)
+{
+    uint32_t columns[] = {state->column, state->column2};
+    bool is_good = true;
+    if (state->class->takes == LB_GROUP_TAKES_ALL)
+        return LB_OK;
+    for (int i = 0; i < 2 && columns[i] != LB_NO_COLUMN; i++) {
+        if (columns[i] >= batch->n_columns)
+            return LB_OK;
+        char tag = lb_column_value(&batch->columns[columns[i]], row).tag;
+        if (tag == 'n') /* a row with a nil is passed over */
+            return LB_OK;
+        is_good = is_good && is_taken(state, tag);
+    }
+    return is_good ? LB_OK : lb_group_wrong_type(state, batch, row, err);
 }
 
 lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_error *err)
@@ -142,7 +186,7 @@ static lb_status bool_update(struct lb_group_state *self, const struct lb_group_
         if (tag == 'n')
             continue;
         if (tag != 't' && tag != 'f')
-            return lb_group_wrong_type(self, rows, row, "a boolean", err);
+            return lb_group_wrong_type(self, batch, row, err);
         *(uint64_t *)lb_group_slot(self, rows->slots[i]) |= tag == 't' ? SEEN_TRUE : SEEN_FALSE;
     }
     return LB_OK;
@@ -180,6 +224,7 @@ static lb_status or_result(struct lb_group_state *self, struct lb_builder *out,
 static const struct lb_group_state_class and_class = {.name = "bool_and",
                                                       .state_bytes = sizeof(uint64_t),
                                                       .n_columns = 1,
+                                                      .takes = LB_GROUP_TAKES_BOOLEANS,
                                                       .update = bool_update,
                                                       .saves_merged = true,
                                                       .save = bool_save,
@@ -188,6 +233,7 @@ static const struct lb_group_state_class and_class = {.name = "bool_and",
 static const struct lb_group_state_class or_class = {.name = "bool_or",
                                                      .state_bytes = sizeof(uint64_t),
                                                      .n_columns = 1,
+                                                     .takes = LB_GROUP_TAKES_BOOLEANS,
                                                      .update = bool_update,
                                                      .saves_merged = true,
                                                      .save = bool_save,

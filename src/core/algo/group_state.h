@@ -77,6 +77,11 @@ void lb_group_state_register(const struct lb_group_state_class *class);
 /* Folds the rows in; all slots are below n_slots. A value of a wrong type is LB_ERR_DATA, naming the record. */
 lb_status lb_group_state_update(struct lb_group_state *state, size_t n_slots,
                                 const struct lb_group_rows *rows, struct lb_error *err) LB_MUST_USE;
+/* For who leaves out rows that update would refuse: whether any of the batch may be one; LB_ERR_DATA, as from update, of
+ * a row that is one. The state has no part in it, only the parameters. */
+bool lb_group_state_may_refuse(const struct lb_group_state *state, const struct lb_batch *batch);
+lb_status lb_group_state_check(const struct lb_group_state *state, const struct lb_batch *batch,
+                               uint32_t row, struct lb_error *err) LB_MUST_USE;
 /* Appends the partial state of a slot that update or merge was told of. */
 lb_status lb_group_state_save(struct lb_group_state *state, size_t slot, struct lb_buf *out,
                               struct lb_error *err) LB_MUST_USE;

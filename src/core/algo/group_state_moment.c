@@ -392,7 +392,7 @@ static lb_status moment_update(struct lb_group_state *self, const struct lb_grou
         if (x.tag == 'n' || y.tag == 'n')
             continue;
         if ((x.tag != 'i' && x.tag != 'd') || (y.tag != 'i' && y.tag != 'd'))
-            return lb_group_wrong_type(self, rows, row, "a number", err);
+            return lb_group_wrong_type(self, batch, row, err);
         LB_TRY(add_row(self, moments_at(self, rows->slots[i]), &x, &y, has_y, err));
     }
     return LB_OK;
@@ -524,10 +524,10 @@ static lb_status corr_result(struct lb_group_state *self, struct lb_builder *out
     return lb_builder_float(out, xy < 0 ? -corr : corr, err);
 }
 
-#define MOMENT_FUNCTIONS                                                        \
-    .open = moment_open, .close = moment_close, .forget = moment_forget,        \
-    .extra_bytes = moment_bytes, .update = moment_update, .saves_merged = true, \
-    .save = moment_save, .merge = moment_merge
+#define MOMENT_FUNCTIONS                                                           \
+    .takes = LB_GROUP_TAKES_NUMBERS, .open = moment_open, .close = moment_close,   \
+    .forget = moment_forget, .extra_bytes = moment_bytes, .update = moment_update, \
+    .saves_merged = true, .save = moment_save, .merge = moment_merge
 const struct lb_group_state_class lb_group_variance = {.name = "variance",
                                                        .state_bytes = VARIANCE_BYTES,
                                                        .fit = variance_fit,

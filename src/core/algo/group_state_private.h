@@ -12,6 +12,11 @@ struct lb_group_state_class {
     uint32_t
         state_bytes;    /* of one slot; a multiple of 8; zero bytes are the state without values */
     uint32_t n_columns; /* that it must have: 0 (one may be given), 1 or 2 */
+    enum {
+        LB_GROUP_TAKES_ALL,
+        LB_GROUP_TAKES_NUMBERS,
+        LB_GROUP_TAKES_BOOLEANS
+    } takes; /* beside nil; of others update says lb_group_wrong_type */
     /* The bytes of a state for columns like these, when less will do: state_bytes says which it is. Any batch may still
      * come. Not called for merges. NULL: always the same. */
     uint32_t (*fit)(const struct lb_group_state *self, const struct lb_batch *batch);
@@ -44,8 +49,8 @@ extern const struct lb_group_state_class lb_group_sum, lb_group_avg, lb_group_va
     lb_group_collect_list;
 
 /* "total: not a number: a string (record x.csv:3 ...)" */
-lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_group_rows *rows,
-                              uint32_t row, const char *wanted, struct lb_error *err);
+lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_batch *batch,
+                              uint32_t row, struct lb_error *err);
 lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_error *err);
 
 /* nil < false < true < numbers < strings < lists < maps, as in key.h */

@@ -228,7 +228,7 @@ static lb_status quantile_update(struct lb_group_state *self, const struct lb_gr
         if (value.tag == 'n')
             continue;
         if (value.tag != 'i' && value.tag != 'd')
-            return lb_group_wrong_type(self, rows, row, "a number", err);
+            return lb_group_wrong_type(self, batch, row, err);
         *slots++ = rows->slots[i];
         *words++ = word_of(value.tag == 'i' ? (double)value.i : value.d);
         extra->n++;
@@ -516,12 +516,13 @@ static lb_status quantile_result(struct lb_group_state *self, struct lb_builder 
     return lb_builder_float(out, value, err);
 }
 
-#define QUANTILE_CLASS(text)                                                                      \
-    {                                                                                             \
-        .name = text, .state_bytes = sizeof(struct quantile_state), .n_columns = 1,               \
-        .open = quantile_open, .close = quantile_close, .update = quantile_update,                \
-        .save = quantile_save, .merge = quantile_merge, .result = quantile_result,                \
-        .forget = quantile_forget, .extra_bytes = quantile_bytes, .merged_bytes = quantile_merged \
+#define QUANTILE_CLASS(text)                                                                 \
+    {                                                                                        \
+        .name = text, .state_bytes = sizeof(struct quantile_state), .n_columns = 1,          \
+        .takes = LB_GROUP_TAKES_NUMBERS, .open = quantile_open, .close = quantile_close,     \
+        .update = quantile_update, .save = quantile_save, .merge = quantile_merge,           \
+        .result = quantile_result, .forget = quantile_forget, .extra_bytes = quantile_bytes, \
+        .merged_bytes = quantile_merged                                                      \
     }
 
 const struct lb_group_state_class lb_group_median = QUANTILE_CLASS("median");

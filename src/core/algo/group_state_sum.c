@@ -331,7 +331,7 @@ static lb_status sum_update(struct lb_group_state *self, const struct lb_group_r
         if (value.tag == 'n')
             continue;
         if (value.tag != 'i' && value.tag != 'd')
-            return lb_group_wrong_type(self, rows, row, "a number", err);
+            return lb_group_wrong_type(self, batch, row, err);
         void *state = lb_group_slot(self, slots[i]);
         LB_TRY(fitted ? add_fitted(self, state, &value, err) : add_value(self, state, &value, err));
     }
@@ -543,12 +543,12 @@ static lb_status avg_result(struct lb_group_state *self, struct lb_builder *out,
     return lb_builder_float(out, total / (double)n, err);
 }
 
-#define SUM_CLASS(text, result_)                                                                 \
-    {                                                                                            \
-        .name = text, .state_bytes = sizeof(struct sum_state), .n_columns = 1, .open = sum_open, \
-        .fit = sum_fit, .close = sum_close, .update = sum_update, .saves_merged = true,          \
-        .save = sum_save, .merge = sum_merge, .result = result_, .forget = sum_forget,           \
-        .extra_bytes = sum_bytes                                                                 \
+#define SUM_CLASS(text, result_)                                                               \
+    {                                                                                          \
+        .name = text, .state_bytes = sizeof(struct sum_state), .n_columns = 1,                 \
+        .takes = LB_GROUP_TAKES_NUMBERS, .open = sum_open, .fit = sum_fit, .close = sum_close, \
+        .update = sum_update, .saves_merged = true, .save = sum_save, .merge = sum_merge,      \
+        .result = result_, .forget = sum_forget, .extra_bytes = sum_bytes                      \
     }
 
 const struct lb_group_state_class lb_group_sum = SUM_CLASS("sum", sum_result);

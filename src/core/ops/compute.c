@@ -1,10 +1,14 @@
-/* Transforms by expressions: compute appends a column for each, where keeps the rows for which one is true.
+/* Transforms by expressions: compute appends a column for each, where keeps the rows for which one is true; and fit, which keeps
+ * the rows whose values some aggregates can take.
  *
  * ERRORS  With on_error = "skip" or { to = path } a batch in which an expression fails is looked through row by row; the rows that
- *         fail are left out (skips.h, rejects.h), and the others are evaluated together, again. */
+ *         fail are left out (skips.h, rejects.h), and the others are evaluated together, again.
+ * FIT     stands before a group with on_error. The group's aggregates go over a batch one after the other; a row that one of them
+ *         refuses must not have come to another, so it is left out before. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/algo/group_state.h"
 #include "core/base/sys.h"
 #include "core/column/codec.h"
 #include "core/expr/expr.h"
@@ -17,9 +21,11 @@ struct compute_shared {
         n_columns; /* compute: of the records; a batch whose last columns are nil may have fewer */
     uint32_t n_exprs;
     struct lb_expr *exprs[LB_MAX_COLUMNS];
-    bool skips;                 /* on_error is not "fail" */
-    struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
-    uint32_t n_names;           /* with rejects: the columns, in the order of their names */
+    uint32_t n_aggregates;
+    struct lb_group_state *aggregates; /* fit: their parameters; they get no row */
+    bool skips;                        /* on_error is not "fail" */
+    struct lb_rejects *rejects;        /* of on_error = { to = path }, else NULL */
+    uint32_t n_names;                  /* with rejects: the columns, in the order of their names */
     struct name {
         struct lb_value text;
         uint32_t column;
@@ -72,12 +78,34 @@ static lb_status open_policy(struct lb_op *self, struct lb_error *err)
     return lb_rejects_of(self->run, path.data, path.size, &shared->rejects, err);
 }
 
+static lb_status open_aggregates(struct lb_op *self, struct lb_error *err)
+{
+    struct compute_shared *shared = self->shared;
+    struct lb_value list, item;
+    if (!lb_value_field(&self->params, "aggregates", &list) || list.tag != 'l' || list.count == 0 ||
+        list.count > LB_MAX_COLUMNS || !shared->skips)
+        return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has wrong aggregates", self->label);
+    size_t bytes = list.count * sizeof *shared->aggregates;
+    shared->aggregates = lb_alloc_zero(bytes);
+    if (shared->aggregates == NULL)
+        return lb_error_memory(err, self->label, bytes);
+    shared->n_aggregates = list.count;
+    const char *cursor = list.data;
+    for (uint32_t i = 0; i < list.count; i++) {
+        lb_codec_next(&cursor, &item);
+        LB_TRY(lb_group_state_init(&shared->aggregates[i], &item, NULL, err));
+    }
+    return LB_OK;
+}
+
 static lb_status compute_open(struct lb_op *self, struct lb_error *err)
 {
     struct compute_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
     if (shared == NULL)
         return lb_error_memory(err, self->label, sizeof *shared);
     LB_TRY(open_policy(self, err));
+    if (self->class == &lb_op_fit)
+        return open_aggregates(self, err);
     struct lb_value value, program;
     if (self->class == &lb_op_where) {
         if (!lb_value_field(&self->params, "expr", &program))
@@ -106,6 +134,10 @@ static void compute_close(struct lb_op *self)
         return;
     for (uint32_t i = 0; i < shared->n_exprs; i++)
         lb_expr_delete(shared->exprs[i]);
+    for (uint32_t i = 0; i < shared->n_aggregates; i++)
+        if (shared->aggregates[i].class != NULL)
+            lb_group_state_fini(&shared->aggregates[i]);
+    lb_free(shared->aggregates, shared->n_aggregates * sizeof *shared->aggregates);
     lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }
@@ -208,11 +240,24 @@ static struct lb_batch take_row(struct compute_local *state, const struct lb_bat
         .n_rows = 1, .n_columns = batch->n_columns, .n_selected = 1, .columns = state->single};
 }
 
+/* The batch with the good rows only, when all have been looked at. */
+static lb_status end_leaving_out(struct lb_op_local *local, const struct lb_batch *batch,
+                                 uint32_t n_good, struct lb_batch *rest, struct lb_error *err)
+{
+    const struct compute_shared *shared = local->op->shared;
+    struct compute_local *state = local->state;
+    *rest = *batch;
+    rest->select = state->good;
+    rest->n_selected = n_good;
+    if (state->rejected.size == 0)
+        return LB_OK;
+    return lb_rejects_add(shared->rejects, local->worker, &state->rejected, err);
+}
+
 /* The batch without the rows in which an expression fails. */
 static lb_status leave_out(struct lb_op_local *local, const struct lb_batch *batch,
                            struct lb_batch *rest, struct lb_error *err)
 {
-    const struct compute_shared *shared = local->op->shared;
     struct compute_local *state = local->state;
     bool is_where = local->op->class == &lb_op_where;
     uint32_t n_good = 0;
@@ -234,12 +279,7 @@ static lb_status leave_out(struct lb_op_local *local, const struct lb_batch *bat
         else
             return status;
     }
-    *rest = *batch;
-    rest->select = state->good;
-    rest->n_selected = n_good;
-    if (state->rejected.size == 0)
-        return LB_OK;
-    return lb_rejects_add(shared->rejects, local->worker, &state->rejected, err);
+    return end_leaving_out(local, batch, n_good, rest, err);
 }
 
 typedef lb_status rows_function(struct lb_op_local *local, const struct lb_batch *batch,
@@ -360,6 +400,33 @@ static lb_status where_push(struct lb_op_local *local, const struct lb_batch *ba
     return push(local, batch, where_rows, err);
 }
 
+static lb_status fit_push(struct lb_op_local *local, const struct lb_batch *batch,
+                          struct lb_error *err)
+{
+    const struct compute_shared *shared = local->op->shared;
+    struct compute_local *state = local->state;
+    struct lb_batch rest;
+    uint32_t n_good = 0;
+    bool may_refuse = false;
+    for (uint32_t k = 0; k < shared->n_aggregates && !may_refuse; k++)
+        may_refuse = lb_group_state_may_refuse(&shared->aggregates[k], batch);
+    if (!may_refuse)
+        return lb_push(local->next, batch, err);
+    state->rejected.size = 0;
+    for (uint32_t i = 0; i < batch->n_selected; i++) {
+        uint32_t row = lb_batch_row(batch, i);
+        lb_status status = LB_OK;
+        for (uint32_t k = 0; k < shared->n_aggregates && status == LB_OK; k++)
+            status = lb_group_state_check(&shared->aggregates[k], batch, row, err);
+        if (status == LB_OK)
+            state->good[n_good++] = row;
+        else
+            LB_TRY(skip_row(local, batch, row, err));
+    }
+    LB_TRY(end_leaving_out(local, batch, n_good, &rest, err));
+    return n_good > 0 ? lb_push(local->next, &rest, err) : LB_OK;
+}
+
 const struct lb_op_class lb_op_compute = {
     .name = "compute",
     .kind = LB_OP_TRANSFORM,
@@ -375,6 +442,15 @@ const struct lb_op_class lb_op_where = {
     .open = compute_open,
     .attach = compute_attach,
     .push = where_push,
+    .detach = compute_detach,
+    .close = compute_close,
+};
+const struct lb_op_class lb_op_fit = {
+    .name = "fit",
+    .kind = LB_OP_TRANSFORM,
+    .open = compute_open,
+    .attach = compute_attach,
+    .push = fit_push,
     .detach = compute_detach,
     .close = compute_close,
 };

@@ -31,7 +31,7 @@ static const struct lb_op_class *classes[MAX_CLASSES] = {
     &lb_op_pack_row,     &lb_op_unpack,         &lb_op_explode,
     &lb_op_group,        &lb_op_scan_group,     &lb_op_time_window,
     &lb_op_session,      &lb_op_window,         &lb_op_scan_window,
-    JOIN_CLASSES,
+    &lb_op_fit,          JOIN_CLASSES,
 };
 static const struct lb_aggregate_class *aggregates[MAX_CLASSES] = {
     &lb_aggregate_none, &lb_aggregate_count, &lb_aggregate_sum,
