@@ -205,6 +205,7 @@ build = {
         "src/lua_bindings/bytecode.c",
         "src/lua_bindings/bytecode_jit.c",
         "src/lua_bindings/call.c",
+        "src/lua_bindings/commands.c",
         "src/lua_bindings/compat.c",
         "src/lua_bindings/counter.c",
         "src/lua_bindings/emit.c",

@@ -12,6 +12,7 @@
 #include "core/base/memory.h"
 #include "core/exec/run.h"
 #include "embedded.h"
+#include "lua_bindings/commands.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/execute.h"
 #include "lua_bindings/safe.h"
@@ -111,6 +112,7 @@ static int l_main_run(lua_State *L)
     luaL_openlibs(L);
     lb_lua_open_missing(L);
     lb_lua_open_strings(L);
+    lb_lua_open_commands(L);
 
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     for (const struct embedded_file *file = embedded_files; file->name != NULL; file++) {

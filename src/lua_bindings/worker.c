@@ -13,6 +13,7 @@
  *        million strings), with little live data no faster; it is the younger code, so it must prove itself
  *        first. */
 #include "lua_bindings/worker.h"
+#include "lua_bindings/commands.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/replay.h"
 #include "lua_bindings/safe.h"
@@ -190,6 +191,7 @@ static int l_open_state(lua_State *L)
     luaL_openlibs(L);
     lb_lua_open_missing(L);
     lb_lua_open_strings(L);
+    lb_lua_open_commands(L);
     lb_lua_open_coroutines(L);
     lb_lua_open_debug(L);
     lua_getglobal(L, LUA_OSLIBNAME);

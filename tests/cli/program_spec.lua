@@ -432,6 +432,27 @@ return require "luabatch".job {
     end
   end)
 
+  it("130: interrupted while commands run, unless they make something else of that", function()
+    local begun = cli.path()
+    local in_functions = "lb.range(%d):repartition(2):map(function(n) os.execute(%q) return n end):count()"
+    local ended, trapped = "touch %s; sleep 60", "trap 'exit 0' INT; touch %s; sleep 60"
+    for _, case in ipairs {
+      { in_functions:format(4, ended:format(begun)), 130, "", "luabatch: interrupted\n" },
+      { ("os.execute(%q) print(4)"):format(ended:format(begun)), 130, "", "" },
+      { in_functions:format(1, trapped:format(begun)), 0, "1\n", "" },
+      { ("os.execute(%q) print(4)"):format(trapped:format(begun)), 0, "4\n", "" },
+    } do
+      os.remove(begun)
+      -- To the group, as a terminal does.
+      local got = { shell(([[
+        setsid %s --threads 2 -e %s & pid=$! n=0
+        until [ -e %s ] || [ $n = 1200 ]; do sleep 0.05; n=$((n + 1)); done
+        kill -INT -- -$pid
+        wait $pid]]):format(cli.quote(cli.program), cli.quote(case[1]), begun)) }
+      assert.same({ case[2], case[3], case[4] }, got, case[1])
+    end
+  end)
+
   it("143: the script has many short runs", function()
     local begun = cli.path()
     for _ = 1, 10 do
