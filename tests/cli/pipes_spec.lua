@@ -126,6 +126,15 @@ for i in range(len(data)):
       { run([[timeout -k 10 0.5 '%s' -e 'lb.range(3):save_text(arg[1])' '%s']], cli.program, path) })
   end)
 
+  it("to commands end with all that these have started", function()
+    local path = cli.path()
+    local job = ([[lb.range(3):pipe("trap '' TERM; sleep 600 & echo $! > '%s'; wait"):count()]]):format(path)
+    local status, out, err = cli.signal("TERM", ("test -s '%s'"):format(path), "-e", job)
+    assert.same({ 143, "", "luabatch: interrupted\n" }, { status, out, err })
+    -- Nobody may have asked yet how it ended.
+    assert.matches("^Z?$", (select(2, cli.shell(("cut -d ' ' -f 3 /proc/$(cat '%s')/stat"):format(path))):gsub("%s", "")))
+  end)
+
   it("stand among files", function()
     local path, other = csv(10), csv(4)
     assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })

@@ -2,13 +2,15 @@
  *
  * IDEA    One process per morsel ("sh -c command"). Input and output are moved by poll with non-blocking pipes, so neither
  *         side can block the other: while its input pipe is full, its output is read.
- * ERRORS  A command that ends with another status than 0 fails the job; one that stops reading early does not. */
+ * ERRORS  A command that ends with another status than 0 fails the job; one that stops reading early does not. When the run
+ *         fails or is stopped, the command and what it has started are ended. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/base/jail.h"
@@ -20,7 +22,10 @@
 
 extern char **environ;
 
-enum { READ_BYTES = 64 << 10 };
+enum {
+    READ_BYTES = 64 << 10,
+    PATIENCE_MS = 200 /* for a command that has been told to end */
+};
 
 struct pipe_local {
     pid_t pid;           /* 0: none runs */
@@ -63,13 +68,28 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* Ends a process that is no longer wanted. */
+/* Whether the shell has ended within PATIENCE_MS. It is not waited for: until then nobody else gets its number. */
+static bool ends_soon(pid_t pid)
+{
+    for (int ms = 0; ms < PATIENCE_MS; ms += 5) {
+        siginfo_t info = {0};
+        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)
+            return true;
+        struct timespec pause = {.tv_nsec = 5000000};
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+/* Ends what is no longer wanted: the shell and what it has started, which are a group of their own. */
 static void abandon(struct pipe_local *state)
 {
     close_end(&state->in);
     close_end(&state->out);
     if (state->pid > 0) {
-        kill(state->pid, SIGTERM);
+        kill(-state->pid, SIGTERM);
+        ends_soon(state->pid);
+        kill(-state->pid, SIGKILL);
         while (waitpid(state->pid, NULL, 0) < 0 && errno == EINTR)
             continue;
     }
@@ -104,7 +124,8 @@ static int start_shell(pid_t *pid, char *command, int in, int out)
         goto fail_actions;
     failed = posix_spawnattr_setsigdefault(&attributes, &defaults);
     if (failed == 0)
-        failed = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+        failed =
+            posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     if (failed == 0)
         failed = posix_spawn_file_actions_adddup2(&actions, in, 0);
     if (failed == 0)
