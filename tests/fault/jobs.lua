@@ -106,8 +106,9 @@ job("reduce_groups", [[
 pairs_of:reduce_groups(function(k, values, emit) local t = {} for v in values do t[#t + 1] = v end emit(k, #t, t[#t]) end,
   { sort_values = true }):save_csv "out.csv"]])
 job("aggregate_by_key", [[
-pairs_of:aggregate_by_key({}, function(t, v) t[#t % 9 + 1] = v return t end, function(a, b) return #a > #b and a or b end)
-  :map_values(function(t) return #t end):save_csv "out.csv"]])
+pairs_of:aggregate_by_key({}, function(t, v) t[1], t[2] = (t[1] or 0) + 1, (t[2] or "") < tostring(v) and tostring(v) or t[2] return t end,
+  function(a, b) return { a[1] + b[1], a[2] < b[2] and b[2] or a[2] } end)
+  :map_values(function(t) return t[1] .. t[2] end):save_csv "out.csv"]])
 job("job", [[
 return lb.job { steps = {
   { mapper = function(_, line, emit) for w in line:gmatch("%a+") do emit(w, 1) end end,
