@@ -503,6 +503,17 @@ describe("window (seed " .. support.seed .. ")", function()
     local ok, message = pcall(function() return ds:window({ s = lb.sum "word" }):collect() end)
     assert.is_false(ok)
     assert.matches("s: a string where a number is wanted", tostring(message))
+    -- With the record, the first of the input.
+    local path = support.file('{"a":3,"v":1}\n{"a":2,"v":"x"}\n{"a":1,"v":"y"}\n', ".json")
+    for _, options in ipairs { {}, { order_by = "a" }, { partition_by = "a" }, { order_by = "a", rows = { -1, 0 } } } do
+      options.s = lb.avg "v"
+      ok, message = pcall(function() return lb.json(path):window(options):collect() end)
+      assert.is_false(ok)
+      assert.matches("^s: a string where a number is wanted\n  record .-%.json:2 %(byte 14%): ", tostring(message))
+    end
+    -- What is in no frame ends no run.
+    local rows = lb.json(path):window({ order_by = "a", rows = { 2, 2 }, s = lb.sum "v" }):collect()
+    assert.same({ 1, nil, nil }, { rows[1].s, rows[2].s, rows[3].s })
     ok, message = pcall(function()
       return lb.from({ { a = support.maxinteger }, { a = 1 } }):select("a"):window({ s = lb.sum "a" }):collect()
     end)

@@ -283,22 +283,27 @@ return function(lower, tools)
     return computed, descriptions
   end
 
-  -- The stream without the records with a value that an aggregate refuses. The user's own refuse none.
-  local function fitting(b, stream, names, aggregates, node)
+  -- The stream without the records with a value that an aggregate refuses; without on_error the first of them ends the run. The user's
+  -- own refuse none.
+  local function fitting(b, stream, names, aggregates, label, on_error)
     local builtin = {}
     for _, aggregate in ipairs(aggregates) do
-      if aggregate.fn ~= "lua" then builtin[#builtin + 1] = aggregate end
+      if aggregate.fn ~= "lua" then
+        builtin[#builtin + 1] = { fn = aggregate.fn, column = aggregate.column, column2 = aggregate.column2, label = aggregate.label }
+      end
     end
     if #builtin == 0 then return stream end
     return b:add {
-      op = "fit", inputs = { stream }, aggregates = builtin, names = names, label = node.label, on_error = node.on_error,
+      op = "fit", inputs = { stream }, aggregates = builtin, names = on_error and names, label = label, on_error = on_error,
     }
   end
 
   function lower.group(b, node)
     local names = node.inputs[1].names
     local stream, aggregates = bound(b, b:input(node), names, node.aggregates, node.label, node.on_error)
-    if node.on_error and node.on_error ~= "fail" then stream = fitting(b, stream, names, aggregates, node) end
+    if node.on_error and node.on_error ~= "fail" then
+      stream = fitting(b, stream, names, aggregates, node.label, node.on_error)
+    end
     local sink = tools.salted(b, #node.keys > 0 and node or { label = node.label }, {
       op = "group", inputs = { stream }, keys = numbers(names, node.keys), aggregates = aggregates,
       partitions = #node.keys == 0 and 1 or node.partitions or tools.PARTITIONS, label = node.label,
@@ -308,7 +313,7 @@ return function(lower, tools)
 
   function lower.window(b, node)
     return require("luabatch.window").lower(b, node, {
-      bound = bound, ship = core.ship, PARTITIONS = tools.PARTITIONS, BEYOND = BEYOND,
+      bound = bound, fitting = fitting, ship = core.ship, PARTITIONS = tools.PARTITIONS, BEYOND = BEYOND,
     })
   end
 

@@ -270,6 +270,16 @@ function window.lower(b, node, tools)
   -- With no function left the rows are the same but for their order, which shows.
   if #list == 0 then list[1] = { name = "", fn = "row_number", columns = {}, used = {}, computed = {} } end
   local stream, descriptions = tools.bound(b, b:input(node), names, list, node.label)
+  -- A value that an aggregate refuses is found where its place in the input is known; but only if each row is in a frame, its own, for
+  -- what is in none ends no run.
+  local frame = node.frame and { from = node.frame.from, to = node.frame.to }
+  if not node.top and (not frame or node.frame.kind == "rows" and (frame.from or 0) <= 0 and (frame.to or 0) >= 0) then
+    local found = {}
+    for _, description in ipairs(descriptions) do
+      if not constructors[description.fn] then found[#found + 1] = description end
+    end
+    stream = tools.fitting(b, stream, names, found, node.label)
+  end
 
   -- The columns that rows carry, as numbers of the stream, and where each of them comes to stand.
   local kept, place = {}, {}
@@ -306,7 +316,6 @@ function window.lower(b, node, tools)
     op = "window", inputs = { stream }, partition = partition, order = keys, columns = kept, top = node.top, ties = node.ties,
     partitions = node.partitions or tools.PARTITIONS, label = node.label,
   }
-  local frame = node.frame and { from = node.frame.from, to = node.frame.to }
   if frame and next(frame) == nil then frame.open = true end
   local scan = b:add {
     op = "scan.window", inputs = { sink }, functions = fns, order = #order, range_column = range_column,

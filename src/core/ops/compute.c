@@ -3,8 +3,8 @@
  *
  * ERRORS  With on_error = "skip" or { to = path } a batch in which an expression fails is looked through row by row; the rows that
  *         fail are left out (skips.h, rejects.h), and the others are evaluated together, again.
- * FIT     stands before a group with on_error. The group's aggregates go over a batch one after the other; a row that one of them
- *         refuses must not have come to another, so it is left out before. */
+ * FIT     stands before a group with on_error: its aggregates go over a batch one after the other, and a row that one of them
+ *         refuses must not have come to another. And before windows, behind which the place of a record is not known. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,7 +83,7 @@ static lb_status open_aggregates(struct lb_op *self, struct lb_error *err)
     struct compute_shared *shared = self->shared;
     struct lb_value list, item;
     if (!lb_value_field(&self->params, "aggregates", &list) || list.tag != 'l' || list.count == 0 ||
-        list.count > LB_MAX_COLUMNS || !shared->skips)
+        list.count > LB_MAX_COLUMNS)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has wrong aggregates", self->label);
     size_t bytes = list.count * sizeof *shared->aggregates;
     shared->aggregates = lb_alloc_zero(bytes);
@@ -418,6 +418,8 @@ static lb_status fit_push(struct lb_op_local *local, const struct lb_batch *batc
         lb_status status = LB_OK;
         for (uint32_t k = 0; k < shared->n_aggregates && status == LB_OK; k++)
             status = lb_group_state_check(&shared->aggregates[k], batch, row, err);
+        if (status != LB_OK && !shared->skips)
+            return status;
         if (status == LB_OK)
             state->good[n_good++] = row;
         else
