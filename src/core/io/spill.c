@@ -150,8 +150,8 @@ static lb_status write_frame(struct lb_spill *spill, uint64_t offset, struct lb_
         ssize_t n = lb_sys.pwrite(spill->fd, spill->frame.data + done, spill->frame.size - done,
                                   (off_t)(offset + done));
         if (n <= 0)
-            return lb_error_io(err, n < 0 ? errno : ENOSPC, "cannot write a spill file in '%s'",
-                               spill->tmp_dir);
+            return lb_error_io(err, n < 0 ? errno : ENOSPC,
+                               "cannot write a spill file in '%s' (see --tmp)", spill->tmp_dir);
         done += (size_t)n;
     }
     return LB_OK;

@@ -262,7 +262,7 @@ static void test_write_failure(void **state)
     fail_calls = 4;
     fail_errno = ENOSPC;
     assert_int_equal(lb_spill_append(spill, data, 100, &frame, &err), LB_ERR_RESOURCE);
-    assert_non_null(strstr(err.message, "No space left on device"));
+    assert_non_null(strstr(err.message, "(see --tmp): No space left on device"));
     fail_calls = 0;
     assert_int_equal(lb_spill_append(spill, data, 100, &frame, &err), LB_OK);
     assert_int_equal(lb_spill_read(spill, &frame, out, &scratch, &err), LB_OK);
