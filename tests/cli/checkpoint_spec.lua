@@ -414,6 +414,17 @@ if os.getenv "STOP" then os.exit(9) end
     assert.same({ 0, "3\n", "" }, { sh "luabatch --resume --quiet -e 'lb.range(3):checkpoint(\"three\"):count()'" })
   end)
 
+  it("keeps them when its time is over, and says so", function()
+    write("late.lua", [[
+      local lb = require "luabatch"
+      lb.range(3):map(function(n) return n end):checkpoint("three"):map(function(n) while n do end end):count()
+    ]])
+    local status, out, err = sh "luabatch --max-time 1 late.lua"
+    assert.same({ 1, "" }, { status, out }, err)
+    assert.matches("^luabatch: the job took more than 1 s %(%-%-max%-time%)\n"
+      .. "luabatch: finished checkpoints are kept in [^\n]+: %-%-resume goes on from them\n$", err)
+  end)
+
   it("keeps them when what it printed cannot be written", function()
     write("print.lua", [[print(require("luabatch").range(5):checkpoint("five"):count())]])
     local status, _, err = sh "luabatch print.lua > /dev/full"

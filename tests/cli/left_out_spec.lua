@@ -315,6 +315,14 @@ describe("--replay", function()
     return (err:gsub("\n  record [^\n]*", ""):gsub("\n  it was [^\n]*", ""):gsub("\n  replay with[^\n]*", ""))
   end
 
+  it("takes nothing else", function()
+    for _, word in ipairs { "more", "config", "-e" } do
+      local status, out, err = run("--replay", "a.replay", word, word == "-e" and "print(1)" or "more")
+      local wanted = ("luabatch: --replay makes one call again and takes nothing else, got '%s'\n"):format(word)
+      assert.same({ 2, "", wanted }, { status, out, err })
+    end
+  end)
+
   it("fails as the call did, for every verb", function()
     local input = file("a,b\n1,x\n2,y\n3,z\n", ".csv")
     local rows = ("lb.csv(%q)"):format(input)

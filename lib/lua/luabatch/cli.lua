@@ -555,6 +555,11 @@ function cli.main(argv, program)
     return 0
   end
   local path = argv[script]
+  local beside = options.replay and (options.chunk and "-e" or options.input_format and "an input" or path)
+  if beside then
+    report(options, USAGE, ("--replay makes one call again and takes nothing else, got '%s'"):format(beside))
+    return USAGE
+  end
   if not options.chunk and subcommands[path] and not io.open(path) then
     return subcommands[path](options, compat.unpack(argv, script + 1))
   end
@@ -601,14 +606,15 @@ function cli.main(argv, program)
   if not ok then
     if is_memory(err) then err = memory_failure() end
     if err == require("luabatch.runtime").checked then return 0 end
-    if err.status == TERMINATED and package.loaded["luabatch.safe"] and require("luabatch.safe").is_late() then return 1 end
-    report(options, err.status, tostring(err.message or err))
+    local is_late = err.status == TERMINATED and package.loaded["luabatch.safe"] and require("luabatch.safe").is_late()
+    if not is_late then report(options, err.status, tostring(err.message or err)) end
     local kept = checkpoint and checkpoint.kept()
     if kept and err.status ~= PIPE then
       require("luabatch.runtime").settings.note(("finished checkpoints are kept in %s: --resume goes on from them"):format(kept))
     elseif checkpoint and not kept and not options.interactive then
       pcall(checkpoint.finish) -- an empty folder helps nobody; the error above is the one to tell
     end
+    if is_late then return 1 end
     if not options.interactive then return err.status end
   end
   if options.interactive then
