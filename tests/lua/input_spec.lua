@@ -1,7 +1,7 @@
 -- Inputs that are large, odd, or change while they are read.
 local lb = require "luabatch"
 local support = require "tests.lua.support"
-local pcall, tostring, type, ipairs, execute = pcall, tostring, type, ipairs, os.execute
+local pcall, tostring, type, ipairs, execute, open = pcall, tostring, type, ipairs, os.execute, io.open
 
 local function message(f)
   local ok, text = pcall(f)
@@ -47,6 +47,39 @@ describe("inputs (seed " .. support.seed .. ")", function()
       lb.csv(support.file("a,b\n1,\\N\n\\N,2\n", ".csv"), { null = "\\N" }):collect())
     assert.matches("names 'a' twice", message(function() lb.csv(support.file("a,a\n1,2\n", ".csv")) end))
     assert.same({ { column1 = 1, b = 2 } }, lb.csv(support.file(",b\n1,2\n", ".csv")):collect())
+  end)
+
+  it("may be compressed under a name that does not say so", function()
+    local n = support.size(50000, 800)
+    local rows, lines = lb.range(n):map(function(i) return { a = i, b = "x" .. i % 7 } end):select("a", "b"), {}
+    for i = 1, n do lines[i] = ('{"a":%d,"b":"x%d"}'):format(i, i % 7) end
+    local csv, json, list = support.path(), support.path(), support.path()
+    rows:save_csv(csv, { compression = "gzip" })
+    rows:save_json(json, { compression = "zstd" })
+    lb.from({ "[" .. table.concat(lines, ",") .. "]" }):save_text(list, { compression = "lz4" })
+    for _, ds in ipairs { lb.csv(csv), lb.json(json), lb.json(list), lb.csv(csv, { types = { a = "integer" } }) } do
+      assert.equal(n * (n + 1) / 2, ds:map(function(r) return r.a end):sum())
+    end
+    local first, last = "1", ("%d"):format(n)
+    for _, compression in ipairs { "gzip", "zstd", "lz4", "bzip2" } do
+      local text = support.path()
+      lb.range(n):save_text(text, { compression = compression })
+      assert.same({ first, last, first, last },
+        lb.text({ text, text }):filter(function(line) return line == first or line == last end):collect())
+      local file = assert(open(text, "rb"))
+      local bytes = file:read "*a"
+      file:close()
+      local cut = support.file(bytes:sub(1, -6))
+      assert.matches(cut .. ": truncated " .. compression .. " data", message(function() lb.text(cut):count() end), 1, true)
+      -- Bytes are what these ask for.
+      if compression == "gzip" then
+        assert.same({ { text, bytes } }, lb.files(text):collect())
+        assert.matches("not a file written by save", message(function() lb.read(text):count() end))
+      end
+    end
+    for _, line in ipairs { "BZh9 is how bzip2 begins", "PK", "\31\139", "\31\139 not gzip", "(" } do
+      assert.same({ line }, lb.text(support.file(line .. "\n")):collect())
+    end
   end)
 
   it("must not change while they are read", function()

@@ -490,7 +490,7 @@ local separators = { csv = ",", tsv = "\t" }
 local function has_header(path, format, names, options, compression)
   local file = core.output_exists(path) and core.expand_paths(path)[1]
   if not file or not file.is_regular or file.size == 0 then return false end
-  -- What the name does not say is compressed cannot be read back either.
+  -- Not looked at where the name does not say this compression: the file may have either.
   if compression ~= compressions[path:match("%.(%w+)$") or ""] then return true end
   local ok, found = pcall(core.csv_sniff, { path }, { sep = separators[format], quote = '"', header = options.header ~= false, null = {} })
   if not ok then

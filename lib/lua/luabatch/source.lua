@@ -27,7 +27,7 @@ end
 
 --- The lines of text files, without their newlines (LF or CRLF). Plain files are read by all threads.
 -- @param path string|list: a file, a directory, a glob, or a list of those; "-" is standard input. Files named .gz, .zst,
---   .lz4 and .bz2 are decompressed.
+--   .lz4 and .bz2 are decompressed, and those that begin as such files do.
 -- @param options table?: `filename`, `hive`, as for `csv`: the records are rows then, with the columns `line` and these
 -- @return dataset: of strings, or of rows
 -- @raise nothing matches the path; a compressed file that is cut off or broken ends the run

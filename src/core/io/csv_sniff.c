@@ -60,8 +60,10 @@ static lb_status head_read(const struct lb_csv_dialect *dialect, const struct lb
                            size_t bytes, size_t n_records, struct head *head, struct lb_error *err)
 {
     struct lb_stream *stream = NULL;
+    struct lb_file found = *file;
     size_t used = 0;
-    LB_TRY(lb_stream_open(file, &stream, err));
+    LB_TRY(lb_stream_detect(&found, err));
+    LB_TRY(lb_stream_open(&found, &stream, err));
     lb_status status = LB_OK;
     for (;; bytes *= 2) {
         size_t got = 0;

@@ -142,7 +142,9 @@ static lb_status sample_file(struct sampler *s, const struct lb_file *file, stru
 {
     struct lb_stream *stream = NULL;
     struct lb_buf data = {0};
-    LB_TRY(lb_stream_open(file, &stream, err));
+    struct lb_file found = *file;
+    LB_TRY(lb_stream_detect(&found, err));
+    LB_TRY(lb_stream_open(&found, &stream, err));
     lb_status status = LB_OK;
     for (size_t bytes = SAMPLE_BYTES; status == LB_OK; bytes *= 2) {
         size_t got = 0;

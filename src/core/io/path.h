@@ -25,7 +25,7 @@ struct lb_file {
     int64_t changed_ns;              /* its time of change of content */
     int64_t altered_ns;              /* and that of anything about it (ctime) */
     bool is_regular;                 /* else a pipe, device or standard input: read as a stream */
-    enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2 */
+    enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2; see lb_stream_detect */
 };
 
 struct lb_file_list {

@@ -1,6 +1,6 @@
 /* Sequential reading and decompression: see stream.h.
  *
- * IDEA   The name of a file says how it is compressed; where there is none, of standard input and pipes, the first bytes do.
+ * IDEA   The name of a file says how it is compressed; where it says nothing, the first bytes do.
  * STATES A compressed stream is between members (at the start, and after each) or inside one. End
  *        of file is good only between members, after at least one; an empty file is a truncated
  *        one (gzip, zstd and bzip2 say so, too; the lz4 tool lets it pass). The magic bytes are
@@ -67,7 +67,10 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
     if (!is_stdin) {
         self->fd = lb_sys.open(file->path, O_RDONLY | O_CLOEXEC, 0);
         if (self->fd < 0) {
-            status = lb_error_io(err, errno, "cannot open '%s'", file->path);
+            status =
+                file->is_regular && errno == ENOENT
+                    ? lb_error_set(err, LB_ERR_DATA, "%s was removed while it was read", self->path)
+                    : lb_error_io(err, errno, "cannot open '%s'", file->path);
             goto fail;
         }
         self->owns_fd = true;
@@ -100,6 +103,21 @@ void lb_stream_close(struct lb_stream *stream)
     lb_free(stream->input, stream->input != NULL ? INPUT_BYTES : 0);
     lb_strfree(stream->path);
     lb_free(stream, sizeof *stream);
+}
+
+lb_status lb_stream_detect(struct lb_file *file, struct lb_error *err)
+{
+    if (!file->is_regular || file->compression != LB_PLAIN || file->size_bytes == 0)
+        return LB_OK;
+    struct lb_stream *stream = NULL;
+    char head[LB_CODEC_HEAD_BYTES];
+    size_t got = 0;
+    LB_TRY(lb_stream_open(file, &stream, err));
+    lb_status status = lb_stream_read(stream, head, sizeof head, &got, err);
+    lb_stream_close(stream);
+    if (status == LB_OK)
+        file->compression = lb_codec_detect(head, got);
+    return status;
 }
 
 uint64_t lb_stream_raw_bytes(const struct lb_stream *stream)

@@ -64,7 +64,7 @@ struct lb_codec_class {
 
 /* NULL for LB_PLAIN. */
 const struct lb_codec_class *lb_codec_class_of(enum lb_compression compression);
-/* What an input without a name is compressed by, from its first bytes: LB_CODEC_HEAD_BYTES, or all that it has. Text does not begin so. */
+/* What an input whose name does not say it is compressed by, from its first bytes: LB_CODEC_HEAD_BYTES, or all that it has. Text does not begin so. */
 enum { LB_CODEC_HEAD_BYTES = 10 };
 enum lb_compression lb_codec_detect(const char *data, size_t size);
 

@@ -203,12 +203,14 @@ lb_status lb_file_scan_claim(struct lb_op_local *local, bool *more, struct lb_er
     *more = scan->file < scan->files.n_files;
     if (!*more)
         return LB_OK;
-    const struct lb_file *file = piece->file = &scan->files.files[scan->file];
+    struct lb_file *file = &scan->files.files[scan->file];
+    piece->file = file;
     piece->file_number = scan->file;
     piece->is_first = scan->offset == 0;
     snprintf(local->worker->input, sizeof local->worker->input, "%s", file->path);
     local->worker->file = file->path;
     if (piece->is_first) {
+        LB_TRY(lb_stream_detect(file, err));
         /* Files of /proc say that they are empty and are not. */
         scan->is_stream =
             !file->is_regular || file->compression != LB_PLAIN || file->size_bytes == 0;

@@ -2,7 +2,7 @@
  * left over of the block before, and a byte is told as file, line and offset.
  *
  * IDEA    A plain file is split at fixed offsets; a split owns the records that begin in it. Split sizes depend on the file's
- *         size alone, so nothing downstream depends on the number of threads. A stream (compressed, a pipe, standard input, or a
+ *         size alone, so nothing downstream depends on the number of threads. A stream (compressed, by its name or its first bytes, a pipe, standard input, or a
  *         file that the class wants so) is read under the stage's lock in chunks that end behind a record; the work on the
  *         chunks is parallel.
  * CALLS   lb_file_scan_open in open, lb_file_scan_close in close; lb_file_piece_init in attach, lb_file_piece_fini in detach;

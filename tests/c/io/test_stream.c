@@ -321,6 +321,67 @@ static void test_lz4_blocks(void **state)
     free(data);
 }
 
+/* Detects what a file is compressed by whose name does not say it; reading it gives its bytes before, and its content afterwards. */
+static enum lb_compression detected(const char *name, const char *content, size_t size)
+{
+    struct lb_file_list list = {0};
+    struct lb_stream *stream;
+    size_t raw_size, got;
+    char *raw = file_get(name, &raw_size);
+    char *data = malloc(raw_size + size + 1);
+    assert_int_equal(lb_file_list_add(&list, name, &err), LB_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(lb_stream_open(&list.files[0], &stream, &err), LB_OK);
+        assert_int_equal(lb_stream_read(stream, data, raw_size + size + 1, &got, &err), LB_OK);
+        lb_stream_close(stream);
+        assert_int_equal(got, i == 0 ? raw_size : size);
+        assert_memory_equal(data, i == 0 ? raw : content, got);
+        assert_int_equal(lb_stream_detect(&list.files[0], &err), LB_OK);
+    }
+    enum lb_compression found = list.files[0].compression;
+    lb_file_list_fini(&list);
+    free(raw);
+    free(data);
+    return found;
+}
+
+static void test_detected(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"",
+                                        "\n",
+                                        "\x1f",
+                                        "\x1f\x8b",
+                                        "\x1f\x8b\nline\n",
+                                        "BZh9",
+                                        "BZh9 is how bzip2 begins\n",
+                                        "(\xb5/",
+                                        "PK\n"};
+    size_t size = 1 + random_below(100000);
+    char *data = random_bytes(size);
+    for (int i = 0; i < N_KINDS; i++) {
+        if (!has_tool(kinds[i].name))
+            continue;
+        file_put("plain", data, size);
+        char command[100];
+        snprintf(command, sizeof command, "%s < plain > unnamed", kinds[i].command);
+        assert_int_equal(shell(command), 0);
+        assert_int_equal(detected("unnamed", data, size), kinds[i].compression);
+    }
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        file_put("text", texts[i], strlen(texts[i]));
+        assert_int_equal(detected("text", texts[i], strlen(texts[i])), LB_PLAIN);
+    }
+    file_put("text", "a", 1);
+    struct lb_file_list list = {0};
+    assert_int_equal(lb_file_list_add(&list, "text", &err), LB_OK);
+    assert_int_equal(unlink("text"), 0);
+    assert_int_equal(lb_stream_detect(&list.files[0], &err), LB_ERR_DATA);
+    assert_string_equal(err.message, "text was removed while it was read");
+    lb_file_list_fini(&list);
+    free(data);
+}
+
 static void test_missing(void **state)
 {
     (void)state;
@@ -331,10 +392,11 @@ static void test_missing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tools),   cmocka_unit_test(test_members),
-        cmocka_unit_test(test_damage),  cmocka_unit_test(test_gzip_padding),
-        cmocka_unit_test(test_pipes),   cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_missing), cmocka_unit_test(test_lz4_blocks),
+        cmocka_unit_test(test_tools),    cmocka_unit_test(test_members),
+        cmocka_unit_test(test_damage),   cmocka_unit_test(test_gzip_padding),
+        cmocka_unit_test(test_pipes),    cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_missing),  cmocka_unit_test(test_lz4_blocks),
+        cmocka_unit_test(test_detected),
     };
     random_start("test_stream");
     folder_make();
