@@ -215,7 +215,9 @@ static int naive_regexp(const struct text *args, struct text flags, bool is_whol
         if (code == PCRE2_ERROR_NOMATCH)
             result = 0;
         else if (code >= 0 && is_whole && pcre2_get_ovector_pointer(data)[1] != args[0].size)
-            result = 0;     /* it takes bytes that are no UTF-8 for an end */
+            result = 0; /* it takes bytes that are no UTF-8 for an end */
+        else if (code >= 0 && is_whole && pcre2_get_ovector_pointer(data)[0] > 0)
+            result = -1;    /* \K, or it began behind bytes that are no UTF-8 */
         else if (code >= 0) /* \K: the end may be before the start, which luabatch refuses */
             result =
                 pcre2_get_ovector_pointer(data)[0] <= pcre2_get_ovector_pointer(data)[1] ? 1 : -1;

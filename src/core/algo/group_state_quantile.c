@@ -320,9 +320,9 @@ static lb_status quantile_save(struct lb_group_state *self, size_t slot, struct 
     struct quantile_extra *extra = self->extra;
     LB_TRY(sort_log(self, err));
     const struct quantile_state *state = lb_group_slot(self, slot);
-    uint64_t *words = extra->sorted + state->start;
     if (extra->n == 0 || state->n == 0)
         return put_head(out, FORM_WORDS, 0, err);
+    uint64_t *words = extra->sorted + state->start;
     if (state->n >= COUNT_FROM && repeats(words, state->n))
         return save_counted(self, words, state->n, out, err);
     LB_TRY(put_head(out, FORM_WORDS, state->n, err));
