@@ -144,7 +144,8 @@ static lb_status count_key(struct lb_heavy_hitters *heavy, uint64_t hash, const 
     char *copy = lb_alloc(kept + 1);
     if (copy == NULL)
         return lb_error_memory(err, "the counters of heavy keys", kept + 1);
-    memcpy(copy, key, kept);
+    if (kept > 0)
+        memcpy(copy, key, kept);
     i = 0;
     struct lb_heavy_key *item = &heavy->keys[0];
     if (heavy->n < LB_HEAVY_KEYS) {
