@@ -123,6 +123,8 @@ static uint32_t find_key(const struct lb_heavy_hitters *heavy, uint64_t hash, co
 
 bool lb_heavy_is(const struct lb_heavy_hitters *heavy, const char *key, size_t size, uint64_t part)
 {
+    if (size == 0)
+        key = ""; /* it may have no address */
     uint32_t i = find_key(heavy, lb_hash_bytes(key, size), key, size);
     return i < LB_HEAVY_KEYS &&
            (heavy->keys[i].count - heavy->keys[i].error) * part > heavy->n_rows;
@@ -144,8 +146,7 @@ static lb_status count_key(struct lb_heavy_hitters *heavy, uint64_t hash, const 
     char *copy = lb_alloc(kept + 1);
     if (copy == NULL)
         return lb_error_memory(err, "the counters of heavy keys", kept + 1);
-    if (kept > 0)
-        memcpy(copy, key, kept);
+    memcpy(copy, key, kept);
     i = 0;
     struct lb_heavy_key *item = &heavy->keys[0];
     if (heavy->n < LB_HEAVY_KEYS) {
@@ -172,6 +173,8 @@ lb_status lb_heavy_add(struct lb_heavy_hitters *heavy, const char *key, size_t s
                        struct lb_error *err)
 {
     heavy->n_rows += rows;
+    if (size == 0)
+        key = ""; /* it may have no address */
     return count_key(heavy, lb_hash_bytes(key, size), key, size, rows, 0, err);
 }
 
