@@ -354,7 +354,8 @@ static lb_status plan_all(struct planner *planner, struct lb_error *err)
         while (end < sample->n && sample->items[end].partition == p)
             end++;
         planner->partition = p;
-        LB_TRY(plan_partition(planner, sample->items + first, end - first, err));
+        const struct lb_sort_sampled *items = end > first ? sample->items + first : NULL;
+        LB_TRY(plan_partition(planner, items, end - first, err));
         first = end;
     }
     return LB_OK;
