@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 
+from tally import Tally
+
 # n records of one MB, by k keys: as pairs and as rows.
 HEAD = """local N, big = %d, %r
 local function mb(k) return lb.range(N):map(function(i) return i %% k, ("x"):rep(1000000) .. i end) end
@@ -97,7 +99,7 @@ def main():
     arguments = parser.parse_args()
     jobs = arguments.jobs.split(",") if arguments.jobs else SHORT if arguments.short else list(JOBS)
     limit = arguments.limit or (16 if arguments.short else 64)
-    n, failed = (84 if arguments.short else 300), 0
+    n, tally = 84 if arguments.short else 300, Tally()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
         big = os.path.join(folder, "big")
         with open(big, "wb") as file:
@@ -106,12 +108,8 @@ def main():
                 file.write(b"x" * 1000000)
             file.write(b'"}\n')
         for name in jobs:
-            problem = check(arguments, folder, limit, name, (HEAD % (n, big)).replace("'" + big + "'", '"' + big + '"'))
-            if problem:
-                failed += 1
-                print(f"FAILED {name}: {problem}", flush=True)
-    print(f"{len(jobs) - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+            tally.take(name, check(arguments, folder, limit, name, (HEAD % (n, big)).replace("'" + big + "'", '"' + big + '"')))
+    return tally.end()
 
 
 if __name__ == "__main__":

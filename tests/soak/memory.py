@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from tally import Tally
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 LINE_BYTES = 44  # of purchases, about
 
@@ -109,22 +111,18 @@ def main():
     parser.add_argument("--slower", type=float, default=4)
     parser.add_argument("--data")
     arguments = parser.parse_args()
-    failed, jobs = 0, arguments.jobs.split(",")
+    tally, jobs = Tally(), arguments.jobs.split(",")
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as own:
         data = arguments.data or own
         for limit in map(int, arguments.limits.split(",")):
             count = int(limit * arguments.factor * (1 << 20) / LINE_BYTES)
             inputs = make(data, "purchases", count), make(data, "purchases_hot", count), make(data, "users", count // 10)
             for job in jobs:
-                problem = check(arguments, data, limit, job, inputs)
-                if problem:
-                    failed += 1
-                    print(f"FAILED {job} with {limit} MB: {problem}", flush=True)
+                tally.take(f"{job} with {limit} MB", check(arguments, data, limit, job, inputs))
             if not arguments.data:
                 for path in inputs:
                     os.unlink(path)
-    print(f"{len(jobs) * len(arguments.limits.split(',')) - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
+    return tally.end()
 
 
 if __name__ == "__main__":
