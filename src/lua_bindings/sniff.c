@@ -9,6 +9,7 @@
 #include "core/io/hive.h"
 #include "core/io/json_sniff.h"
 #include "core/io/native.h"
+#include "core/io/stream.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/errors.h"
 #include "lua_bindings/values.h"
@@ -97,7 +98,7 @@ static lb_status add_path(struct sniff *sniff, const char *path, struct lb_error
     return status;
 }
 
-static lb_status add_paths(lua_State *L, struct sniff *sniff, struct lb_error *err)
+static lb_status list_paths(lua_State *L, struct sniff *sniff, struct lb_error *err)
 {
     if (lua_type(L, 1) == LUA_TSTRING)
         return add_path(sniff, lua_tostring(L, 1), err);
@@ -112,10 +113,18 @@ static lb_status add_paths(lua_State *L, struct sniff *sniff, struct lb_error *e
     return LB_OK;
 }
 
+/* The files of the paths, which are the first argument; compression: what they are compressed by, or NULL. */
+static lb_status add_paths(lua_State *L, struct sniff *sniff, const char *compression,
+                           struct lb_error *err)
+{
+    LB_TRY(list_paths(L, sniff, err));
+    return compression != NULL ? lb_file_list_tell(&sniff->files, compression, err) : LB_OK;
+}
+
 int lb_lua_csv_sniff(lua_State *L)
 {
     struct lb_error err;
-    size_t separator_size, quote_size;
+    size_t separator_size, quote_size, compression_size;
     lua_settop(L, 2);
     if (lua_isnil(L, 2)) {
         lua_newtable(L);
@@ -129,10 +138,11 @@ int lb_lua_csv_sniff(lua_State *L)
     csv->has_header = option_boolean(L, "header");
     csv->checks_headers = option_boolean(L, "check_header");
     csv->nulls = option_nulls(L, &csv->nulls_size);
+    const char *compression = option_string(L, "compression", "auto", &compression_size);
     lb_status status =
         lb_csv_dialect_set(&csv->dialect, separator, separator_size, quote, quote_size, &err);
     if (status == LB_OK)
-        status = add_paths(L, sniff, &err);
+        status = add_paths(L, sniff, compression, &err);
     const struct lb_csv_sniff fresh = *csv;
     int n_attempts = 0;
     bool is_listed = status == LB_OK;
@@ -164,10 +174,10 @@ int lb_lua_csv_sniff(lua_State *L)
 int lb_lua_json_sniff(lua_State *L)
 {
     struct lb_error err;
-    lua_settop(L, 2);
+    lua_settop(L, 3);
     struct sniff *sniff = push_sniff(L);
     sniff->json.may_be_empty = lua_toboolean(L, 2);
-    lb_status status = add_paths(L, sniff, &err);
+    lb_status status = add_paths(L, sniff, luaL_optstring(L, 3, NULL), &err);
     const struct lb_json_sniff fresh = sniff->json;
     int n_attempts = 0;
     bool is_listed = status == LB_OK;
@@ -197,12 +207,37 @@ int lb_lua_json_sniff(lua_State *L)
     return 1;
 }
 
+int lb_lua_text_bytes(lua_State *L)
+{
+    struct lb_error err;
+    lua_settop(L, 2);
+    struct sniff *sniff = push_sniff(L);
+    lb_status status = add_paths(L, sniff, luaL_optstring(L, 2, NULL), &err);
+    uint64_t bytes = 0;
+    bool is_known = true;
+    for (size_t i = 0; status == LB_OK && is_known && i < sniff->files.n_files; i++) {
+        struct lb_file *file = &sniff->files.files[i];
+        int n_attempts = 0;
+        is_known = file->is_regular;
+        do
+            status = lb_stream_detect(file, &err);
+        while (status != LB_OK && lb_file_list_again(&sniff->files, &err, ++n_attempts));
+        bytes += file->size_bytes * (file->compression != LB_PLAIN ? 4 : 1);
+    }
+    if (status != LB_OK)
+        return lb_lua_raise(L, &err);
+    if (!is_known)
+        return 0;
+    lua_pushinteger(L, (lua_Integer)bytes);
+    return 1;
+}
+
 int lb_lua_native_names(lua_State *L)
 {
     struct lb_error err;
     lua_settop(L, 1);
     struct sniff *sniff = push_sniff(L);
-    lb_status status = add_paths(L, sniff, &err);
+    lb_status status = add_paths(L, sniff, NULL, &err);
     if (status != LB_OK)
         return lb_lua_raise(L, &err);
     lua_newtable(L);

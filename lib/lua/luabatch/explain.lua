@@ -12,7 +12,7 @@ local explain = {}
 local shown = {
   "n", "first", "last", "step", "mode", "sep", "pattern", "fraction", "seed", "descending", "partitions",
   "sort_values", "command", "sql", "how", "strategy", "column", "size", "every", "offset", "gap", "top",
-  "salt",
+  "salt", "compression",
 }
 
 -- Fields that are functions, beside fn.

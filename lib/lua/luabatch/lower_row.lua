@@ -58,7 +58,8 @@ return function(lower, tools)
       read, types, inferred, labels = { 1 }, { "string" }, { false }, { source.names[1] }
     end
     description.types, description.inferred, description.labels = types, inferred, labels
-    description.paths, description.on_bad, description.label = node.paths, source.on_bad, node.label
+    description.paths, description.compression = node.paths, node.compression
+    description.on_bad, description.label = source.on_bad, node.label
     description.columns = read
     local stream = b:add(description)
     b.scans[stream] = { source = source, names = labels }
@@ -89,8 +90,8 @@ return function(lower, tools)
     end
     table.sort(watch)
     local stream = b:add {
-      op = "scan.json", paths = node.paths, columns = names, types = types, inferred = inferred, known = source.names,
-      watch = watch, watch_all = source.open and not node.needed, on_bad = source.on_bad, label = node.label,
+      op = "scan.json", paths = node.paths, compression = node.compression, columns = names, types = types, inferred = inferred,
+      known = source.names, watch = watch, watch_all = source.open and not node.needed, on_bad = source.on_bad, label = node.label,
     }
     b.scans[stream] = { source = source, names = names }
     return #names == #node.names and stream or project(b, stream, picks)

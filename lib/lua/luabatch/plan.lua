@@ -67,12 +67,12 @@ end
 
 function lower.text(b, node)
   return b:add {
-    op = "scan.text", paths = node.paths, mode = node.mode, n = node.n, sep = node.sep,
+    op = "scan.text", paths = node.paths, compression = node.compression, mode = node.mode, n = node.n, sep = node.sep,
   }
 end
 
 function lower.files(b, node)
-  return b:add { op = "scan.files", paths = node.paths }
+  return b:add { op = "scan.files", paths = node.paths, compression = node.compression }
 end
 
 function lower.read(b, node)

@@ -131,19 +131,10 @@ local narrow = {
   file_columns = true, select = true, where = true, filter = true, sample = true, limit = true, drop_duplicates = true, top = true,
 }
 
--- A compressed file stands for about four times as much.
-local function files_bytes(paths)
-  local ok, files = pcall(core.expand_paths, paths)
-  if not ok then
-    check.pass_on(files)
-    return nil
-  end
-  local bytes = 0
-  for _, file in ipairs(files) do
-    if not file.is_regular then return nil end
-    bytes = bytes + file.size * (file.path:match("%.[gzbl][zs4]%w*$") and 4 or 1)
-  end
-  return bytes
+local function files_bytes(paths, compression)
+  local ok, bytes = pcall(core.text_bytes, paths, compression)
+  if ok then return bytes end
+  check.pass_on(bytes)
 end
 
 --- How many bytes of files a node stands on, if that is known: for joins, to build the table of the smaller side. It depends on the
@@ -151,7 +142,7 @@ end
 -- @return bytes, or nil
 function row_join.known_bytes(node)
   if node.cache then return nil end
-  if node.paths then return files_bytes(node.paths) end
+  if node.paths then return files_bytes(node.paths, node.compression) end
   if node.op == "list" then return #node.rows * 16 * math.max(1, node.columns or 1) end
   if narrow[node.op] then return row_join.known_bytes(node.inputs[1]) end
   if node.op ~= "union" then return nil end

@@ -54,12 +54,12 @@ local function delimited(verb, path, options, sep)
   local paths = source.path_list(verb, path)
   options = check.options(verb, options, {
     header = "boolean", sep = "string", quote = "string", columns = "table", types = "table", null = true,
-    on_bad = "policy", filename = true, hive = "boolean",
+    on_bad = "policy", filename = true, hive = "boolean", compression = source.compressions,
   })
   local added, types = file_columns.find(verb, paths, options)
   local format = {
     sep = options.sep or sep, quote = options.quote or '"', header = options.header ~= false,
-    null = null_list(verb, options.null or { "" }),
+    null = null_list(verb, options.null or { "" }), compression = options.compression,
   }
   if format.sep == "" then check.misuse("bad option 'sep' of %s (it must not be empty)", verb) end
   if #format.quote > 1 then check.misuse("bad option 'quote' of %s (one byte, or \"\" for none, expected)", verb) end
@@ -82,7 +82,9 @@ local function delimited(verb, path, options, sep)
   columns.unique(verb, names)
   local known = declared(verb, { names = file_names, types = by_name(file_names, sniffed.types) }, types, kinds)
   known.format, known.on_bad, known.verb = format, options.on_bad or "fail", verb
-  local node = { op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb }
+  local node = {
+    op = "csv", paths = paths, source = known, names = names, columns = #names, label = verb, compression = options.compression,
+  }
   return dataset.new(file_columns.add(verb, node, added))
 end
 
@@ -94,7 +96,7 @@ end
 --   `quote`, `columns` (those wanted, in this order), `types` (`{name = "integer"}`; "boolean", "integer", "float", "string"), `null`
 --   (list of texts that stand for nil, default `{""}`), `on_bad` ("fail", "skip" or `{to = path}`), `filename` (true, or a name: adds a
 --   column with the path of each row's file), `hive` (true: folders such as `year=2024`, as save's `partition_by` writes them, add
---   columns)
+--   columns), `compression`, as for `text`
 -- @return dataset: of rows
 -- @raise nothing matches the path; a bad record (wrong number of fields, quotes, a declared type that does not fit) ends the run
 -- @usage lb.csv("sales.csv"):where("amount > 100"):show()
@@ -125,16 +127,17 @@ local function late_names(paths, known, types)
 end
 
 -- The sample's names and types. Where no record gave a name the first one that is bad says why: the scan finds it.
-local function sniff_json(paths, names)
+local function sniff_json(paths, names, compression)
   runtime.make_room()
-  local ok, result = pcall(core.json_sniff, paths, names ~= nil)
+  local ok, result = pcall(core.json_sniff, paths, names ~= nil, compression)
   if ok then return result end
   if type(result) == "table" and result.status ~= 4 then error(result, 0) end
   local setting = require("luabatch.runtime").setting
   local _, problem = pcall(core.execute, {
     nodes = {
       {
-        op = "scan.json", paths = paths, columns = { "" }, types = { "any" }, inferred = { false }, known = { "" },
+        op = "scan.json", paths = paths, compression = compression,
+        columns = { "" }, types = { "any" }, inferred = { false }, known = { "" },
         watch = {}, watch_all = true, on_bad = "fail", label = "json",
       },
       { op = "count", inputs = { 1 }, result = true },
@@ -147,17 +150,19 @@ end
 -- comes later becomes a column, too, and a type is widened when a later value does not fit.
 -- @param path string|list: a file, a directory, a glob, or a list of those; as for `text`
 -- @param options table?: `columns` (those wanted, in this order; the others are passed over), `types` (`{name = "integer"}`; "boolean",
---   "integer", "float", "string", "any"), `on_bad`, `filename`, `hive`, as for `csv`
+--   "integer", "float", "string", "any"), `on_bad`, `filename`, `hive`, `compression`, as for `csv`
 -- @return dataset: of rows
 -- @raise nothing matches the path; a bad record (no object, or a declared type that does not fit) ends the run
 -- @usage lb.json("events.json"):group_by("kind"):count():show()
 function row_source.json(path, options)
   local verb = "json"
   local paths = source.path_list(verb, path)
-  options = check.options(verb, options, { columns = "table", types = "table", on_bad = "policy", filename = true, hive = "boolean" })
+  options = check.options(verb, options, {
+    columns = "table", types = "table", on_bad = "policy", filename = true, hive = "boolean", compression = source.compressions,
+  })
   local added, declared_types = file_columns.find(verb, paths, options)
   local names = options.columns and columns.unique(verb, options.columns)
-  local sniffed = sniff_json(paths, names)
+  local sniffed = sniff_json(paths, names, options.compression)
   local types = by_name(sniffed.names, sniffed.types)
   -- What is declared need not be in the sample.
   for _, name in ipairs(names or late_names(paths, types, declared_types)) do
@@ -170,7 +175,9 @@ function row_source.json(path, options)
   known.on_bad, known.verb, known.open, known.late = options.on_bad or "fail", verb, names == nil, 0
   check_number(paths, names or sniffed.names)
   names = names or columns.unique(verb, sniffed.names)
-  local node = { op = "json", paths = paths, source = known, names = names, columns = #names, label = verb }
+  local node = {
+    op = "json", paths = paths, source = known, names = names, columns = #names, label = verb, compression = options.compression,
+  }
   return dataset.new(file_columns.add(verb, node, added))
 end
 

@@ -26,9 +26,9 @@ function rules.fuse_text(node)
   local input = node.inputs and node.inputs[1]
   if not input or input.op ~= "text" or input.mode then return node end
   if node.op == "words" then
-    return { op = "text", paths = input.paths, mode = "words", columns = 1 }
+    return with(input, { mode = "words" })
   elseif node.op == "field" then
-    return { op = "text", paths = input.paths, mode = "field", n = node.n, sep = node.sep, columns = 1 }
+    return with(input, { mode = "field", n = node.n, sep = node.sep })
   end
   return node
 end

@@ -9,6 +9,9 @@ local file_columns = require "luabatch.file_columns"
 
 local source = {}
 
+--- What the option `compression` of sources may be.
+source.compressions = { "auto", "none", "gzip", "zstd", "lz4", "bzip2" }
+
 --- A path or a list of paths as a list.
 function source.path_list(verb, path)
   if type(path) == "string" then return { path } end
@@ -28,37 +31,42 @@ end
 --- The lines of text files, without their newlines (LF or CRLF). Plain files are read by all threads.
 -- @param path string|list: a file, a directory, a glob, or a list of those; "-" is standard input. Files named .gz, .zst,
 --   .lz4 and .bz2 are decompressed, and those that begin as such files do.
--- @param options table?: `filename`, `hive`, as for `csv`: the records are rows then, with the columns `line` and these
+-- @param options table?: `compression` ("none": the bytes are the text, whatever the names and first bytes say; "gzip", "zstd", "lz4",
+--   "bzip2": all files are such; default "auto"), `filename`, `hive`, as for `csv`: the records are rows then, with the columns
+--   `line` and these
 -- @return dataset: of strings, or of rows
 -- @raise nothing matches the path; a compressed file that is cut off or broken ends the run
 -- @usage print(lb.text("logs/*.gz"):grep("ERROR"):count())
 function source.text(path, options)
-  options = check.options("text", options, file_columns.options)
+  options = check.options("text", options, {
+    compression = source.compressions, filename = file_columns.options.filename, hive = file_columns.options.hive,
+  })
   local paths = source.path_list("text", path)
-  local node, added = { op = "text", paths = paths, columns = 1 }, file_columns.find("text", paths, options)
+  local node = { op = "text", paths = paths, columns = 1, compression = options.compression }
+  local added = file_columns.find("text", paths, options)
   if #added == 0 then return dataset.new(node) end
   node = { op = "named", inputs = { node }, names = { "line" }, columns = 1, types = { line = "string" }, label = "text" }
   return dataset.new(file_columns.add("text", node, added))
 end
 
 --- The lines of standard input, as `lb.text "-"`.
--- @param options table?: there are none; a name in it is an error
+-- @param options table?: `compression`, as for `text`
 -- @return dataset: of strings
 -- @usage print(lb.stdin():count())
 function source.stdin(options)
-  check.options("stdin", options, {})
-  return dataset.new { op = "text", paths = { "-" }, columns = 1 }
+  options = check.options("stdin", options, { compression = source.compressions })
+  return dataset.new { op = "text", paths = { "-" }, columns = 1, compression = options.compression }
 end
 
 --- Whole files.
 -- @param path string|list: as for `text`
--- @param options table?: there are none; a name in it is an error
+-- @param options table?: `compression`, as for `text`; by default files named .gz, .zst, .lz4 and .bz2 are decompressed
 -- @return dataset: of pairs: path, content
 -- @raise nothing matches the path
 -- @usage lb.files("texts/"):map(function(path, content) return path, #content end):show()
 function source.files(path, options)
-  check.options("files", options, {})
-  return dataset.new { op = "files", paths = source.path_list("files", path), columns = 2 }
+  options = check.options("files", options, { compression = source.compressions })
+  return dataset.new { op = "files", paths = source.path_list("files", path), columns = 2, compression = options.compression }
 end
 
 -- The names of the columns of files written by `save`, which must be the same; nil: their records are no rows.

@@ -39,6 +39,19 @@ enum lb_compression lb_compression_of(const char *path)
     return LB_PLAIN;
 }
 
+bool lb_compression_named(const char *name, enum lb_compression *compression)
+{
+    static const char *const names[] = {"none", "gzip", "zstd", "lz4",
+                                        "bzip2"}; /* ORDER compressions */
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], name) != 0)
+            continue;
+        *compression = (enum lb_compression)i;
+        return true;
+    }
+    return false;
+}
+
 static int64_t nanoseconds(const struct timespec *time)
 {
     return (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
@@ -500,6 +513,20 @@ lb_status lb_file_list_add(struct lb_file_list *list, const char *path, struct l
     if (status != LB_OK)
         cut_list(list, before);
     return status;
+}
+
+lb_status lb_file_list_tell(struct lb_file_list *list, const char *name, struct lb_error *err)
+{
+    enum lb_compression compression;
+    if (strcmp(name, "auto") == 0)
+        return LB_OK;
+    if (!lb_compression_named(name, &compression))
+        return lb_error_set(err, LB_ERR_USAGE, "unknown compression '%s'", name);
+    for (size_t i = 0; i < list->n_files; i++) {
+        list->files[i].compression = compression;
+        list->files[i].is_told = true;
+    }
+    return LB_OK;
 }
 
 bool lb_file_list_again(const struct lb_file_list *list, const struct lb_error *err, int n_attempts)

@@ -20,11 +20,12 @@ enum lb_compression { LB_PLAIN, LB_GZIP, LB_ZSTD, LB_LZ4, LB_BZIP2 };
 struct lb_file {
     char *path;
     char *label; /* the path as messages name it, where that has control characters; else NULL */
-    uint64_t size_bytes;             /* 0 when not a regular file */
-    uint64_t device, inode;          /* of a regular file, else 0 */
-    int64_t changed_ns;              /* its time of change of content */
-    int64_t altered_ns;              /* and that of anything about it (ctime) */
-    bool is_regular;                 /* else a pipe, device or standard input: read as a stream */
+    uint64_t size_bytes;    /* 0 when not a regular file */
+    uint64_t device, inode; /* of a regular file, else 0 */
+    int64_t changed_ns;     /* its time of change of content */
+    int64_t altered_ns;     /* and that of anything about it (ctime) */
+    bool is_regular;        /* else a pipe, device or standard input: read as a stream */
+    bool is_told;           /* what it is compressed by was said: its first bytes do not matter */
     enum lb_compression compression; /* by extension .gz .zst .lz4 .bz2; see lb_stream_detect */
 };
 
@@ -51,6 +52,11 @@ lb_status lb_path_label(const char *path, char **label, struct lb_error *err) LB
 const char *lb_file_label(const struct lb_file *file);
 void lb_file_list_fini(struct lb_file_list *list);
 enum lb_compression lb_compression_of(const char *path);
+/* "none", "gzip", "zstd", "lz4" or "bzip2". False: it is no such name. */
+bool lb_compression_named(const char *name, enum lb_compression *compression);
+/* Says what all files are compressed by, whatever their names say: one of these names, or "auto", which says nothing. */
+lb_status lb_file_list_tell(struct lb_file_list *list, const char *name,
+                            struct lb_error *err) LB_MUST_USE;
 /* Sets *real to where a path leads, without links and dots, and, as far as it does not exist, to where it would be (free with
  * lb_strfree). Two paths of one file give the same text. */
 lb_status lb_path_real(const char *path, char **real, struct lb_error *err) LB_MUST_USE;

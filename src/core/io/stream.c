@@ -1,6 +1,6 @@
 /* Sequential reading and decompression: see stream.h.
  *
- * IDEA   The name of a file says how it is compressed; where it says nothing, the first bytes do.
+ * IDEA   The user or the name of a file says how it is compressed; where they say nothing, the first bytes do, and a failure says so.
  * STATES A compressed stream is between members (at the start, and after each) or inside one. End
  *        of file is good only between members, after at least one; an empty file is a truncated
  *        one (gzip, zstd and bzip2 say so, too; the lz4 tool lets it pass). The magic bytes are
@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -39,6 +40,22 @@ void lb_stream_count(struct lb_stream *stream, _Atomic uint64_t *bytes)
     atomic_fetch_add_explicit(bytes, stream->read_bytes, memory_order_relaxed);
 }
 
+/* What was read of an input to find its columns was read as the user said then. Else the stream waits on. */
+static lb_status check_told(const struct lb_file *file, struct lb_stream **stream,
+                            struct lb_error *err)
+{
+    struct lb_stream *kept = *stream;
+    if (kept->is_told == file->is_told && kept->told == file->compression)
+        return LB_OK;
+    *stream = NULL;
+    lb_status status = lb_once_keep(file, kept, err);
+    if (status != LB_OK)
+        lb_stream_close(kept);
+    LB_TRY(status);
+    return lb_error_set(err, LB_ERR_USAGE, "%s is being read with another 'compression'",
+                        lb_file_label(file));
+}
+
 lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
                          struct lb_error *err)
 {
@@ -47,7 +64,7 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
     if (is_stdin || !file->is_regular) {
         LB_TRY(lb_once_begin(file, stream, err));
         if (*stream != NULL)
-            return LB_OK;
+            return check_told(file, stream, err);
     }
     struct lb_stream *self = lb_alloc_zero(sizeof *self);
     if (self == NULL)
@@ -56,7 +73,11 @@ lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
     self->codec = lb_codec_class_of(file->compression);
     self->fd = STDIN_FILENO;
     self->path = lb_strdup(lb_file_label(file));
-    self->detects = self->codec == NULL && (is_stdin || !file->is_regular);
+    self->is_told = file->is_told;
+    self->told = file->compression;
+    self->is_guessed =
+        !file->is_told && self->codec != NULL && lb_compression_of(file->path) == LB_PLAIN;
+    self->detects = self->codec == NULL && !file->is_told && (is_stdin || !file->is_regular);
     bool has_input = self->codec != NULL || self->detects;
     if (has_input)
         self->input = lb_alloc(INPUT_BYTES);
@@ -107,7 +128,8 @@ void lb_stream_close(struct lb_stream *stream)
 
 lb_status lb_stream_detect(struct lb_file *file, struct lb_error *err)
 {
-    if (!file->is_regular || file->compression != LB_PLAIN || file->size_bytes == 0)
+    if (!file->is_regular || file->is_told || file->compression != LB_PLAIN ||
+        file->size_bytes == 0)
         return LB_OK;
     struct lb_stream *stream = NULL;
     char head[LB_CODEC_HEAD_BYTES];
@@ -222,7 +244,8 @@ static lb_status detect(struct lb_stream *stream, struct lb_error *err)
     stream->compression = lb_codec_detect(stream->input, held);
     stream->codec = lb_codec_class_of(stream->compression);
     stream->detects = false;
-    if (stream->codec != NULL)
+    stream->is_guessed = stream->codec != NULL;
+    if (stream->is_guessed)
         return LB_OK;
     LB_TRY(put_back(stream, stream->input, held, err));
     stream->ended = stream->input_ended;
@@ -302,6 +325,8 @@ static lb_status decode_some(struct lb_stream *stream, char *data, size_t size, 
     }
     LB_TRY(status);
     stream->inside = !member_ended;
+    if (*got > 0)
+        stream->is_guessed = false; /* text would hardly come this far */
     /* Without input, output or end it will never go on. */
     if (!member_ended && *got == 0 && stream->input_start == before && stream->input_ended)
         return data_error(stream, "truncated", err);
@@ -351,14 +376,21 @@ static lb_status read_on(struct lb_stream *stream, char *data, size_t size, size
     return LB_OK;
 }
 
-/* What is wrong with the data of a file that changed is that it changed. */
+/* What is wrong with the data of a file that changed is that it changed; text may begin as compressed data does. */
 static lb_status blame(const struct lb_stream *stream, lb_status status, struct lb_error *err)
 {
-    if (status != LB_ERR_DATA || !stream->owns_fd)
+    if (status != LB_ERR_DATA || err == NULL)
         return status;
     struct lb_error changed;
-    if (lb_file_check(&stream->file, stream->fd, &changed) == LB_ERR_DATA && err != NULL)
+    if (stream->owns_fd && lb_file_check(&stream->file, stream->fd, &changed) == LB_ERR_DATA) {
         *err = changed;
+    } else if (stream->is_guessed) {
+        size_t size = strlen(err->message);
+        snprintf(
+            err->message + size, sizeof err->message - size,
+            "\n  its first bytes are those of %s data; compression = \"none\" reads it as it is",
+            stream->codec->name);
+    }
     return status;
 }
 

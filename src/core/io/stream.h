@@ -1,5 +1,6 @@
 /* Byte streams: sequential reading, decompressing by the file's compression, or that which the first bytes of standard input or a
- * pipe show, to its very end. Of a regular file who reads text asks for these, too: others want its bytes as they are.
+ * pipe show, to its very end. Of a regular file who reads text asks for these, too: others want its bytes as they are. Where the
+ * user said what it is (is_told), first bytes tell nothing.
  *
  * Concatenated members or frames are read on; a file that ends inside one, or has garbage after
  * one, gives LB_ERR_DATA "PATH: truncated gzip data at byte N" (N counts compressed bytes). Errors
@@ -16,7 +17,7 @@ struct lb_stream;
 /* Standard input and pipes without name can be opened once in a process (once.h): what was read of them is gone. */
 lb_status lb_stream_open(const struct lb_file *file, struct lb_stream **stream,
                          struct lb_error *err) LB_MUST_USE;
-/* Sets file->compression of a regular file whose name says none, and that begins as compressed data does. Before it is read. */
+/* Sets file->compression of a regular file whose name says none, nor the user, and that begins as compressed data does. Before it is read. */
 lb_status lb_stream_detect(struct lb_file *file, struct lb_error *err) LB_MUST_USE;
 /* Reads that wait for a pipe or a terminal give up with LB_ERR_CANCELLED within 100 ms of *stop
  * becoming non-zero. Borrows stop. */

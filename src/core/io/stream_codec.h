@@ -20,6 +20,8 @@ struct lb_stream {
     struct lb_file file;                /* what was opened, for lb_file_check; its path is `path` */
     bool may_wait;                      /* a pipe, terminal or device: a read can last for ever */
     bool detects;                       /* plain, but for what its first bytes say */
+    bool is_told;                       /* that the file is, and what it was told to be */
+    enum lb_compression told;
 
     /* state */
     char *front; /* bytes that were put back: [front_start, front_end) come first */
@@ -30,6 +32,7 @@ struct lb_stream {
     size_t input_end;
     uint64_t read_bytes; /* from the descriptor */
     uint64_t n_members;  /* begun so far */
+    bool is_guessed;     /* its first bytes alone say what it is, and none was decoded yet */
     bool input_ended;    /* the descriptor gave end of file */
     bool inside;         /* a member has begun and not ended */
     bool ended;          /* nothing more will come */
@@ -64,7 +67,7 @@ struct lb_codec_class {
 
 /* NULL for LB_PLAIN. */
 const struct lb_codec_class *lb_codec_class_of(enum lb_compression compression);
-/* What an input whose name does not say it is compressed by, from its first bytes: LB_CODEC_HEAD_BYTES, or all that it has. Text does not begin so. */
+/* What an input whose name does not say it is compressed by, from its first bytes: LB_CODEC_HEAD_BYTES, or all that it has. Text seldom begins so. */
 enum { LB_CODEC_HEAD_BYTES = 10 };
 enum lb_compression lb_codec_detect(const char *data, size_t size);
 

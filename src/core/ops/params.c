@@ -2,6 +2,7 @@
 #include "core/ops/params.h"
 
 #include "core/base/buf.h"
+#include "core/base/sys.h"
 
 static lb_status expand(const struct lb_op *op, struct lb_file_list *files, struct lb_error *err)
 {
@@ -25,6 +26,12 @@ static lb_status expand(const struct lb_op *op, struct lb_file_list *files, stru
             status = lb_file_list_add(files, name.data, err);
     }
     lb_buf_fini(&name);
+    char *compression = NULL;
+    if (status == LB_OK)
+        status = lb_param_string(op, "compression", &compression, err);
+    if (status == LB_OK && compression != NULL)
+        status = lb_file_list_tell(files, compression, err);
+    lb_strfree(compression);
     return status;
 }
 

@@ -65,19 +65,13 @@ static bool writes_at_offsets(const struct write_shared *shared);
 static lb_status param_compression(const struct lb_op *op, const char *path,
                                    enum lb_compression *compression, struct lb_error *err)
 {
-    static const char *const names[] = {"none", "gzip", "zstd", "lz4",
-                                        "bzip2"}; /* ORDER compressions */
     char *name = NULL;
     LB_TRY(lb_param_string(op, "compression", &name, err));
     *compression = lb_compression_of(path);
-    int found = name == NULL ? (int)*compression : -1;
-    for (int i = 0; i < 5 && name != NULL; i++)
-        if (strcmp(names[i], name) == 0)
-            found = i;
+    bool is_known = name == NULL || lb_compression_named(name, compression);
     lb_strfree(name);
-    if (found < 0)
+    if (!is_known)
         return lb_error_set(err, LB_ERR_USAGE, "%s: unknown compression", op->label);
-    *compression = (enum lb_compression)found;
     return LB_OK;
 }
 

@@ -15,7 +15,8 @@
  *
  * OPERATORS OF THE CORE (parameters; ? marks optional ones)
  *  sources
- *   scan.text      paths: list; mode?: "lines" (default) | "words" | "field"; n?, sep? for "field"
+ *   scan.text      paths: list; mode?: "lines" (default) | "words" | "field"; n?, sep? for "field"; compression?: what all files are,
+ *                  "none" | "gzip" | "zstd" | "lz4" | "bzip2", absent or "auto": as names and first bytes say; so of the next ones, too
  *   scan.files     paths: list                      -> (path, content)
  *   scan.native    paths: list
  *   scan.csv       paths; file_names: list, all columns of the files; columns: list of 1-based numbers of them, in

@@ -372,6 +372,21 @@ static void test_detected(void **state)
         file_put("text", texts[i], strlen(texts[i]));
         assert_int_equal(detected("text", texts[i], strlen(texts[i])), LB_PLAIN);
     }
+    /* What is told is not looked for. */
+    struct lb_file_list told = {0};
+    enum lb_compression named = LB_BZIP2;
+    file_put("text", "\x1f\x8b\x08\xff", 4);
+    assert_int_equal(lb_file_list_add(&told, "text", &err), LB_OK);
+    assert_int_equal(lb_file_list_tell(&told, "lzma", &err), LB_ERR_USAGE);
+    assert_int_equal(lb_file_list_tell(&told, "auto", &err), LB_OK);
+    assert_int_equal(lb_stream_detect(&told.files[0], &err), LB_OK);
+    assert_int_equal(told.files[0].compression, LB_GZIP);
+    assert_int_equal(lb_file_list_tell(&told, "none", &err), LB_OK);
+    assert_int_equal(lb_stream_detect(&told.files[0], &err), LB_OK);
+    assert_int_equal(told.files[0].compression, LB_PLAIN);
+    assert_true(lb_compression_named("lz4", &named) && named == LB_LZ4);
+    assert_false(lb_compression_named("", &named));
+    lb_file_list_fini(&told);
     file_put("text", "a", 1);
     struct lb_file_list list = {0};
     assert_int_equal(lb_file_list_add(&list, "text", &err), LB_OK);
