@@ -473,14 +473,20 @@ static int l_core_sweep_output(lua_State *L)
     return 0;
 }
 
-/* core.check_output(path, mode): raises what a run that writes there would be refused for. ORDER modes */
+/* core.check_output(path, mode, compression): raises what a run that writes there would be refused for. ORDER modes */
 static int l_core_check_output(lua_State *L)
 {
     static const char *const modes[] = {"error", "overwrite", "append", "ignore", NULL};
     struct lb_error err;
     const char *path = luaL_checkstring(L, 1);
-    int mode = luaL_checkoption(L, 2, "error", modes);
-    if (lb_output_check(path, (enum lb_output_mode)mode, &err) != LB_OK)
+    enum lb_output_mode mode = (enum lb_output_mode)luaL_checkoption(L, 2, "error", modes);
+    enum lb_compression compression = LB_PLAIN;
+    luaL_argcheck(L, lb_compression_named(luaL_optstring(L, 3, "none"), &compression), 3,
+                  "unknown compression");
+    lb_status status = lb_output_check(path, mode, &err);
+    if (status == LB_OK && mode == LB_MODE_APPEND)
+        status = lb_output_check_mix(path, compression, &err);
+    if (status != LB_OK)
         return lb_lua_raise(L, &err);
     return 0;
 }

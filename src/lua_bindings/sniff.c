@@ -235,9 +235,9 @@ int lb_lua_text_bytes(lua_State *L)
 int lb_lua_native_names(lua_State *L)
 {
     struct lb_error err;
-    lua_settop(L, 1);
+    lua_settop(L, 2);
     struct sniff *sniff = push_sniff(L);
-    lb_status status = add_paths(L, sniff, NULL, &err);
+    lb_status status = add_paths(L, sniff, luaL_optstring(L, 2, NULL), &err);
     if (status != LB_OK)
         return lb_lua_raise(L, &err);
     lua_newtable(L);

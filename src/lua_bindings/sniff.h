@@ -11,7 +11,7 @@ int lb_lua_json_sniff(lua_State *L);
 /* core.text_bytes(paths, compression?) -> about how many bytes of text are in the files; what is compressed stands for four times as
  * many. nil: of some that is not known */
 int lb_lua_text_bytes(lua_State *L);
-/* core.native_names(paths) -> list of { path =, names = list; nil where records are no rows } */
+/* core.native_names(paths, compression?) -> list of { path =, names = list; nil where records are no rows } */
 int lb_lua_native_names(lua_State *L);
 /* core.hive_parts(path) -> list of { name, text }, text nil where the folder says so; see io/hive.h */
 int lb_lua_hive_parts(lua_State *L);

@@ -138,6 +138,45 @@ describe("saving", function()
     assert.equal("7\n", support.read(path))
   end)
 
+  it("appends to a file what is compressed as that is, and nothing else", function()
+    local tools = { gzip = "gzip -c", zstd = "zstd -qc", lz4 = "lz4 -qc", bzip2 = "bzip2 -c" }
+    local verbs = { save_text = "text", save_csv = "csv", save = "read" }
+    local rows = lb.from({ { a = 1 } }):select("a")
+    for verb, reader in pairs(verbs) do
+      for kind in pairs(tools) do
+        -- Of a name that says nothing of it.
+        local path, plain = support.path(), support.path()
+        rows[verb](rows, path, { compression = kind })
+        rows[verb](rows, plain)
+        for old, new in pairs { [path] = { kind, nil, "plain" }, [plain] = { "plain", kind, kind } } do
+          local before = support.read(old)
+          -- Before anything is computed: the run would fail for another reason.
+          local lazy = rows:with_columns { a = "cast('x' as integer)" }
+          local ok, problem = pcall(lazy[verb], lazy, old, { mode = "append", compression = new[2] })
+          assert.is_false(ok)
+          assert.matches(("%s holds %s data: %s data cannot be appended to it"):format(old, new[1], new[3]), problem.message, 1, true)
+          assert.equal(2, problem.status)
+          assert.equal(before, support.read(old))
+        end
+        assert.equal(1, rows[verb](rows, path, { mode = "append", compression = kind }))
+        if reader ~= "read" then assert.equal(2, lb[reader](path):count()) end
+        -- Columns are compared whatever the name.
+        local other = rows:rename { a = "b" }
+        if verb ~= "save_text" then
+          assert.error_matches(function() other[verb](other, path, { mode = "append", compression = kind }) end, "cannot append")
+        end
+        local empty = support.file("")
+        rows[verb](rows, empty, { mode = "append", compression = kind })
+        assert.equal(1, lb.files(empty, { compression = kind }):count())
+      end
+    end
+    -- lz4 may begin with a frame to be skipped; what is shorter than a magic number is no compressed data.
+    local path = support.file("\80\42\77\24\0\0\0\0", ".lz4")
+    rows:save_text(path, { mode = "append" })
+    assert.same({ "1" }, lb.text(path):collect())
+    assert.error_matches(function() rows:save_text(support.file("\31", ".gz"), { mode = "append" }) end, "holds plain data")
+  end)
+
   it("appends to a CSV file rows of its columns only", function()
     local function message(f)
       local ok, problem = pcall(f)

@@ -490,9 +490,9 @@ local separators = { csv = ",", tsv = "\t" }
 local function has_header(path, format, names, options, compression)
   local file = core.output_exists(path) and core.expand_paths(path)[1]
   if not file or not file.is_regular or file.size == 0 then return false end
-  -- Not looked at where the name does not say this compression: the file may have either.
-  if compression ~= compressions[path:match("%.(%w+)$") or ""] then return true end
-  local ok, found = pcall(core.csv_sniff, { path }, { sep = separators[format], quote = '"', header = options.header ~= false, null = {} })
+  local ok, found = pcall(core.csv_sniff, { path }, {
+    sep = separators[format], quote = '"', header = options.header ~= false, null = {}, compression = compression or "none",
+  })
   if not ok then
     check.pass_on(found)
     error(("save_%s: cannot append: %s"):format(format, type(found) == "table" and found.message or found), 0)
@@ -510,9 +510,9 @@ local function has_header(path, format, names, options, compression)
 end
 
 -- What is added to native files must have the same names, or lb.read would not take them together.
-local function check_saved_names(path, names)
-  -- What cannot be read back here, as a file whose name does not say how it is compressed, is not compared.
-  local ok, files = pcall(core.native_names, { path })
+local function check_saved_names(path, names, compression)
+  -- What cannot be read back here is not compared.
+  local ok, files = pcall(core.native_names, { path }, compression or "none")
   local file = ok and files[1]
   if not file or table.concat(file.names or {}, "\0") == table.concat(names or {}, "\0") then return end
   local function shown(list) return list and "rows of " .. table.concat(list, ", ") or "records that are no rows" end
@@ -531,12 +531,12 @@ function runtime.write_sink(path, format, options)
   return function(builder, stream, node)
     local names, keys, header = node.names, options.partition_by, options.header
     -- A sort may stand before the output: what is wrong with its path shows before the run.
-    if not runtime.settings.check then core.check_output(path, options.mode) end
+    if not runtime.settings.check then core.check_output(path, options.mode, compression) end
     if separators[format] and names and options.mode == "append" and path:sub(-1) ~= "/"
       and has_header(path, format, names, options, compression) then
       header = false
     end
-    if format == "native" and options.mode == "append" and core.output_exists(path) then check_saved_names(path, names) end
+    if format == "native" and options.mode == "append" and core.output_exists(path) then check_saved_names(path, names, compression) end
     if keys then stream, names = in_folders(builder, stream, names, keys, "save_" .. format) end
     return builder:add {
       op = "write", inputs = { stream }, result = true, label = "write " .. path,

@@ -45,6 +45,10 @@ lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *
 /* What lb_output_new refuses about the target, without making anything: for a run whose output is opened late. */
 lb_status lb_output_check(const char *path, enum lb_output_mode mode,
                           struct lb_error *err) LB_MUST_USE;
+/* Mode append: refuses data of another compression than the file at path has, which nobody could read then. Says yes to what is
+ * no file, or an empty one. */
+lb_status lb_output_check_mix(const char *path, enum lb_compression compression,
+                              struct lb_error *err) LB_MUST_USE;
 /* Removes all temporaries of this process, which is about to end. */
 void lb_output_clear(void);
 /* Removes the temporaries that dead processes left beside it, as lb_output_new does. */

@@ -1,12 +1,17 @@
-/* Self-contained compressed members for output: see output.h. */
+/* Self-contained compressed members for output, and what they may stand behind: see output.h. */
 #include <bzlib.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <lz4frame.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "core/base/memory.h"
+#include "core/base/sys.h"
 #include "core/io/output.h"
 #include "core/io/stream_codec.h"
 
@@ -143,4 +148,49 @@ lb_status lb_output_compress(enum lb_compression compression, const void *data, 
     default:
         return lb_buf_append(out, data, size, err);
     }
+}
+
+/* The first bytes of a file: as many as there are. */
+static lb_status read_head(const char *path, char *head, size_t size, size_t *got,
+                           struct lb_error *err)
+{
+    lb_status status = LB_OK;
+    ssize_t n = 1;
+    int fd = lb_sys.open(path, O_RDONLY | O_CLOEXEC, 0);
+    if (fd < 0)
+        return lb_error_system(err, errno, "cannot read '%s'", path);
+    for (*got = 0; n > 0 && *got<size; *got += n> 0 ? (size_t)n : 0)
+        n = lb_sys.read(fd, head + *got, size - *got);
+    if (n < 0)
+        status = lb_error_system(err, errno, "cannot read '%s'", path);
+    lb_sys.close(fd);
+    return status;
+}
+
+static const char *kind_of(enum lb_compression compression)
+{
+    return compression == LB_PLAIN ? "plain" : lb_codec_class_of(compression)->name;
+}
+
+lb_status lb_output_check_mix(const char *path, enum lb_compression compression,
+                              struct lb_error *err)
+{
+    struct stat info;
+    char head[LB_CODEC_HEAD_BYTES], *label;
+    size_t got = 0;
+    if (!lb_output_exists(path) || lb_sys.stat(path, &info) != 0 || !S_ISREG(info.st_mode))
+        return LB_OK; /* what is wrong with it lb_output_check says */
+    LB_TRY(read_head(path, head, sizeof head, &got, err));
+    enum lb_compression old = lb_codec_detect(head, got);
+    const struct lb_codec_class *codec = lb_codec_class_of(compression);
+    /* Frames to be skipped may begin files of two kinds. */
+    bool is_member = codec != NULL && got >= codec->magic_bytes &&
+                     codec->is_magic((const unsigned char *)head, got);
+    if (got == 0 || is_member || old == compression)
+        return LB_OK;
+    LB_TRY(lb_path_label(path, &label, err));
+    lb_error_set(err, LB_ERR_USAGE, "%s holds %s data: %s data cannot be appended to it",
+                 label != NULL ? label : path, kind_of(old), kind_of(compression));
+    lb_strfree(label);
+    return LB_ERR_USAGE;
 }

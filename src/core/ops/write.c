@@ -89,6 +89,8 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     lb_strfree(mode);
     LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->parts.output,
                          err));
+    if (wanted == LB_MODE_APPEND)
+        LB_TRY(lb_output_check_mix(path, shared->parts.compression, err));
     char *receipt = NULL;
     LB_TRY(lb_param_string(self, "receipt", &receipt, err));
     lb_status status =

@@ -344,6 +344,30 @@ static void test_append(void **state)
     expect_file("f", "old\ntheirs\nnew\n");
 }
 
+/* What is appended is compressed as the old bytes are. */
+static void test_append_mix(void **state)
+{
+    (void)state;
+    for (int old = LB_PLAIN; old <= LB_BZIP2; old++) {
+        struct lb_buf member = {0};
+        OK(lb_output_compress((enum lb_compression)old, "one\n", 4, &member, &err));
+        file_put("f", member.data, member.size);
+        for (int added = LB_PLAIN; added <= LB_BZIP2; added++)
+            assert_int_equal(lb_output_check_mix("f", (enum lb_compression) new, &err),
+                             added == old ? LB_OK : LB_ERR_USAGE);
+        lb_buf_fini(&member);
+    }
+    assert_string_equal(err.message, "f holds bzip2 data: lz4 data cannot be appended to it");
+    file_put("f", "", 0);
+    OK(lb_output_check_mix("f", LB_GZIP, &err));
+    /* What is no file has no old bytes; it must not be waited for, either. */
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    OK(lb_output_check_mix("pipe", LB_GZIP, &err));
+    OK(lb_output_check_mix(".", LB_GZIP, &err));
+    OK(lb_output_check_mix("missing", LB_GZIP, &err));
+    OK(lb_output_check_mix("-", LB_GZIP, &err));
+}
+
 /* Standard output replaced by fd (closed: -1) for one write. */
 static lb_status write_stdout(int fd, const char *path, const char *text)
 {
@@ -552,6 +576,7 @@ int main(void)
         cmocka_unit_test_teardown(test_special, clear),
         cmocka_unit_test_teardown(test_delivery, clear),
         cmocka_unit_test_teardown(test_append, clear),
+        cmocka_unit_test_teardown(test_append_mix, clear),
         cmocka_unit_test_teardown(test_stdout, clear),
         cmocka_unit_test_teardown(test_threads, clear),
         cmocka_unit_test_teardown(test_failures, clear),
