@@ -353,7 +353,7 @@ static void test_append_mix(void **state)
         OK(lb_output_compress((enum lb_compression)old, "one\n", 4, &member, &err));
         file_put("f", member.data, member.size);
         for (int added = LB_PLAIN; added <= LB_BZIP2; added++)
-            assert_int_equal(lb_output_check_mix("f", (enum lb_compression) new, &err),
+            assert_int_equal(lb_output_check_mix("f", (enum lb_compression)added, &err),
                              added == old ? LB_OK : LB_ERR_USAGE);
         lb_buf_fini(&member);
     }
