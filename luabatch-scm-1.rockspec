@@ -69,6 +69,7 @@ build = {
         "src/core/algo/value_set.c",
         "src/core/algo/window.c",
         "src/core/algo/window_extreme.c",
+        "src/core/algo/window_frames.c",
         "src/core/algo/window_rank.c",
         "src/core/algo/window_set.c",
         "src/core/algo/window_state.c",

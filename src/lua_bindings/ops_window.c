@@ -5,6 +5,7 @@
  *         becomes a table when it is first looked at, and stays one until it has left the frame: so a frame of w rows costs
  *         one new table, not w. The tables are shared between frames.
  * AGAIN   The operator lua.frame calls the function for a list of rows, which are its frame: what replay.h makes of a call that failed.
+ * ERRORS  With on_error a row for which a call fails gets no result (algo/window.h), and the failure is held until it is told.
  * LOOP    The iterator finds its place by the row that it gave last, so loops may be nested. */
 
 #include "core/algo/window.h"
@@ -118,6 +119,7 @@ static lb_status over_open(struct lb_window_fn *fn, struct lb_worker *worker, st
     LB_TRY(lb_lua_task_init(&over->task, worker, &fn->params, fn->label, &functions, NULL, err));
     over->task.noted.keeping = LB_KEEP_FRAME;
     LB_TRY(lb_lua_task_take_rows(&over->task, &fn->params, 0, 0, err));
+    LB_TRY(lb_lua_task_hold(&over->task, &fn->window, err));
     return lb_lua_task_run(&over->task, l_open, over, err);
 }
 
@@ -154,13 +156,35 @@ static void forget(lua_State *L, struct over *over)
     lua_pop(L, 2);
 }
 
+static void check(struct over *over, lb_status status)
+{
+    if (status != LB_OK)
+        lb_emitter_throw(&over->task.emitter, status);
+}
+
+/* Calls the function, which is on the stack below the frame; whether it gave a result. */
+static bool call(struct over *over, lua_State *L)
+{
+    struct lb_lua_task *task = &over->task;
+    if (!lb_lua_task_call(task, L, 1, 1))
+        return false;
+    lb_status status = lb_lua_append(L, -1, "value", &over->fn->out, &task->emitter.err);
+    if (status != LB_ERR_USER) {
+        check(over, status);
+        return true;
+    }
+    lb_lua_task_refuse(task, L, LB_SLOT_FUNCTION);
+    return false;
+}
+
 /* The body: all rows of a part. */
 static int l_over(lua_State *L)
 {
     struct over *over = lua_touserdata(L, 1);
     struct lb_lua_task *task = &over->task;
     const struct lb_window_part *part = over->part;
-    struct lb_error *err = &task->emitter.err;
+    struct lb_window_fn *fn = over->fn;
+    uint8_t *failed = over->rows->failed;
     lb_lua_task_push(task, L, LB_SLOT_OWN);
     lua_replace(L, 1);
     lb_lua_task_push(task, L, LB_SLOT_FUNCTION);
@@ -170,6 +194,10 @@ static int l_over(lua_State *L)
     }
     over->held = part->before;
     for (uint32_t row = part->out; row < part->out_end; row++) {
+        if (failed != NULL && failed[row] != 0) { /* another function failed for it */
+            check(over, lb_builder_null(&fn->out, &task->emitter.err));
+            continue;
+        }
         over->lo = over->rows->lo[row];
         over->hi = over->rows->hi[row];
         task->place.row = row;
@@ -178,12 +206,10 @@ static int l_over(lua_State *L)
         task->noted.frame_n = (uint32_t)(over->hi - over->lo);
         lua_pushvalue(L, 2);
         lua_pushvalue(L, 1);
-        lb_lua_task_call(task, L, 1, 1);
-        lb_status status = lb_lua_append(L, -1, "value", &over->fn->out, err);
-        if (status == LB_ERR_USER)
-            lb_lua_task_refuse(task, L, LB_SLOT_FUNCTION);
-        if (status != LB_OK)
-            lb_emitter_throw(&task->emitter, status);
+        if (!call(over, L)) { /* and it may */
+            failed[row] = fn->number;
+            check(over, lb_builder_null(&fn->out, &task->emitter.err));
+        }
         lua_settop(L, 2);
     }
     return 0;
@@ -203,11 +229,29 @@ static lb_status over_compute(struct lb_window_fn *fn, const struct lb_window_ro
     return status;
 }
 
+static lb_status over_tell(struct lb_window_fn *fn, const struct lb_window_rows *rows, uint32_t n,
+                           struct lb_error *err)
+{
+    struct over *over = fn->state;
+    over->task.place.batch = over->task.noted.frame = &rows->batch;
+    lb_status status = lb_lua_task_tell(&over->task, n, err);
+    over->task.place.batch = over->task.noted.frame = NULL;
+    return status;
+}
+
+static size_t over_bytes(const struct lb_window_fn *fn)
+{
+    const struct over *over = fn->state;
+    return lb_lua_task_held_bytes(&over->task);
+}
+
 const struct lb_window_class lb_lua_window_over = {.name = "over",
                                                    .need = LB_NEED_WHOLE,
                                                    .open = over_open,
                                                    .close = over_close,
-                                                   .compute = over_compute};
+                                                   .compute = over_compute,
+                                                   .tell = over_tell,
+                                                   .held_bytes = over_bytes};
 
 /* lua.frame */
 

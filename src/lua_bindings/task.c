@@ -43,13 +43,18 @@ static lb_status encode_record(struct lb_lua_task *task, lua_State *L, struct lb
     return LB_OK;
 }
 
+static const char *verb_of(const struct lb_lua_task *task)
+{
+    return task->verb[0] != '\0' ? task->verb : task->label;
+}
+
 /* Keeps the record, or the group's key, for the file of on_error = { to = path }. */
 static lb_status reject(struct lb_lua_task *task, lua_State *L, const char *kind,
                         const char *message, const struct lb_origin *origin, struct lb_error *err)
 {
     const struct lb_lua_place *place = &task->place;
     struct lb_reject item = {
-        .kind = kind, .message = message, .verb = task->label, .origin = *origin};
+        .kind = kind, .message = message, .verb = verb_of(task), .origin = *origin};
     struct lb_buf *value = &task->rejected_value;
     value->size = 0;
     item.is_key = place->key != NULL;
@@ -80,12 +85,12 @@ static void find_place(const struct lb_lua_task *task, lua_State *L, int slot, c
 }
 
 /* Counts a skipped record. */
-static void skip(struct lb_lua_task *task, lua_State *L, const char *kind, const char *place,
-                 const char *message)
+static void leave_out(struct lb_lua_task *task, lua_State *L, const char *kind, const char *place,
+                      const char *message)
 {
     struct lb_error *err = &task->emitter.err;
     const struct lb_lua_place *at = &task->place;
-    struct lb_skip item = {.verb = task->label, .kind = kind, .place = place, .message = message};
+    struct lb_skip item = {.verb = verb_of(task), .kind = kind, .place = place, .message = message};
     if (at->key == NULL && at->batch != NULL)
         check(task, lb_batch_origin(at->batch, at->row, &item.origin, err));
     if (task->rejects != NULL)
@@ -93,6 +98,45 @@ static void skip(struct lb_lua_task *task, lua_State *L, const char *kind, const
     if (task->keeps_calls && lb_skips_is_first(task->lua->worker, &item))
         lb_lua_make_call(task, &item.call, &item.call_is_cut);
     check(task, lb_skips_note(task->lua->worker, &item, err));
+}
+
+/* A failure that is held. In held_texts are its place and, behind that, its message; of a row of equal ones only the first's. */
+struct held {
+    const char *kind; /* static */
+    size_t texts;
+    uint32_t row, frame_first, frame_n;
+};
+
+static void hold(struct lb_lua_task *task, const char *kind, const char *place, const char *message)
+{
+    struct lb_error *err = &task->emitter.err;
+    struct lb_buf *texts = &task->held_texts;
+    const struct lb_lua_noted *noted = &task->noted;
+    struct held held = {kind, 0, task->place.row, noted->frame_first, noted->frame_n};
+    size_t place_size = strlen(place) + 1;
+    bool is_same = false;
+    if (task->held.size > 0) {
+        struct held last;
+        memcpy(&last, task->held.data + task->held.size - sizeof last, sizeof last);
+        const char *before = texts->data + last.texts;
+        is_same = strcmp(before, place) == 0 && strcmp(before + place_size, message) == 0;
+        held.texts = last.texts;
+    }
+    if (!is_same) {
+        held.texts = texts->size;
+        check(task, lb_buf_append(texts, place, place_size, err));
+        check(task, lb_buf_append(texts, message, strlen(message) + 1, err));
+    }
+    check(task, lb_buf_append(&task->held, &held, sizeof held, err));
+}
+
+static void skip(struct lb_lua_task *task, lua_State *L, const char *kind, const char *place,
+                 const char *message)
+{
+    if (task->holds)
+        hold(task, kind, place, message);
+    else
+        leave_out(task, L, kind, place, message);
 }
 
 bool lb_lua_task_call_guarded(struct lb_lua_task *task, lua_State *L, int n_args, int n_results)
@@ -224,8 +268,12 @@ lb_status lb_lua_task_init(struct lb_lua_task *task, struct lb_worker *worker,
     task->skips = task->is_guarded = task->keeps_calls = false;
     task->is_beginning = task->is_ending = false;
     lb_lua_noted_init(&task->noted, params, functions);
+    task->holds = false;
     task->rejects = NULL;
+    task->verb[0] = '\0';
     task->rejected = task->rejected_value = (struct lb_buf){0};
+    task->held = task->held_texts = (struct lb_buf){0};
+    task->n_told = 0;
     task->slots = LUA_NOREF;
     task->row = (struct lb_lua_row){0};
     LB_TRY(lb_lua_worker(worker, &task->lua, err));
@@ -263,9 +311,63 @@ void lb_lua_task_fini(struct lb_lua_task *task)
     lb_lua_noted_fini(&task->noted);
     lb_buf_fini(&task->rejected);
     lb_buf_fini(&task->rejected_value);
+    lb_buf_fini(&task->held);
+    lb_buf_fini(&task->held_texts);
     lb_emitter_fini(&task->emitter);
     lb_strfree(task->label);
     task->label = NULL;
+}
+
+/* Failures that are held */
+
+lb_status lb_lua_task_hold(struct lb_lua_task *task, const struct lb_value *params,
+                           struct lb_error *err)
+{
+    struct lb_value label;
+    LB_TRY(read_policy(task, params, err));
+    if (!task->skips)
+        return LB_OK;
+    task->is_guarded = task->holds = true;
+    if (lb_value_field(params, "label", &label) && label.tag == 's')
+        snprintf(task->verb, sizeof task->verb, "%.*s", (int)label.size, label.data);
+    return LB_OK;
+}
+
+struct telling {
+    struct lb_lua_task *task;
+    uint32_t n;
+};
+
+static int l_task_tell(lua_State *L)
+{
+    struct telling *telling = lua_touserdata(L, 1);
+    struct lb_lua_task *task = telling->task;
+    for (; telling->n > 0; telling->n--) {
+        struct held held;
+        memcpy(&held, task->held.data + task->n_told++ * sizeof held, sizeof held);
+        const char *place = task->held_texts.data + held.texts;
+        task->place.row = held.row;
+        task->noted.frame_first = held.frame_first;
+        task->noted.frame_n = held.frame_n;
+        leave_out(task, L, held.kind, place, place + strlen(place) + 1);
+    }
+    return 0;
+}
+
+lb_status lb_lua_task_tell(struct lb_lua_task *task, uint32_t n, struct lb_error *err)
+{
+    struct telling telling = {task, n};
+    LB_TRY(lb_lua_task_run(task, l_task_tell, &telling, err));
+    if (task->n_told == task->held.size / sizeof(struct held)) {
+        task->held.size = task->held_texts.size = 0;
+        task->n_told = 0;
+    }
+    return LB_OK;
+}
+
+size_t lb_lua_task_held_bytes(const struct lb_lua_task *task)
+{
+    return task->held.capacity + task->held_texts.capacity;
 }
 
 /* Rows */

@@ -8,7 +8,9 @@
  *         at work.
  * ERRORS  With on_error = "skip" or { to = path } each call of the user's function is protected by itself; a
  *         failed one is counted and left out (what it had emitted before stays), and its record written
- *         to the path (rejects.h). Errors of the engine are never skipped. */
+ *         to the path (rejects.h). Errors of the engine are never skipped.
+ * HELD    An operator that calls several functions, one after the other for many records each, has failures held, and lets them
+ *         be told in the order of records: lb_lua_task_hold, lb_lua_task_tell. */
 #ifndef LB_LUA_TASK_H
 #define LB_LUA_TASK_H
 
@@ -34,14 +36,19 @@ struct lb_lua_task {
     bool is_beginning; /* the function `init` runs */
     bool is_ending;    /* the function `final` runs */
     bool keeps_calls;  /* those that fail are kept (replay.h) */
+    bool holds;        /* what is left out is told later */
     struct lb_rejects *rejects; /* of on_error = { to = path }, else NULL */
     char *label;                /* for messages */
+    char verb[64];              /* for what is left out; "": the label */
     /* state */
     struct lb_lua_place place; /* where user code is */
     struct lb_lua_noted noted; /* with keeps_calls: of the call under way */
     struct lb_error noted_err;
     struct lb_buf rejected;       /* those since `run` was called */
     struct lb_buf rejected_value; /* the last one's */
+    struct lb_buf held;           /* with holds: failures, see task.c */
+    struct lb_buf held_texts;
+    uint32_t n_told; /* so many of them are done */
     struct lb_emitter emitter;
     struct lb_lua_row row; /* when on: records are rows; see lb_lua_task_take_rows */
     /* resources */
@@ -66,6 +73,13 @@ void lb_lua_task_fini(struct lb_lua_task *task);
  * parameter of that number, 1 the first. slot 0: only lb_lua_row_push_table is used. */
 lb_status lb_lua_task_take_rows(struct lb_lua_task *task, const struct lb_value *params, int slot,
                                 int param, struct lb_error *err) LB_MUST_USE;
+
+/* After init: on_error, and label as the verb of what is left out, are among these parameters; and failures are held. */
+lb_status lb_lua_task_hold(struct lb_lua_task *task, const struct lb_value *params,
+                           struct lb_error *err) LB_MUST_USE;
+/* Tells of the next n failures that are held, of rows of place.batch. */
+lb_status lb_lua_task_tell(struct lb_lua_task *task, uint32_t n, struct lb_error *err) LB_MUST_USE;
+size_t lb_lua_task_held_bytes(const struct lb_lua_task *task);
 
 /* Calls body(state) protected: state is a light userdata at position 1. emit works meanwhile. */
 lb_status lb_lua_task_run(struct lb_lua_task *task, lua_CFunction body, void *state,

@@ -148,6 +148,12 @@ job("window", [[
 rows:window{ partition_by = "user", order_by = "id", rows = { -3, 0 }, s = lb.sum "amount", m = lb.max "amount",
   n = lb.row_number(), p = lb.lag("id", 1, 0), mine = lb.over(function(f) local n = 0 for r in f do n = n + r.id end return n end) }
   :save_csv "out.csv"]])
+job("window_on_error", [[
+rows:window{ partition_by = "user", order_by = "id", rows = { -3, 0 },
+  s = lb.sum(function(r) if r.id % 9 == 0 then error("nine") end return r.amount end),
+  a = lb.over(function(f) if f[#f].id % 5 == 0 then error("five") end return #f end),
+  b = lb.over(function(f) return f[#f].id % 7 > 0 and f[1].id or print end), on_error = { to = "bad.jsonl" } }
+  :save_csv "out.csv"]], { is_two = true })
 job("window_long", [[
 rows:window{ order_by = "at", range = { -400, 0 }, a = lb.avg "amount", d = lb.count_distinct "user", r = lb.rank() }:save_csv "out.csv"]])
 job("pivot", [[rows:pivot{ index = "user", columns = "country", values = lb.sum "amount" }:save_csv "out.csv"]])

@@ -92,6 +92,16 @@ describe("on_error (seed " .. support.seed .. ")", function()
       { "join", nil, function(o)
         return rows:join(rows, { on = "v", combine = function(l) return bad(l.v) end, on_error = o.on_error }):sort_by()
       end, { 1, 5 } },
+      { "window", '{"v":3}', function(o)
+        return rows:window { order_by = "v", w = lb.sum(function(r) return bad(r.v) end), on_error = o.on_error }
+      end, { { v = 1, w = 1 }, { v = 5, w = 6 } } },
+      { "window", '{"v":3}', function(o)
+        return rows:window { order_by = "v", w = lb.over(function(f) return bad(f[#f].v) + #f end), on_error = o.on_error }
+      end, { { v = 1, w = 2 }, { v = 5, w = 8 } } },
+      { "pivot", '{"v":3}', function(o) -- its value is a column all the same
+        return rows:pivot { columns = "v", values = lb.sum(function(r) return bad(r.v) end), name = function(v) return "c" .. v end,
+          on_error = o.on_error, fill = 0 }
+      end, { { c1 = 1, c3 = 0, c5 = 5 } } },
     }
     for _, test in ipairs(tests) do
       local verb, raw, make, wanted = test[1], test[2], test[3], test[4]
@@ -279,6 +289,149 @@ describe("on_error (seed " .. support.seed .. ")", function()
     assert.matches("the sum does not fit 64 bits", message(function()
       most:group_by():agg({ v = lb.sum "v" }, { on_error = "skip" }):collect()
     end))
+  end)
+
+  -- What a window should give of rows and leave out, by a loop: lists of outcomes by id, texts for what is left out.
+  local function expect(rows, options, reaches)
+    local found, good = {}, {}
+    for _, row in ipairs(rows) do
+      if row.n == 13 then found[row.id] = "thirteen" elseif row.v == "x" then found[row.id] = "cannot be cast"
+      elseif row.q == "x" then found[row.id] = "a string where a number is wanted" else good[#good + 1] = row end
+    end
+    table.sort(good, function(a, b)
+      local x, y = { a.g, options.order_by and a.o or 0, a.id }, { b.g, options.order_by and b.o or 0, b.id }
+      for i = 1, 3 do
+        if x[i] ~= y[i] then return x[i] < y[i] end
+      end
+      return false
+    end)
+    local start = 1
+    for i, row in ipairs(good) do
+      if good[start].g ~= row.g then start = i end
+      local sum, total, size = nil, 0, 0
+      for j = start, #good do
+        local other = good[j]
+        if other.g ~= row.g then break end
+        if reaches(row, other, j - i) then
+          sum, total, size = (sum or 0) + math.floor(other.v), total + other.n, size + 1
+        end
+      end
+      local of_kind = { [3] = "seven " .. total, [4] = "what the function gave: value is a function", [5] = "attempt to index" }
+      found[row.id] = of_kind[total % 7] or size % 5 == 4 and "{code=" .. size .. "}"
+        or { rn = i - start + 1, s = sum, a = total, b = size }
+    end
+    return found
+  end
+
+  local function of_sum(frame)
+    local total = 0
+    for r in frame do total = total + r.n end
+    local kind = total % 7
+    if kind == 3 then error("seven " .. total, 0) end
+    return kind == 4 and tostring or kind == 5 and total.x.y or total
+  end
+  local function of_size(frame)
+    if #frame % 5 == 4 then error({ code = #frame }) end
+    return #frame
+  end
+
+  it("leaves out rows before a window, and rows whose frame fails behind it", function()
+    math.randomseed(support.seed)
+    local rows, lines = {}, {}
+    for i = 1, support.size(1200, 250) do
+      local function some(bad, value) return math.random(25) == 1 and bad or value end
+      rows[i] = {
+        id = i, g = math.random(6), o = math.random(40), n = some(13, math.random(0, 9)), v = some("x", tostring(i % 50)),
+        q = some("x", i % 3),
+      }
+      local row = rows[i]
+      lines[i] = ('{"id":%d,"g":%d,"o":%d,"n":%d,"v":"%s","q":%s}'):format(i, row.g, row.o, row.n, row.v, row.q == "x" and '"x"' or row.q)
+    end
+    local path = support.file(table.concat(lines, "\n") .. "\n", ".json")
+    local cases = {
+      { {}, function() return true end },
+      { { order_by = "o" }, function(row, other) return other.o <= row.o end },
+      { { order_by = "o", rows = { -2, 0 } }, function(_, _, d) return d >= -2 and d <= 0 end },
+      { { order_by = "o", rows = { 1, 6 } }, function(_, _, d) return d >= 1 and d <= 6 end },
+      { { order_by = "o", rows = { -math.huge, -1 } }, function(_, _, d) return d < 0 end },
+      { { order_by = "o", range = { -3, 1 } }, function(row, other) return other.o - row.o >= -3 and other.o - row.o <= 1 end },
+    }
+    for _, case in ipairs(cases) do
+      local options, found, before = case[1], expect(rows, case[1], case[2]), nil
+      options.partition_by, options.s, options.rn = "g", lb.sum "cast(v as integer)", lb.row_number()
+      options.q, options.c = lb.avg "q", lb.count(function(r) return r.n ~= 13 and r.n or error("thirteen", 0) end)
+      options.a, options.b = lb.over(of_sum), lb.over(of_size)
+      local n_bad = 0
+      for i = 1, #rows do n_bad = n_bad + (type(found[i]) == "string" and 1 or 0) end
+      for _, settings in ipairs { { threads = 1 }, { threads = 2, memory = 64 * 1024 ^ 2 }, { threads = 8 } } do
+        support.with(settings, function()
+          local to = support.path(".json")
+          options.on_error = { to = to }
+          local n, _, got = skipped(function() return lb.json(path):window(options):collect() end)
+          assert.equal(n_bad, n)
+          assert.equal(#rows - n_bad, #got)
+          local ids = {}
+          for i, row in ipairs(got) do
+            local want = found[row.id]
+            assert.same(want, { rn = row.rn, s = row.s, a = row.a, b = row.b })
+            ids[i] = row.id
+          end
+          for _, line in ipairs(lines_of(to)) do
+            local id = line:match('"raw":{.-"id":(%d+)')
+            assert.truthy(line:find(found[id + 0], 1, true), line)
+            assert.matches('"verb":"window"}$', line)
+            ids[#ids + 1] = id + 0
+          end
+          assert.equal(#rows, #ids)
+          local all = table.concat(ids, " ")
+          assert.equal(before or all, all)
+          before = all
+          -- Whatever of it is read.
+          options.on_error = "skip"
+          n, _, got = skipped(function() return lb.json(path):window(options):select("rn"):map(function(r) return r.rn end):count() end)
+          assert.same({ n_bad, #rows - n_bad }, { n, got })
+        end)
+      end
+    end
+    -- The first rows of each partition, of those that are not left out; a value in no frame is looked at, too.
+    local base, ids = lb.json(path):where("n <> 13 and try_cast(q as integer) is not null"), {}
+    for i, ds in ipairs { base, base:where("v <> 'x'") } do
+      local n, _, got = skipped(function()
+        return ds:window({
+          partition_by = "g", order_by = "o", rows = { -3, -1 }, rn = lb.row_number(), s = lb.avg "cast(v as integer)", on_error = "skip",
+        }):where("rn <= 2"):map(function(r) return r.id end):sort_by():collect()
+      end)
+      assert.equal(i == 1, n > 0)
+      ids[i] = got
+    end
+    assert.same(ids[1], ids[2])
+  end)
+
+  it("tells of frames in the order of rows, however they are cut", function()
+    local wide, n = ("x"):rep(2000), support.size(5000, 300)
+    local ds = lb.range(1, n):map(function(i) return { id = i, wide = wide } end):select("id", "wide")
+    local function failing(k)
+      return lb.over(function(f) return f[#f].id % k > 0 and #f or error("no " .. k, 0) end)
+    end
+    local ids, wanted, messages = {}, {}, {}
+    for i = 1, n do
+      if i % 7 == 0 or i % 3 == 0 then
+        wanted[#wanted + 1] = i
+        messages[#messages + 1] = i % 7 == 0 and "no 7" or "no 3"
+      end
+    end
+    local to = support.path(".json")
+    local count, first, left = skipped(function()
+      return ds:window({ order_by = "id", rows = { -2, 0 }, a = failing(7), b = failing(3), on_error = { to = to } })
+        :map(function(r) return r.a + r.b end):sum()
+    end)
+    assert.same({ #wanted, (n - #wanted) * 6 - 6 }, { count, left })
+    assert.matches("in window at [^ ]*on_error_spec.lua:%d+ %(no 3%)$", first)
+    for i, line in ipairs(lines_of(to)) do
+      ids[i] = line:match('"id":(%d+)') + 0
+      assert.equal(messages[i], line:match('"message":"([^"]*)"'))
+    end
+    assert.same(wanted, ids)
   end)
 
   it("is checked", function()

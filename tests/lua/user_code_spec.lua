@@ -143,9 +143,21 @@ local callbacks = {
       finish = function() return bad(BAD) end,
     }) }):collect()
   end },
-  { "m", "record", function(bad)
-    return rows():window({ order_by = "v", rows = { -1, 0 }, m = lb.over(function(frame) return bad(frame[#frame].v) end) }):collect()
-  end },
+  { "m", "record", function(bad, o)
+    return rows():window({
+      order_by = "v", rows = { -1, 0 }, on_error = o.on_error, m = lb.over(function(frame) return bad(frame[#frame].v) end),
+    }):map(function(r) return r.m end):collect()
+  end, { 1, 2, 4, 5 } },
+  { "window", "record 3", function(bad, o)
+    return rows():window({
+      order_by = "v", rows = { -1, 0 }, on_error = o.on_error, m = lb.sum(function(r) return bad(r.v) end),
+    }):map(function(r) return r.m end):collect()
+  end, { 1, 3, 6, 9 } },
+  { "pivot", "record 3", function(bad, o)
+    return rows():with_columns({ c = "1" }):pivot({
+      index = "v", columns = "c", names = { 1 }, on_error = o.on_error, values = lb.sum(function(r) return bad(r.v) end),
+    }):map(function(r) return r.v end):sort_by():collect()
+  end, { 1, 2, 4, 5 } },
 }
 
 local function run(callback, kind, options)
@@ -325,6 +337,12 @@ describe("user code (seed " .. support.seed .. ")", function()
             assert.equal(1, problem.status)
             assert.matches("took more than 0.15 s for one record.*\n  in map\n  record 3\n  stack traceback:\n", problem.message)
           end
+          local to = support.path(".json")
+          rows():window({ order_by = "v", rows = { 0, 0 }, on_error = { to = to }, m = lb.over(function(f)
+            while f[1].v == BAD do pcall(error) end
+          end) }):count()
+          assert.matches('^{"kind":"timeout","message":"[^"]*took more than 0.15 s[^"]*","raw":{"v":3},"verb":"window"}\n$',
+            support.read(to))
           local ok, problem = pcall(function()
             pairs_of():reduce_groups(function(_, list) for v in list do if v == BAD then while true do pcall(error) end end end end):count()
           end)

@@ -542,4 +542,19 @@ describe("window (seed " .. support.seed .. ")", function()
     assert.matches("'2024-01-01' and '2024-01-01T00:30:00+01:00' are not in the order of time", tostring(problem), 1, true)
     assert.equal(3, #run("2024-01-01T00:30:00+01:00", "2024-01-01T00:30:20+01:00", "2024-01-02T00:30:00+01:00"))
   end)
+
+  it("computes what may fail, though nobody reads it, of what it reads", function()
+    local ds = lb.csv(support.file("k,x,y\n1,2,3\n1,5,6\n", ".csv"))
+    for _, make in ipairs {
+      function(f) return lb.over(function(frame) return f(frame[1].x) end) end,
+      function(f) return lb.count(function(r) return f(r.x) end) end,
+    } do
+      local function run(f) return ds:window({ order_by = "y", n = lb.row_number(), s = make(f) }):select("n"):collect() end
+      assert.same({ { n = 1 }, { n = 2 } }, run(function(x) return x + 1 end))
+      local ok, problem = pcall(run, function(x) return x.y.z end)
+      assert.is_false(ok)
+      assert.matches("attempt to index", tostring(problem))
+    end
+    assert.same({ { x = 2 }, { x = 5 } }, ds:window({ order_by = "y", n = lb.row_number(), s = lb.max "k" }):select("x"):collect())
+  end)
 end)

@@ -260,4 +260,10 @@ end
 
 aggregates.constructors = constructors
 
+--- Those that refuse no value.
+aggregates.takes_any = {
+  count = true, min = true, max = true, first = true, last = true, any_value = true, count_distinct = true,
+  approx_count_distinct = true, mode = true, collect_list = true, collect_set = true, min_by = true, max_by = true,
+}
+
 return aggregates

@@ -299,6 +299,12 @@ function columns.is_idle(node, item, later)
   return require("luabatch.row_rules").is_safe(item, node.inputs[1])
 end
 
+--- Whether a window need not compute a function, as for is_idle.
+function columns.is_idle_function(node, fn, later)
+  if later == true or later == nil or later[fn.name] then return false end
+  return require("luabatch.window").is_safe(fn, node.inputs[1])
+end
+
 -- Where further columns may come, all are read: only so does the source see them.
 local function is_star(node, later)
   return later == true and node.star and require("luabatch.late").is_open(node)
@@ -343,7 +349,7 @@ function reads.window(node, later)
   for _, key in ipairs(node.order) do set[key.name] = true end
   for _, fn in ipairs(node.functions) do
     computed[fn.name] = true
-    if later == true or later[fn.name] then set = join_sets(set, of_aggregate(fn)) end
+    if not columns.is_idle_function(node, fn, later) then set = join_sets(set, of_aggregate(fn)) end
   end
   for _, name in ipairs(node.inputs[1].names) do
     if set ~= true and (later == true or later[name]) and not computed[name] then set[name] = true end

@@ -104,7 +104,11 @@ local function describe_columns(node, parts)
     if frame then
       parts[#parts + 1] = ("%s %s to %s"):format(frame.kind, frame.from or "start", frame.to or "end")
     end
-    list("of ", node.functions, describe_aggregate)
+    local computed = {}
+    for _, fn in ipairs(node.functions) do
+      if not columns.is_idle_function(node, fn, node.needed) then computed[#computed + 1] = fn end
+    end
+    list("of ", computed, describe_aggregate)
   elseif node.op == "join_rows" then
     for i, key in ipairs { node.left, node.right } do
       if type(key) == "function" then key = { describe_function(key, nil, node.inputs[i].names) } end

@@ -152,7 +152,7 @@ end
 -- @usage lb.csv("sales.csv"):group_by("country"):pivot({ columns = "year", values = lb.sum "amount" }):show()
 function Groups:pivot(options)
   options = check.options("pivot", options, {
-    index = true, columns = "string", values = "table", names = "table", name = "function", fill = true,
+    index = true, columns = "string", values = "table", names = "table", name = "function", fill = true, on_error = "policy",
   })
   if options.index ~= nil then check.misuse("pivot: the columns of group_by are the index") end
   return require("luabatch.pivot").make(self, options)

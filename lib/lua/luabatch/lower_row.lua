@@ -1,6 +1,7 @@
 --- Lowering of the nodes of rows: names of columns become the engine's numbers.
 -- @module luabatch.lower_row
 local core = require "luabatch.core"
+local aggregates_known = require "luabatch.aggregates"
 local columns = require "luabatch.columns"
 local compat = require "luabatch.compat"
 
@@ -285,11 +286,11 @@ return function(lower, tools)
   end
 
   -- The stream without the records with a value that an aggregate refuses; without on_error the first of them ends the run. The user's
-  -- own refuse none.
+  -- own refuse none. Without an aggregate that may refuse one it is the same stream.
   local function fitting(b, stream, names, aggregates, label, on_error)
     local builtin = {}
     for _, aggregate in ipairs(aggregates) do
-      if aggregate.fn ~= "lua" then
+      if aggregate.fn ~= "lua" and not aggregates_known.takes_any[aggregate.fn] then
         builtin[#builtin + 1] = { fn = aggregate.fn, column = aggregate.column, column2 = aggregate.column2, label = aggregate.label }
       end
     end

@@ -110,7 +110,7 @@ function pivot.make(by, options)
   for key, value in pairs(by) do both[key] = value end
   both.keys = { compat.unpack(by.keys) }
   both.keys[#both.keys + 1] = name
-  local cells, index = groups.rows(setmetatable(both, getmetatable(by)), items, "pivot")
+  local cells, index = groups.rows(setmetatable(both, getmetatable(by)), items, "pivot", { on_error = options.on_error })
   local by_index = {}
   for _, key in ipairs(index) do
     if key ~= name then by_index[#by_index + 1] = key end

@@ -356,7 +356,8 @@ end
 -- @param options table: `index` (a column, a list of columns, or a window of time: a row for each combination; none: one row),
 --   `columns` (the column whose values become columns), `values` (an aggregate, or a table of them), `names` (list of the values
 --   that become columns, in this order; without it they are looked for at once, in their order), `name` (function(value,
---   aggregate) -> name of a column; default the value, with several aggregates `value_aggregate`), `fill` (in place of nil)
+--   aggregate) -> name of a column; default the value, with several aggregates `value_aggregate`), `fill` (in place of nil),
+--   `on_error` as for `agg`; a value that only rows have that are left out is still a column
 -- @raise a column that is not there, more than 10000 values without `names`, more than 250 columns
 -- @usage lb.csv("sales.csv"):pivot({ index = "country", columns = "year", values = lb.sum "amount", fill = 0 }):show()
 function row:pivot(options)
@@ -383,7 +384,9 @@ end
 --   `lb.desc(name)`), `rows` or `range`, and under each other name the function of a new column: `lb.row_number() rank()
 --   dense_rank() percent_rank() cume_dist() ntile(n) lag(column, n, default) lead(column, n, default) nth_value(column, n)
 --   first(column) last(column) over(function(frame))`, and every aggregate. lb.first and lb.last give the value of the
---   frame's first or last row, nil or not
+--   frame's first or last row, nil or not. `on_error` as for `map`: rows for which an expression or function that a column is
+--   of fails, or gives a value that its aggregate refuses, are left out before the window; rows for whose frame an `lb.over`
+--   fails, of the result
 -- @raise a column that is not there; a function that needs `order_by` and has none
 -- @usage lb.csv("sales.csv"):window({ partition_by = "country", order_by = lb.desc "amount", place = lb.row_number() })
 --   :where("place <= 3"):show()

@@ -211,7 +211,7 @@ function rules.prune(root, read)
       inputs[j] = done[input] or input
       changed = changed or inputs[j] ~= input
     end
-    if (node.op == "select" or node.op == "join_rows") and needed[node] ~= true then
+    if (node.op == "select" or node.op == "join_rows" or node.op == "window") and needed[node] ~= true then
       done[node] = with(node, { inputs = inputs, needed = needed[node] })
     elseif changed then
       done[node] = with(node, { inputs = inputs })

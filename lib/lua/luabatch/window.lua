@@ -98,7 +98,7 @@ end
 -- shared between frames, to be read only.
 -- @param f function(frame) -> value
 -- @return window_function
--- @raise an error of f ends the run
+-- @raise an error of f ends the run, or with `on_error` of the window leaves the row out
 -- @usage
 -- lb.csv("sales.csv"):window({ order_by = "day", rows = { -6, 0 }, spread = lb.over(function(frame)
 --   return frame[#frame].amount - frame[1].amount
@@ -143,7 +143,7 @@ local needs_order = {
   lead = true,
 }
 
-local settings = { partition_by = true, order_by = true, rows = true, range = true, partitions = true }
+local settings = { partition_by = true, order_by = true, rows = true, range = true, partitions = true, on_error = true }
 
 -- The functions, by name of the column in order of bytes.
 local function functions(node, options, bind)
@@ -183,6 +183,7 @@ function window.node(node, options, tools)
   if type(order) == "string" or order ~= nil and tools.is_desc(order) then order = { order } end
   if order ~= nil and type(order) ~= "table" then check.bad("window", "order_by", "column or list of columns", order) end
   order = order and tools.order_keys("window", node, compat.unpack(order)) or {}
+  if options.on_error ~= nil then check.policy("window", "on_error", options.on_error) end
   if options.partitions ~= nil then check.integer("window", "partitions", options.partitions, 1) end
   if options.rows ~= nil and options.range ~= nil then check.misuse("window: a frame has rows or range, not both") end
   local frame = options.rows ~= nil and frame_ends("rows", options.rows) or options.range ~= nil and frame_ends("range", options.range)
@@ -198,8 +199,19 @@ function window.node(node, options, tools)
   end
   return {
     op = "window", inputs = { node }, partition = partition, order = order, frame = frame or nil, functions = list,
-    names = names, columns = #names, partitions = options.partitions, label = "window",
+    names = names, columns = #names, partitions = options.partitions, on_error = options.on_error,
+    label = "window",
   }
+end
+
+--- Whether computing a function of a window cannot fail.
+-- @param fn of the node's `functions`
+-- @param input node of the rows
+function window.is_safe(fn, input)
+  for _, item in pairs(fn.computed) do
+    if not require("luabatch.row_rules").is_safe(item, input) then return false end
+  end
+  return fn.fn ~= "over" and (constructors[fn.fn] ~= nil or aggregates.takes_any[fn.fn] == true)
 end
 
 -- Functions that look at no row behind the current one, whatever the frame.
@@ -260,7 +272,7 @@ function window.lower(b, node, tools)
   local names, index = input.names, columns.index(input.names)
   local list, takes_rows = {}, false
   for _, fn in ipairs(node.functions) do
-    if not node.needed or node.needed[fn.name] then
+    if not columns.is_idle_function(node, fn, node.needed) then
       list[#list + 1] = fn
       takes_rows = takes_rows or fn.fn == "over" or fn.fn == "lua" and #fn.columns == 0
     end
@@ -269,16 +281,17 @@ function window.lower(b, node, tools)
   for _, fn in ipairs(node.functions) do replaced[fn.name] = true end
   -- With no function left the rows are the same but for their order, which shows.
   if #list == 0 then list[1] = { name = "", fn = "row_number", columns = {}, used = {}, computed = {} } end
-  local stream, descriptions = tools.bound(b, b:input(node), names, list, node.label)
+  local stream, descriptions = tools.bound(b, b:input(node), names, list, node.label, node.on_error)
   -- A value that an aggregate refuses is found where its place in the input is known; but only if each row is in a frame, its own, for
-  -- what is in none ends no run.
+  -- what is in none ends no run. With on_error it is left out wherever it is, before the window.
   local frame = node.frame and { from = node.frame.from, to = node.frame.to }
-  if not node.top and (not frame or node.frame.kind == "rows" and (frame.from or 0) <= 0 and (frame.to or 0) >= 0) then
+  local has_own = not frame or node.frame.kind == "rows" and (frame.from or 0) <= 0 and (frame.to or 0) >= 0
+  if (node.on_error or "fail") ~= "fail" or not node.top and has_own then
     local found = {}
     for _, description in ipairs(descriptions) do
       if not constructors[description.fn] then found[#found + 1] = description end
     end
-    stream = tools.fitting(b, stream, names, found, node.label)
+    stream = tools.fitting(b, stream, names, found, node.label, node.on_error)
   end
 
   -- The columns that rows carry, as numbers of the stream, and where each of them comes to stand.
@@ -319,7 +332,7 @@ function window.lower(b, node, tools)
   if frame and next(frame) == nil then frame.open = true end
   local scan = b:add {
     op = "scan.window", inputs = { sink }, functions = fns, order = #order, range_column = range_column,
-    desc = range_column and order[1].desc or nil, label = node.label,
+    desc = range_column and order[1].desc or nil, label = node.label, on_error = node.on_error,
     rows = node.frame and node.frame.kind == "rows" and frame or nil,
     range = node.frame and node.frame.kind == "range" and frame or nil,
   }

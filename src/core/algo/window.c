@@ -1,9 +1,4 @@
-/* Windows: parameters, frames, and the list of functions; see window.h.
- *
- * FRAMES  ROWS are arithmetic. PEERS and RANGE walk two marks along the partition, so a frame costs two steps on
- *         average. A range compares key + distance with other keys: integers exactly, else as doubles, beyond 2^53 wider ones. In descending order
- *         keys count as if negated. A row whose key is nil or NaN has as its range the rows with such a key, where the
- *         frame is bounded, as in SQL. */
+/* Windows: parameters, the list of functions, and calling them; see window.h. */
 #include "core/algo/window.h"
 
 #include <math.h>
@@ -11,13 +6,6 @@
 #include "core/algo/window_private.h"
 #include "core/base/sys.h"
 #include "core/expr/expr.h"
-
-/* A range key; ORDER of kinds is not that of rows: nil and NaN may stand at either end. */
-struct lb_range_key {
-    enum { RANGE_NIL, RANGE_NAN, RANGE_INT, RANGE_FLOAT } kind;
-    int64_t i;
-    double d; /* of integers too */
-};
 
 /* ---- functions ---- */
 
@@ -148,11 +136,11 @@ static bool get_column(const struct lb_value *params, const char *key, uint32_t 
     return true;
 }
 
+/* fn->window and fn->number are set. */
 static lb_status init_fn(struct lb_window_fn *fn, const struct lb_value *params,
                          struct lb_worker *worker, struct lb_error *err)
 {
     struct lb_value field;
-    memset(fn, 0, sizeof *fn);
     lb_builder_init(&fn->out);
     if (params->tag != 'm' || !lb_value_field(params, "fn", &field) || field.tag != 's')
         return wrong("a function", err);
@@ -221,13 +209,16 @@ lb_status lb_window_init(struct lb_window *window, const struct lb_value *params
     if (!lb_value_field(params, "functions", &list) || list.tag != 'l' || list.count == 0 ||
         list.count > LB_MAX_COLUMNS)
         return wrong("the list of functions", err);
+    window->skips = lb_value_field(params, "on_error", &field) &&
+                    !(field.tag == 's' && field.size == 4 && memcmp(field.data, "fail", 4) == 0);
     window->fns = lb_alloc_zero(list.count * sizeof *window->fns);
     if (window->fns == NULL)
         return lb_error_memory(err, "window functions", list.count * sizeof *window->fns);
     const char *cursor = list.data;
     for (uint32_t i = 0; i < list.count; i++) {
         lb_codec_next(&cursor, &item);
-        window->n_fns++;
+        window->fns[i].window = *params;
+        window->fns[i].number = (uint8_t)++window->n_fns;
         lb_status status = init_fn(&window->fns[i], &item, worker, err);
         if (status != LB_OK) {
             /* room for all was allocated: free it as what it is */
@@ -251,6 +242,7 @@ void lb_window_fini(struct lb_window *window)
     lb_free(window->lo, window->capacity * sizeof *window->lo);
     lb_free(window->hi, window->capacity * sizeof *window->hi);
     lb_free(window->keys, window->keys_capacity * sizeof *window->keys);
+    lb_free(window->failed, window->failed_capacity);
     memset(window, 0, sizeof *window);
 }
 
@@ -286,171 +278,14 @@ static lb_status make_room(struct lb_window *window, uint32_t n, struct lb_error
         window->keys = keys;
         window->keys_capacity = n;
     }
-    return LB_OK;
-}
-
-static lb_status read_keys(struct lb_window *window, const struct lb_batch *block,
-                           struct lb_error *err)
-{
-    static const struct lb_column absent = {.type = LB_NULL};
-    const struct lb_column *column =
-        window->range_column < block->n_columns ? &block->columns[window->range_column] : &absent;
-    for (uint32_t row = 0; row < block->n_rows; row++) {
-        struct lb_range_key *key = &window->keys[row];
-        struct lb_value value = lb_column_value(column, row);
-        double fraction = 0;
-        *key = (struct lb_range_key){.kind = RANGE_NIL};
-        if (value.tag == 'n')
-            continue;
-        if (value.tag == 'i') {
-            key->kind = RANGE_INT;
-            key->i = value.i;
-            key->d = (double)value.i;
-        } else if (value.tag == 'd') {
-            key->kind = isnan(value.d) ? RANGE_NAN : RANGE_FLOAT;
-            key->d = value.d;
-        } else if (value.tag == 's' &&
-                   lb_time_seconds(value.data, value.size, &key->i, &fraction)) {
-            key->kind = fraction > 0 ? RANGE_FLOAT : RANGE_INT;
-            key->d = (double)key->i + fraction;
-        } else {
-            int shown = value.tag == 's' && value.size < 100 ? (int)value.size : 0;
-            return lb_error_set(err, LB_ERR_DATA,
-                                "window: a range needs numbers or times such as 2024-01-31 in the "
-                                "column of order_by%s%.*s",
-                                shown > 0 ? ", not " : "", shown, shown > 0 ? value.data : "");
-        }
-        if (window->descending) {
-            key->d = -key->d;
-            if (key->kind == RANGE_INT && key->i == INT64_MIN)
-                key->kind = RANGE_FLOAT;
-            else
-                key->i = -key->i;
-        }
+    if (window->skips && n > window->failed_capacity) {
+        uint8_t *failed = lb_realloc(window->failed, window->failed_capacity, n);
+        if (failed == NULL)
+            return lb_error_memory(err, "the rows of a window", n);
+        window->failed = failed;
+        window->failed_capacity = n;
     }
     return LB_OK;
-}
-
-static __float128 wide(const struct lb_range_key *key)
-{
-    return key->kind == RANGE_INT ? (__float128)key->i : (__float128)key->d;
-}
-
-static inline bool is_number(const struct lb_range_key *key)
-{
-    return key->kind == RANGE_INT || key->kind == RANGE_FLOAT;
-}
-
-/* Times are sorted as text: of several zones or forms they may not stand in the order of time, and frames would be wrong. */
-static lb_status check_order(const struct lb_window *window, const struct lb_batch *block,
-                             const struct lb_window_part *part, struct lb_error *err)
-{
-    const struct lb_column *column = &block->columns[window->range_column];
-    for (uint32_t row = part->first + 1; row < part->end; row++) {
-        const struct lb_range_key *a = &window->keys[row - 1], *b = &window->keys[row];
-        if (!is_number(a) || !is_number(b) || wide(a) <= wide(b))
-            continue;
-        struct lb_value x = lb_column_value(column, row - 1), y = lb_column_value(column, row);
-        if (x.tag != 's' || y.tag != 's')
-            continue;
-        return lb_error_set(err, LB_ERR_DATA,
-                            "window: '%.*s' and '%.*s' are not in the order of time as texts are "
-                            "sorted: a range needs times of one form and zone, or "
-                            "order_by a column of epoch(time)",
-                            (int)x.size, x.data, (int)y.size, y.data);
-    }
-    return LB_OK;
-}
-
-/* The order of a's key and b's key moved by the distance of an end; both are numbers. */
-static int compare_moved(const struct lb_range_key *a, const struct lb_range_key *b,
-                         const struct lb_window_end *end)
-{
-    if (a->kind == RANGE_INT && b->kind == RANGE_INT && end->is_int) {
-        __int128 moved = (__int128)b->i + end->i;
-        return (a->i > moved) - (a->i < moved);
-    }
-    if (fabs(a->d) >= 0x1p53 || fabs(b->d) >= 0x1p53) { /* where a double is too coarse */
-        __float128 moved = wide(b) + (end->is_int ? (__float128)end->i : (__float128)end->d);
-        return (wide(a) > moved) - (wide(a) < moved);
-    }
-    double moved = b->d + end->d;
-    return (a->d > moved) - (a->d < moved);
-}
-
-/* Whether the row `at` lies before the frame of `row` begins (is_from), or before its end. Rows without a number
- * stand before or behind all others; which of the two the caller knows by their place. */
-static bool is_before(const struct lb_window *window, uint32_t at, uint32_t row, bool is_from)
-{
-    const struct lb_range_key *a = &window->keys[at], *b = &window->keys[row];
-    const struct lb_window_end *end = is_from ? &window->from : &window->to;
-    if (!is_number(b)) { /* its frame are the rows of its kind */
-        if (a->kind == b->kind)
-            return !is_from;
-        return at < row;
-    }
-    if (!is_number(a))
-        return at < row;
-    int order = compare_moved(a, b, end);
-    return is_from ? order < 0 : order <= 0;
-}
-
-/* lo and hi of the part's rows; ends at the first row whose frame may go on behind an open part. */
-static void find_frames(struct lb_window *window, struct lb_window_part *part,
-                        const uint8_t *is_peer, bool is_open)
-{
-    uint64_t first = part->before;
-    uint64_t end = lb_window_place(part, part->end);
-    uint32_t lo = part->first, hi = part->first; /* marks, as rows */
-    if (window->kind == LB_FRAME_PARTITION) {
-        if (is_open && part->n_total == 0) {
-            part->out_end = part->out;
-            return;
-        }
-        for (uint32_t row = part->out; row < part->out_end; row++) {
-            window->lo[row] = 0;
-            window->hi[row] = part->n_total;
-        }
-        return;
-    }
-    for (uint32_t row = part->out; row < part->out_end; row++) {
-        uint64_t place = lb_window_place(part, row);
-        uint64_t from = 0, to = end;
-        if (window->kind == LB_FRAME_ROWS) {
-            int64_t at = (int64_t)place;
-            if (!window->from.is_open && window->from.i > -at)
-                from =
-                    window->from.i > INT64_MAX - at ? UINT64_MAX : (uint64_t)(at + window->from.i);
-            if (!window->to.is_open) {
-                int64_t last =
-                    window->to.i > INT64_MAX - 1 - at ? INT64_MAX - 1 : at + window->to.i;
-                to = last < 0 ? 0 : (uint64_t)last + 1;
-            }
-        } else if (window->kind == LB_FRAME_PEERS) {
-            if (hi <= row)
-                for (hi = row + 1; hi < part->end && is_peer[hi];)
-                    hi++;
-            to = hi < part->end ? lb_window_place(part, hi) : is_open ? end + 1 : end;
-        } else {
-            while (!window->from.is_open && lo < part->end && is_before(window, lo, row, true))
-                lo++;
-            while (!window->to.is_open && hi < part->end && is_before(window, hi, row, false))
-                hi++;
-            from = window->from.is_open ? 0 : lb_window_place(part, lo);
-            if (!window->to.is_open)
-                to = hi < part->end ? lb_window_place(part, hi) : is_open ? end + 1 : end;
-            if (!window->from.is_open && lo == part->end && is_open)
-                to = end + 1;
-        }
-        if (is_open && (to > end || window->to.is_open)) {
-            part->out_end = row;
-            return;
-        }
-        to = to < end ? to : end;
-        window->lo[row] = from < to ? from : to;
-        window->hi[row] = to;
-    }
-    (void)first;
 }
 
 const char *lb_window_needs_whole(const struct lb_window *window, bool *needs_total)
@@ -510,13 +345,46 @@ static void find_keep(const struct lb_window *window, struct lb_window_part *par
     }
 }
 
+/* In the order of rows, not too many at once. */
+static lb_status tell_failures(struct lb_window *window, const struct lb_window_rows *rows,
+                               struct lb_error *err)
+{
+    uint32_t n = 0;
+    uint8_t number = 0; /* of the function that failed for the n rows before */
+    for (uint32_t row = 0; row <= rows->batch.n_rows; row++) {
+        uint8_t failed = row < rows->batch.n_rows ? rows->failed[row] : 0;
+        bool is_end = row == rows->batch.n_rows || n == LB_BATCH_ROWS;
+        if (n > 0 && (is_end || (failed != 0 && failed != number))) {
+            struct lb_window_fn *fn = &window->fns[number - 1];
+            LB_TRY(fn->class->tell(fn, rows, n, err));
+            n = 0;
+        }
+        if (failed != 0) {
+            number = failed;
+            n++;
+        }
+    }
+    return LB_OK;
+}
+
+uint32_t lb_window_select(const struct lb_window *window, uint32_t first, uint32_t n,
+                          uint32_t *select)
+{
+    uint32_t n_selected = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        select[n_selected] = i;
+        n_selected += window->failed[first + i] == 0;
+    }
+    return n_selected;
+}
+
 lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *block,
                             const uint8_t *is_peer, struct lb_window_part *parts, uint32_t n_parts,
                             bool is_open, uint32_t *keep, struct lb_error *err)
 {
     LB_TRY(make_room(window, block->n_rows, err));
     if (window->kind == LB_FRAME_RANGE)
-        LB_TRY(read_keys(window, block, err));
+        LB_TRY(lb_window_read_keys(window, block, err));
     *keep = block->n_rows;
     bool uses_frames = false;
     for (uint32_t i = 0; i < window->n_fns; i++)
@@ -526,9 +394,9 @@ lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *blo
         if (window->kind == LB_FRAME_RANGE && window->range_column < block->n_columns &&
             (block->columns[window->range_column].type == LB_STRING ||
              block->columns[window->range_column].type == LB_ANY))
-            LB_TRY(check_order(window, block, &parts[i], err));
+            LB_TRY(lb_window_check_order(window, block, &parts[i], err));
         if (uses_frames)
-            find_frames(window, &parts[i], is_peer, goes_on);
+            lb_window_find_frames(window, &parts[i], is_peer, goes_on);
         if (goes_on)
             find_keep(window, &parts[i], keep);
     }
@@ -538,7 +406,10 @@ lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *blo
         .lo = window->lo,
         .hi = window->hi,
         .from_is_open = window->from.is_open,
+        .failed = window->failed,
     };
+    if (window->failed != NULL)
+        memset(window->failed, 0, block->n_rows);
     for (uint32_t i = 0; i < window->n_fns; i++) {
         struct lb_window_fn *fn = &window->fns[i];
         lb_builder_reset(&fn->out);
@@ -546,13 +417,13 @@ lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *blo
             if (parts[j].out < parts[j].out_end)
                 LB_TRY(fn->class->compute(fn, &rows, &parts[j], err));
     }
-    return LB_OK;
+    return window->skips ? tell_failures(window, &rows, err) : LB_OK;
 }
 
 size_t lb_window_held_bytes(const struct lb_window *window)
 {
     size_t bytes = window->capacity * (sizeof *window->lo + sizeof *window->hi) +
-                   window->keys_capacity * sizeof *window->keys;
+                   window->keys_capacity * sizeof *window->keys + window->failed_capacity;
     for (uint32_t i = 0; i < window->n_fns; i++) {
         const struct lb_window_fn *fn = &window->fns[i];
         bytes += fn->out.capacity * (size_t)16 + fn->out.strings.held_bytes;

@@ -9,6 +9,9 @@
  *         takes each row in and out at most once: see window_sum.c (exact removal), window_state.c (two stacks),
  *         window_extreme.c (a queue), window_set.c (ranks).
  * ORDER   Results depend on the rows of a frame alone, never on how pieces were cut.
+ * ERRORS  With on_error = "skip" or { to = path } among the window's parameters a host's function may fail for a row, which then gets no
+ *         result, though it is in the frames of others. Functions run one after the other, but failures are told by rows: so their
+ *         order does not depend on how pieces were cut either.
  *
  * FUNCTIONS (parameters: fn, label?, column, column2: 1-based, and those named here)
  *   row_number rank dense_rank percent_rank cume_dist
@@ -48,6 +51,7 @@ struct lb_window_rows {
     const uint64_t *lo; /* its frame: places lo..hi of the partition */
     const uint64_t *hi;
     bool from_is_open; /* lo is 0 for all rows; rows that were in a frame may be gone */
+    uint8_t *failed;   /* number of the function that failed for it, or 0; NULL: none may */
 };
 
 struct lb_window_fn {
@@ -59,6 +63,8 @@ struct lb_window_fn {
     int64_t n;
     struct lb_value fallback; /* of lag and lead; borrows from params */
     struct lb_value params;
+    struct lb_value window; /* parameters of the whole window */
+    uint8_t number;         /* from 1 */
     /* state */
     void *state;           /* the class's own */
     struct lb_builder out; /* results of a block */
@@ -83,9 +89,12 @@ struct lb_window_class {
     int64_t least_n;
     lb_status (*open)(struct lb_window_fn *fn, struct lb_worker *worker, struct lb_error *err);
     void (*close)(struct lb_window_fn *fn);
-    /* Appends one result for each row of part->out..out_end. */
+    /* Appends one result for each row of part->out..out_end; that of a row with rows->failed is not looked at. */
     lb_status (*compute)(struct lb_window_fn *fn, const struct lb_window_rows *rows,
                          const struct lb_window_part *part, struct lb_error *err);
+    /* Tells of the next n rows for which it has set rows->failed; NULL: it never does. */
+    lb_status (*tell)(struct lb_window_fn *fn, const struct lb_window_rows *rows, uint32_t n,
+                      struct lb_error *err);
     size_t (*held_bytes)(const struct lb_window_fn *fn); /* NULL: nothing to speak of */
 };
 
@@ -113,16 +122,19 @@ struct lb_window {
     bool descending;       /* that column's order */
     struct lb_window_fn *fns;
     uint32_t n_fns;
+    bool skips; /* functions may fail for rows */
     /* state: per row of a block */
     uint64_t *lo;
     uint64_t *hi;
     struct lb_range_key *keys;
+    uint8_t *failed;
     uint32_t capacity;
     uint32_t keys_capacity;
+    uint32_t failed_capacity;
 };
 
 /* params: a codec map {functions = list of maps, rows? | range? = {from?, to?} (absent: unbounded), order? = number
- * of order columns, range_column?, desc?}. It must outlive the window. After a failure only fini. */
+ * of order columns, range_column?, desc?, on_error?, label?}. It must outlive the window. After a failure only fini. */
 lb_status lb_window_init(struct lb_window *window, const struct lb_value *params,
                          struct lb_worker *worker, struct lb_error *err) LB_MUST_USE;
 void lb_window_fini(struct lb_window *window);
@@ -133,6 +145,10 @@ void lb_window_fini(struct lb_window *window);
 lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *block,
                             const uint8_t *is_peer, struct lb_window_part *parts, uint32_t n_parts,
                             bool is_open, uint32_t *keep, struct lb_error *err) LB_MUST_USE;
+
+/* With skips: the rows first..first + n of the block for which no function failed, counted from first; returns how many. */
+uint32_t lb_window_select(const struct lb_window *window, uint32_t first, uint32_t n,
+                          uint32_t *select);
 
 /* NULL when partitions need not be whole in memory, given n_total where *needs_total becomes true; else the label of a
  * function that needs that. */

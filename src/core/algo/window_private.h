@@ -16,6 +16,24 @@ extern const struct lb_window_class lb_window_count_distinct, lb_window_approx_c
     lb_window_collect_set;
 extern const struct lb_window_class lb_window_any_aggregate; /* any other of group_state.h */
 
+/* A range key; ORDER of kinds is not that of rows: nil and NaN may stand at either end. */
+struct lb_range_key {
+    enum { RANGE_NIL, RANGE_NAN, RANGE_INT, RANGE_FLOAT } kind;
+    int64_t i;
+    double d; /* of integers too */
+};
+
+/* window_frames.c: the keys of a block's rows, for LB_FRAME_RANGE; there must be room. */
+lb_status lb_window_read_keys(struct lb_window *window, const struct lb_batch *block,
+                              struct lb_error *err) LB_MUST_USE;
+/* Times are sorted as text: of several zones or forms they may not stand in the order of time, and frames would be wrong. */
+lb_status lb_window_check_order(const struct lb_window *window, const struct lb_batch *block,
+                                const struct lb_window_part *part,
+                                struct lb_error *err) LB_MUST_USE;
+/* lo and hi of the part's rows; ends at the first row whose frame may go on behind an open part. */
+void lb_window_find_frames(struct lb_window *window, struct lb_window_part *part,
+                           const uint8_t *is_peer, bool is_open);
+
 /* The block's row at a place of the partition. */
 static inline uint32_t lb_window_row(const struct lb_window_part *part, uint64_t place)
 {

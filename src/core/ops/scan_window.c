@@ -63,7 +63,8 @@ struct scan_local {
     uint32_t checked;    /* rows at which it was, the last time */
     size_t reserved;
     struct lb_column *slices;
-    uint64_t *valid; /* of slices, LB_BATCH_ROWS bits each */
+    uint64_t *valid;                /* of slices, LB_BATCH_ROWS bits each */
+    uint32_t select[LB_BATCH_ROWS]; /* of slices, where rows are left out */
 };
 
 enum { VALID_WORDS = LB_BATCH_ROWS / 64 + 1 };
@@ -307,7 +308,12 @@ static lb_status give(struct lb_op_local *local, const struct lb_column *columns
             .n_selected = n,
             .columns = state->slices,
         };
-        LB_TRY(lb_push(local->next, &batch, err));
+        if (state->window.skips) {
+            batch.n_selected = lb_window_select(&state->window, row, n, state->select);
+            batch.select = batch.n_selected < n ? state->select : NULL;
+        }
+        if (batch.n_selected > 0)
+            LB_TRY(lb_push(local->next, &batch, err));
         row += n;
     }
     return LB_OK;

@@ -36,7 +36,7 @@
  *   scan.groups    inputs = {sort}                  -> (key, list of values); a value of several columns is a list
  *   scan.aggregate inputs = {aggregate}             -> (key, result...)
  *   scan.group     inputs = {group}                 -> the key columns, then one column per aggregate
- *   scan.window    inputs = {window}; functions, order, rows?, range?, range_column?, desc?: see algo/window.h; columns
+ *   scan.window    inputs = {window}; functions, order, rows?, range?, range_column?, desc?, on_error?: see algo/window.h; columns
  *                  count among those that the sink keeps     -> these, then one column per function
  *   scan.set       inputs = {sort with sides}; kind: "subtract" | "intersection": records of side 0 by whether
  *                  their group has side 1; intersection gives each key once
