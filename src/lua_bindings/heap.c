@@ -10,7 +10,8 @@
  *        slack of four steps so that a growing and shrinking table does not hammer the budget.
  *        Refused means NULL: Lua then collects everything and tries again before it raises.
  * LUAJIT It does not collect when memory is refused, but raises at once. So the heap may overdraw the budget by
- *        half of what it holds until the next call of lb_lua_heap_wants_collection, after which everything is collected.
+ *        half of what it holds. After the next call of lb_lua_heap_wants_collection everything is collected; what is then given
+ *        back counts against the overdraft first, so that what is in use does not overdraw again and again.
  * INVARIANT  Lua relies on shrinking never to fail. A large block that becomes small must move to a
  *        page; when no page can be had it stays where it is, linked into `stranded` through its unused
  *        bytes behind offset 256 (large blocks have at least STRANDED_BYTES). While that list is not
@@ -87,7 +88,7 @@ struct lb_lua_heap {
     struct region *regions;
     char *stranded;         /* see INVARIANT */
     bool wants_collection;  /* the budget refused */
-    size_t overdraft_bytes; /* taken all the same; see LUAJIT */
+    size_t overdraft_bytes; /* taken all the same, and not given back; see LUAJIT */
     size_t refused_bytes;   /* asked for and not given, the last time */
 };
 
@@ -146,7 +147,6 @@ bool lb_lua_heap_wants_collection(struct lb_lua_heap *heap)
 {
     bool wants = heap->wants_collection;
     heap->wants_collection = false;
-    heap->overdraft_bytes = 0;
     return wants;
 }
 
@@ -176,8 +176,10 @@ static void unhold(struct lb_lua_heap *heap, size_t less)
     if (keep < heap->minimum_bytes)
         keep = heap->minimum_bytes;
     if (keep < reserved) {
+        size_t back = reserved - keep;
         *heap->reserved_bytes = keep;
-        lb_budget_release(heap->budget, reserved - keep);
+        heap->overdraft_bytes -= back < heap->overdraft_bytes ? back : heap->overdraft_bytes;
+        lb_budget_release(heap->budget, back);
     }
 }
 

@@ -42,8 +42,10 @@ describe("a group larger than the memory limit", function()
       ["group_by_key()"] = 'group_by_key: the list of key "k',
       ["cogroup(lb.from_pairs { { 'k1', 2 } })"] = 'cogroup: the list of key "k',
       ["reduce_by_key(function(a, b) return a .. b end)"] = 'the Lua heap of a worker',
-      ["aggregate_by_key({}, function(t, v) t[#t + 1] = v return t end, function(a) return a end)"] =
-        'the Lua heap of a worker',
+      [ [[aggregate_by_key({}, function(t, v) t[#t + 1] = v return t end, function(a, b)
+        for _, v in ipairs(b) do a[#a + 1] = v end
+        return a
+      end)]] ] = 'the Lua heap of a worker',
       ["reduce_groups(function(k, vs, emit) local t = {} for v in vs do t[#t + 1] = v end emit(k, #t) end)"] =
         'reduce_groups: the Lua heap of a worker',
     } do

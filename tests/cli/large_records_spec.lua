@@ -59,7 +59,7 @@ describe("a zstd input with a large window", function()
   it("is read when the memory has room for it, and else an error that names the file", function()
     local path = cli.path ".zst"
     assert.equal(0, (cli.shell(("seq 8000000 | zstd -qc3 --long=27 > %s"):format(path))))
-    for _, safe in ipairs { "--safe", "--quiet" } do
+    for _, safe in ipairs { "--quiet", not cli.on_luajit and "--safe" or nil } do
       local status, out, err = cli.run(safe, "--memory", "32M", "--threads", "2", "-e", "lb.text(arg[1]):count()", path)
       assert.same({ 5, "" }, { status, out })
       local head, wanted = err:match(

@@ -15,10 +15,10 @@ describe("settings.memory", function()
       local kept = {}
       local function fill(n) for i = 1, n do kept[#kept + 1] = ("x"):rep(1000000) .. i end end
       for _ = 1, 2 do
-        settings.memory = 2 << 20
-        assert(settings.memory == 2 << 20)
+        settings.memory = 2 * 1024 ^ 2
+        assert(settings.memory == 2 * 1024 ^ 2)
         print(pcall(fill, 100))
-        settings.memory = 1 << 30
+        settings.memory = 1024 ^ 3
         fill(100)
         print(lb.csv(arg[1]):count(), lb.range(10000):map(function(i) return i % 7, 1 end):group_by_key():count())
         kept = {}
