@@ -45,7 +45,7 @@ static int l_attempts_write_rejects(lua_State *L)
         lua_pushstring(L, lb_rejects_path(r));
         lua_rawseti(L, 3, ++n);
     }
-    if (lb_rejects_write(attempts->rejects, &err) != LB_OK)
+    if (lb_rejects_write(attempts->rejects, NULL, &err) != LB_OK)
         return lb_lua_raise(L, &err);
     return 1;
 }

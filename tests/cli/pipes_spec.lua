@@ -148,8 +148,32 @@ for i in range(len(data)):
     os.execute(("mkfifo '%s'"):format(path))
     assert.same({ 0, "1\n2\n3\n", "" },
       { run([[(sleep 0.1; luabatch -e 'local n = lb.range(3):save_text(arg[1])' '%s') & cat '%s'; wait]], path, path) })
+    local ready = "test -s $out && sleep 0.2"
+    local function begun(job) return 'io.stdout:write("begun\\n") io.stdout:flush() ' .. job end
+    for i, job in ipairs {
+      "lb.range(3):save_text(arg[1])", -- opened by a worker
+      "lb.range(0):save_text(arg[1])", -- at the end, as all that have no records
+      'lb.from({ { a = 1 } }):where("a > 1"):save_csv(arg[1])',
+      'lb.range(0):save_text(arg[1], { compression = "gzip" })',
+      'lb.csv(arg[2], { on_bad = { to = arg[1] } }):count()',
+    } do
+      local bad = cli.file("a\n1,2\n", ".csv")
+      assert.same({ 130, "begun\n", "luabatch: interrupted\n" }, { cli.signal("INT", ready, "-e", begun(job), path, bad) })
+      if i == 2 then
+        assert.same({ 143, "begun\n", "luabatch: interrupted\n" }, { cli.signal("TERM", ready, "-e", begun(job), path, bad) })
+        assert.same({ 1, "", "luabatch: the job took more than 0.3 s (--max-time)\n" },
+          { cli.run("--max-time", "0.3", "-e", job, path, bad) })
+      end
+    end
+    assert.same({ 0, "", "" },
+      { run([[(sleep 0.1; luabatch -e 'local n = lb.range(0):save_text(arg[1])' '%s') & cat '%s'; wait]], path, path) })
+    -- One that does not read: what is to be written waits, and hears.
     assert.same({ 124, "", "luabatch: interrupted\n" },
-      { run([[timeout -k 10 0.5 '%s' -e 'lb.range(3):save_text(arg[1])' '%s']], cli.program, path) })
+      { run([[sleep 20 < '%s' & timeout -k 10 1 '%s' -e 'lb.range(100000):save_text(arg[1])' '%s'
+        status=$?; kill $!; exit $status]], path, cli.program, path) })
+    -- Of one that reads slowly all arrives.
+    assert.same({ 0, "100000\n100000\n", "" },
+      { run([[(sleep 0.2; wc -l) < '%s' & luabatch -e 'print(lb.range(100000):save_text(arg[1]))' '%s'; wait]], path, path) })
   end)
 
   it("to commands end with all that these have started", function()

@@ -103,6 +103,17 @@ static void on_watch(uv_timer_t *handle)
     }
 }
 
+/* Between stages nobody turns the loop. */
+static bool must_stop(void *argument)
+{
+    struct lb_run *run = argument;
+    struct lb_run_private *p = run->private;
+    uv_thread_t self = uv_thread_self();
+    if (uv_thread_equal(&self, &p->thread))
+        uv_run(&p->loop, UV_RUN_NOWAIT);
+    return atomic_load(&run->stop) != 0;
+}
+
 static bool has_stopped(void *run)
 {
     return atomic_load_explicit(&((struct lb_run *)run)->stop, memory_order_relaxed) != 0;
@@ -241,6 +252,8 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **out,
     /* What kept stores hold from earlier runs counts; their peak does not. */
     atomic_store(&run->budget->peak_bytes, atomic_load(&run->budget->used_bytes));
     run->private = p;
+    run->must_stop = must_stop;
+    p->thread = uv_thread_self();
     p->workers = workers;
     p->threads = threads;
     for (uint32_t i = 0; i < n; i++)

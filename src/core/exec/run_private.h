@@ -32,6 +32,7 @@ struct lb_run_private {
     uint64_t next_morsel;
     struct lb_progress claimed; /* what progress.c knew last: done, total, is_bytes */
     /* the calling thread's loop */
+    uv_thread_t thread;
     uv_loop_t loop;
     uv_timer_t timer;                  /* for progress */
     uv_timer_t watch;                  /* for user code that takes too long */

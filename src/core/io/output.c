@@ -34,6 +34,7 @@ enum { COPY_BYTES = 100, WRITE_BACK_BYTES = 1000 };
 enum { COPY_BYTES = 1 << 20, WRITE_BACK_BYTES = 8 << 20 };
 #endif
 enum { WRITE_LIMIT = 1 << 30 };
+enum { ASK_MS = 20 }; /* whether to wait on */
 
 /* ---- making ---- */
 
@@ -233,10 +234,30 @@ static lb_status open_file(struct lb_output *output, struct lb_error *err)
     return LB_OK;
 }
 
+void lb_output_ask(struct lb_output *output, bool (*must_stop)(void *state), void *state)
+{
+    output->must_stop = must_stop;
+    output->stop_state = state;
+}
+
+/* Before each further wait for a reader. */
+static lb_status check_stop(const struct lb_output *output, struct lb_error *err)
+{
+    if (output->must_stop == NULL || !output->must_stop(output->stop_state))
+        return LB_OK;
+    return lb_error_set(err, LB_ERR_CANCELLED, "writing %s was stopped", output->name);
+}
+
+/* Of a named pipe without a reader the kernel would wait inside the call, whatever comes meanwhile. */
 lb_status lb_output_open_stream(struct lb_output *output, struct lb_error *err)
 {
+    int flags = O_WRONLY | O_APPEND | O_CLOEXEC | (output->opens_late ? O_NONBLOCK : 0);
+    while ((output->fd = lb_sys.open(output->target, flags, 0)) < 0 && errno == ENXIO &&
+           output->opens_late) {
+        LB_TRY(check_stop(output, err));
+        poll(NULL, 0, ASK_MS);
+    }
     output->opens_late = false;
-    output->fd = lb_sys.open(output->target, O_WRONLY | O_APPEND | O_CLOEXEC, 0);
     if (output->fd < 0)
         return lb_error_system(err, errno, "cannot write '%s'", output->name);
     output->owns_fd = true;
@@ -251,7 +272,7 @@ static lb_status open_stream(struct lb_output *output, struct lb_error *err)
             return lb_error_system(err, errno, "cannot write standard output");
         return LB_OK;
     }
-    /* That of a named pipe waits for a reader: the run's own thread, which hears signals, must not. */
+    /* That of a named pipe waits for a reader, while others compute. */
     struct stat info;
     output->opens_late = lb_sys.stat(output->target, &info) == 0 && S_ISFIFO(info.st_mode);
     return output->opens_late ? LB_OK : lb_output_open_stream(output, err);
@@ -412,10 +433,12 @@ lb_status lb_output_write_error(const struct lb_output *output, int errno_value,
 }
 
 /* Waits until a non-blocking descriptor takes bytes again. */
-static void wait_writable(int fd)
+static lb_status wait_writable(const struct lb_output *output, struct lb_error *err)
 {
-    struct pollfd waited = {.fd = fd, .events = POLLOUT};
-    poll(&waited, 1, -1);
+    struct pollfd waited = {.fd = output->fd, .events = POLLOUT};
+    while (poll(&waited, 1, ASK_MS) == 0)
+        LB_TRY(check_stop(output, err));
+    return LB_OK;
 }
 
 lb_status lb_output_other_bytes(const struct lb_output *output, struct lb_error *err)
@@ -437,7 +460,7 @@ static lb_status write_fully(struct lb_output *output, uint64_t offset, const ch
                         ? lb_sys.write(output->fd, data + done, piece)
                         : lb_sys.pwrite(output->fd, data + done, piece, (off_t)(offset + done));
         if (n < 0 && errno == EAGAIN) {
-            wait_writable(output->fd);
+            LB_TRY(wait_writable(output, err));
             continue;
         }
         if (n <= 0)

@@ -12,7 +12,7 @@
  *        commit; append: a file's old bytes are copied first (a plain or member-wise compressed
  *        file grows), a directory gets further parts numbered on; ignore: the caller asks
  *        lb_output_exists first. An existing special file (/dev/null, a FIFO) is written straight
- *        to in every mode.
+ *        to in every mode; a FIFO is opened with its first bytes, or at commit: that waits for its reader.
  * FORMAT bytes are written as given. A compressed output is made of self-contained members (gzip,
  *        zstd, lz4 frames, bzip2), which any thread makes with lb_output_compress; one that would
  *        stay empty needs one member of 0 bytes, since an empty file is a truncated one.
@@ -57,6 +57,8 @@ void lb_output_sweep(const char *path);
  * notes there what is out by then. Borrows. Does nothing for files and directories. */
 lb_status lb_output_deliver(struct lb_output *output, struct lb_delivery *delivery,
                             struct lb_error *err) LB_MUST_USE;
+/* Who waits for the reader of a pipe asks this now and then; true: give up with LB_ERR_CANCELLED. Borrows state. */
+void lb_output_ask(struct lb_output *output, bool (*must_stop)(void *state), void *state);
 /* Of a file or directory: commit writes to the file `path`, before the output gets its name, by what it will be known. So
  * whoever finds both after a kill can tell whether the output appeared. */
 lb_status lb_output_want_receipt(struct lb_output *output, const char *path,

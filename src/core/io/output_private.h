@@ -29,6 +29,10 @@ struct lb_output {
     _Atomic uint64_t n_dirty_bytes; /* written since write-back was last asked for */
     struct lb_tree tree;            /* the parts of a directory */
 
+    /* asked while a stream waits, or NULL */
+    bool (*must_stop)(void *state);
+    void *stop_state;
+
     /* a stream whose attempts may be repeated, else NULL */
     struct lb_delivery *delivery;
     struct lb_running_hash *hash; /* of the bytes written, those of earlier attempts included */

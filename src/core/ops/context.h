@@ -92,6 +92,8 @@ struct lb_run {
     bool is_excess;                 /* they are too many, and that is the run's failure */
     struct lb_skips *skips;         /* more about them; NULL: none */
     struct lb_rejects *rejects;     /* the first of those with a file (rejects.h) */
+    /* exec's: whether whoever waits for others is to give up. On the thread that runs the stages it hears signals, too. */
+    bool (*must_stop)(void *run);
     struct lb_run_private *private; /* exec's own */
 };
 

@@ -260,11 +260,13 @@ static lb_status copy_firsts(struct lb_rejects *rejects, struct lb_error *err)
     return LB_OK;
 }
 
-static lb_status write_file(struct lb_rejects *rejects, struct lb_error *err)
+static lb_status write_file(struct lb_rejects *rejects, struct lb_run *run, struct lb_error *err)
 {
     struct chunk *chunks = (struct chunk *)(void *)rejects->chunks.data;
     size_t n = rejects->chunks.size / sizeof *chunks;
     LB_TRY(lb_output_new(rejects->path, LB_MODE_OVERWRITE, "", &rejects->output, err));
+    if (run != NULL)
+        lb_output_ask(rejects->output, run->must_stop, run);
     struct writer w = {.output = rejects->output};
     lb_line_counter_init(&w.counter);
     if (n > 0)
@@ -294,10 +296,10 @@ static void delete (struct lb_rejects *rejects)
 }
 
 /* All are whole before the first of them gets its name. */
-lb_status lb_rejects_write(struct lb_rejects *list, struct lb_error *err)
+lb_status lb_rejects_write(struct lb_rejects *list, struct lb_run *run, struct lb_error *err)
 {
     for (struct lb_rejects *r = list; r != NULL; r = r->next)
-        LB_TRY(write_file(r, err));
+        LB_TRY(write_file(r, run, err));
     for (struct lb_rejects *r = list; r != NULL; r = r->next)
         LB_TRY(lb_output_commit(r->output, err));
     return LB_OK;
@@ -342,7 +344,7 @@ lb_status lb_rejects_redirect(struct lb_rejects *rejects, const char *path, stru
 lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err)
 {
     struct lb_rejects *list = lb_rejects_hand_over(run);
-    lb_status status = is_good ? lb_rejects_write(list, err) : LB_OK;
+    lb_status status = is_good ? lb_rejects_write(list, run, err) : LB_OK;
     lb_rejects_delete(list);
     return status;
 }

@@ -89,6 +89,7 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     lb_strfree(mode);
     LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->parts.output,
                          err));
+    lb_output_ask(shared->parts.output, self->run->must_stop, self->run);
     if (wanted == LB_MODE_APPEND)
         LB_TRY(lb_output_check_mix(path, shared->parts.compression, err));
     char *receipt = NULL;

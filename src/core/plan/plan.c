@@ -430,7 +430,14 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
     if (status != LB_OK && run->is_excess && run->options.attempts != NULL)
         lb_attempts_keep_rejects(run->options.attempts, lb_rejects_hand_over(run));
     lb_status settled = lb_rejects_settle(run, status == LB_OK, err);
-    return status != LB_OK ? status : settled;
+    if (status == LB_OK)
+        status = settled;
+    /* Who gave up waiting says no more than that. */
+    if (status == LB_ERR_CANCELLED && atomic_load(&run->stop) != 0) {
+        *err = run->error;
+        status = err->status;
+    }
+    return status;
 }
 
 bool lb_plan_restart(const struct lb_plan *plan, uint32_t *node, const char **data, size_t *size)
