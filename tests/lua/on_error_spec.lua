@@ -165,6 +165,11 @@ describe("on_error (seed " .. support.seed .. ")", function()
     assert.is_nil(io.open(to))
     lb.range(3):filter(function() return true end, { on_error = { to = to } }):count()
     assert.same({}, lines_of(to))
+    for _, fn in ipairs { lb.row_number(), lb.count(), lb.sum "v", lb.over(function(f) return #f end) } do
+      local other = support.path(".json")
+      lb.from({ { v = 1 } }):window({ n = fn, on_error = { to = other } }):count()
+      assert.same({}, lines_of(other))
+    end
     local path = support.file("a,b\n1,2\n3\nx,5\n7,8\n", ".csv")
     local n = skipped(function()
       return lb.csv(path, { types = { a = "integer" }, on_bad = { to = to } })

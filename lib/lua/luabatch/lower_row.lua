@@ -286,7 +286,7 @@ return function(lower, tools)
   end
 
   -- The stream without the records with a value that an aggregate refuses; without on_error the first of them ends the run. The user's
-  -- own refuse none. Without an aggregate that may refuse one it is the same stream.
+  -- own refuse none. Without an aggregate that may refuse one it is the same stream, but for the file that on_error may make.
   local function fitting(b, stream, names, aggregates, label, on_error)
     local builtin = {}
     for _, aggregate in ipairs(aggregates) do
@@ -294,9 +294,9 @@ return function(lower, tools)
         builtin[#builtin + 1] = { fn = aggregate.fn, column = aggregate.column, column2 = aggregate.column2, label = aggregate.label }
       end
     end
-    if #builtin == 0 then return stream end
+    if #builtin == 0 and type(on_error) ~= "table" then return stream end
     return b:add {
-      op = "fit", inputs = { stream }, aggregates = builtin, names = on_error and names, label = label, on_error = on_error,
+      op = "fit", inputs = { stream }, aggregates = #builtin > 0 and builtin or nil, names = on_error and names, label = label, on_error = on_error,
     }
   end
 

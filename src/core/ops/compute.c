@@ -82,8 +82,9 @@ static lb_status open_aggregates(struct lb_op *self, struct lb_error *err)
 {
     struct compute_shared *shared = self->shared;
     struct lb_value list, item;
-    if (!lb_value_field(&self->params, "aggregates", &list) || list.tag != 'l' || list.count == 0 ||
-        list.count > LB_MAX_COLUMNS)
+    if (!lb_value_field(&self->params, "aggregates", &list)) /* it is there for its file */
+        return LB_OK;
+    if (list.tag != 'l' || list.count == 0 || list.count > LB_MAX_COLUMNS)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has wrong aggregates", self->label);
     size_t bytes = list.count * sizeof *shared->aggregates;
     shared->aggregates = lb_alloc_zero(bytes);

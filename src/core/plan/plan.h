@@ -58,7 +58,7 @@
  *   compute        exprs: list of programs (expr/expr.h), columns?: n   records are n columns wide; each program
  *                  appends its value as one more
  *   where          expr: program                      keeps the records for which it is true
- *   fit            aggregates: as of group, on_error? leaves out the records with a value that one of them refuses
+ *   fit            aggregates?: as of group, on_error? leaves out the records with a value that one of them refuses
  *   sample         fraction: float, seed: integer
  *   cartesian      inputs = {stream, store sink}: each record with each stored one, columns side by side
  *   pipe           command: string
