@@ -67,6 +67,25 @@ expect "functions that use lua-cjson" "$([ "$lua" = luajit ] && echo 10 || echo 
     print(require("luabatch").from({ "[1,2]", "[3,4]" }):map(function(s) local t = cjson.decode(s) return t[1] + t[2] end):sum())'
 expect "inside a loop of luv" 55 "$lua" -e 'local uv, n = require "luv"
     uv.new_timer():start(1, 0, function() n = require("luabatch").range(10):sum() uv.stop() end) uv.run() print(n)'
+printf 'a\n1,2\n3\n4,5\n' >"$work/bad.csv"
+# setting NAME=VALUE MESSAGE CODE: what the library says to it; MESSAGE is a pattern of Lua.
+setting() {
+    expect "reads ${1%%=*}" true env "$1" F="$work/bad.csv" "$lua" -e "local lb = require 'luabatch'
+        local ok, problem = pcall(function() $3 end)
+        print(not ok and tostring(problem):find('$2') ~= nil or tostring(problem))"
+}
+count='return lb.csv(os.getenv "F", { on_bad = "skip" }):count()'
+loop='return lb.range(3):map(function() while true do end end):count()'
+setting LUABATCH_MAX_ERRORS=1 '^2 records are left out, and %-%-max%-errors allows 1' "$count"
+setting LUABATCH_MAX_ERRORS=few '^LUABATCH_MAX_ERRORS: a number of records expected, got .few.$' "$count"
+setting LUABATCH_RECORD_TIMEOUT=0.2 'took more than 0.2 s for one record' "$loop"
+setting LUABATCH_RECORD_TIMEOUT=-1 '^LUABATCH_RECORD_TIMEOUT: a number of seconds expected, got .%-1.$' "$count"
+setting LUABATCH_MAX_INSTRUCTIONS=1000 "$([ "$lua" = luajit ] && echo 'needs Lua 5.4' || echo 'executed more than 1000 instructions')" "$loop"
+setting LUABATCH_REPLAY_DIR="$work/calls" 'replay with: luabatch %-%-replay .*/calls/map%-1.replay$' \
+    'return lb.range(3):map(function() error "x" end):count()'
+# shellcheck disable=SC2016 # the inner shell expands
+expect "but no limit of the process" 'luabatch: --safe and --max-time need the program itself; that of a rock runs in a Lua which is not its own
+2' sh -c '"$1" --max-time 5 -e "lb.range(5):count()" 2>&1; echo $?' sh "$rock"
 expect "as a program" 5 "$rock" -e 'lb.range(5):count()'
 expect "and a job" "1	three" "$rock" -e 'lb.text(arg[1]):map(function(l) return select(2, l:gsub("%a+", "")), l end):filter(function(n) return n == 1 end)' "$work/f"
 

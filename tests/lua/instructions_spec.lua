@@ -53,7 +53,7 @@ describe("the number of instructions", function()
 
   it("ends what does not end by itself, wherever it is", function()
     for threads = 1, 3, 2 do
-      support.with({ max_instructions = 20000, threads = threads }, function()
+      support.with({ ["max-instructions"] = 20000, threads = threads }, function()
         for i, loop in ipairs(loops) do
           local function slow(v)
             for _ = 1, 100 do tostring(v) end
@@ -76,7 +76,7 @@ describe("the number of instructions", function()
   it("is that of one record, and the same each time", function()
     -- What is just within N is so at any number of threads, and each time.
     local function fits(n, most, threads)
-      return support.with({ max_instructions = most, threads = threads }, function()
+      return support.with({ ["max-instructions"] = most, threads = threads }, function()
         return (pcall(function()
           lb.range(2000):map(function(v)
             for _ = 1, n do tostring(v) end
@@ -98,7 +98,7 @@ describe("the number of instructions", function()
       end
     end
     -- What functions below emit execute counts for them, and each value of a group has its own.
-    support.with({ max_instructions = 3000 }, function()
+    support.with({ ["max-instructions"] = 3000 }, function()
       assert.equal(60000, lb.range(20):flat_map(function(_, emit)
         for i = 1, 100 do emit(i) end
       end):flat_map(function(_, emit)
@@ -113,7 +113,7 @@ describe("the number of instructions", function()
   end)
 
   it("cannot be got rid of by debug.sethook, and leaves other hooks' place alone", function()
-    support.with({ max_instructions = 20000 }, function()
+    support.with({ ["max-instructions"] = 20000 }, function()
       local ok, problem = pcall(function() ds():map(function() debug.sethook() end):count() end)
       assert.is_false(ok)
       assert.matches("debug.sethook cannot be used with %-%-max%-instructions", problem.message)

@@ -216,7 +216,7 @@ describe("user code (seed " .. support.seed .. ")", function()
       local directory = support.path("/")
       local kept = { kinds[1], kinds[math.random(#kinds)] }
       for n, kind in ipairs(kept) do
-        support.with({ threads = (i + n) % 2 * 2 + 1, replay_dir = directory }, function()
+        support.with({ threads = (i + n) % 2 * 2 + 1, ["replay-dir"] = directory }, function()
           local ok, problem = run(callback, kind, {})
           local what = ("%s, %s: %s"):format(callback[1], kind[1], type(problem) == "table" and problem.message or tostring(problem))
           assert.is_false(ok, what)
@@ -243,7 +243,7 @@ describe("user code (seed " .. support.seed .. ")", function()
             told[#told + 1] = skip
           end
         end
-        support.with({ threads = i % 2 * 2 + 1, replay_dir = support.path("/"), on_run = on_run }, function()
+        support.with({ threads = i % 2 * 2 + 1, ["replay-dir"] = support.path("/"), on_run = on_run }, function()
           run(callback, kind, { on_error = "skip" })
         end)
         assert.is_true(#told > 0)
@@ -319,7 +319,7 @@ describe("user code (seed " .. support.seed .. ")", function()
       function() local t = setmetatable({}, { __index = function() while true do end end }) return t.x end,
     }
     if not support.has_integers then loops = { loops[2] } end -- a compiled loop cannot be stopped
-    support.with({ record_timeout = 0.15 }, function()
+    support.with({ ["record-timeout"] = 0.15 }, function()
       for threads = 1, 3, 2 do
         support.with({ threads = threads }, function()
           for _, loop in ipairs(loops) do
@@ -352,7 +352,7 @@ describe("user code (seed " .. support.seed .. ")", function()
       end
     end)
     -- The time is that of one record, not of all, and not what comes after emit.
-    support.with({ threads = 1, record_timeout = 1 }, function()
+    support.with({ threads = 1, ["record-timeout"] = 1 }, function()
       local function spin(v)
         local stop = core.clock() + 0.15
         while core.clock() < stop do end

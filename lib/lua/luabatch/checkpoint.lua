@@ -275,7 +275,7 @@ local function find_line(node)
   if not same then return nil, ("%s has changed"):format(changed) end
   if not is_undamaged(found) then return nil, "its data are damaged" end
   if not journal_line.fits(found, sources_below(node)) then return nil, "its columns are others" end
-  local most, left_out = runtime.settings.max_errors, found.info.skipped or 0
+  local most, left_out = runtime.setting "max-errors", found.info.skipped or 0
   if most and left_out > most then
     return nil, ("it leaves out %d record%s, and --max-errors allows %d"):format(left_out, left_out == 1 and "" or "s", most)
   end
@@ -583,7 +583,7 @@ function checkpoint.save(action, node, path, what, mode, run)
   if runtime.setting "resume" then
     core.sweep_output(path) -- no save may follow that would
     line, is_known, mode = find_save(action, path, mode, plan, turn, inputs)
-    local most = runtime.settings.max_errors
+    local most = runtime.setting "max-errors"
     if is_known and most and (line.info.skipped or 0) > most then is_known = false end -- the run tells which record is too many
     -- The data of its checkpoints may be gone, or not needed any more.
     if is_known and count_all_again(node) then

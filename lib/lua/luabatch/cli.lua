@@ -220,20 +220,19 @@ end
 local function configure(options, program)
   local runtime = require "luabatch.runtime"
   local settings = runtime.settings
-  settings.threads, settings.memory, settings.tmp = options.threads, options.memory, options.tmp
-  settings["max-spill"] = options["max-spill"]
-  settings.signals, settings.check = true, options.check
-  settings.replay_dir = options["replay-dir"]
-  if settings.replay_dir then
-    local ok, message, status = require("luabatch.replay").check(settings.replay_dir)
+  for _, name in ipairs {
+    "threads", "memory", "tmp", "max-spill", "replay-dir", "max-errors", "record-timeout", "max-instructions", "checkpoint-dir",
+  } do
+    settings[name] = options[name]
+  end
+  settings.signals, settings.check, settings.resume = true, options.check, options.resume or false
+  if options["replay-dir"] then
+    local ok, message, status = require("luabatch.replay").check(options["replay-dir"])
     if not ok then error(failure(status, "--replay-dir: %s", message), 0) end
   end
-  settings.max_errors, settings.record_timeout = options["max-errors"], options["record-timeout"]
-  settings.max_instructions = options["max-instructions"]
-  if settings.max_instructions and rawget(_G, "jit") then
+  if options["max-instructions"] and rawget(_G, "jit") then
     error(failure(USAGE, "--max-instructions needs Lua 5.4: LuaJIT does not count those of compiled code"), 0)
   end
-  settings.resume, settings["checkpoint-dir"] = options.resume or false, options["checkpoint-dir"]
   function settings.note(text)
     if not options.quiet then tell_user(text) end
   end
@@ -581,6 +580,9 @@ function cli.main(argv, program)
 
   local ok, err = xpcall(function()
     configure(options, program)
+    if (options["max-time"] or options.safe) and not program.deadline then
+      error(failure(USAGE, "--safe and --max-time need the program itself; that of a rock runs in a Lua which is not its own"), 0)
+    end
     if not options.safe then refuse_late_safe(options, args) end
     if options.safe then globals = require("luabatch.safe").begin(options, args, path ~= "-" and path or nil) end
     if options["max-time"] or options.safe then require("luabatch.safe").limit_time(options, program) end

@@ -49,8 +49,8 @@ function replay.write(directory, info, message, settings)
   if not path then return nil, ("%s has %d files of this name"):format(directory, MOST_FILES) end
   local content = core.encode {
     plan = info.call, is_cut = info.call_is_cut, message = message, options = core.options(), program = core.version,
-    build = core.build, lua = _VERSION, record_timeout = settings.record_timeout,
-    max_instructions = settings.max_instructions,
+    build = core.build, lua = _VERSION, record_timeout = settings["record-timeout"],
+    max_instructions = settings["max-instructions"],
   }
   local ok, problem = require("luabatch.whole").write(path, { HEAD, core.hash(content), "\n", content })
   if not ok then return nil, problem end
@@ -120,8 +120,8 @@ function replay.call(bundle, settings)
   core.options(bundle.options or {})
   local results = core.execute(bundle.plan, {
     threads = 1, memory = settings.memory, tmp = settings.tmp, signals = settings.signals,
-    record_timeout = settings.record_timeout or bundle.record_timeout, give_up = settings.give_up,
-    max_instructions = settings.max_instructions or bundle.max_instructions,
+    record_timeout = settings["record-timeout"] or bundle.record_timeout, give_up = settings.give_up,
+    max_instructions = settings["max-instructions"] or bundle.max_instructions,
   })
   local _, result = next(results)
   return result.store:list()

@@ -7,11 +7,12 @@ local compat = require "luabatch.compat"
 
 local runtime = {}
 
---- Settings, from the command line or the environment; nil: the engine's default.
+--- Settings, from the command line or the environment; nil: the engine's default. Those of names that options have (options.lua) are to be
+-- asked for by runtime.setting.
 -- `resume`, `checkpoint-dir`, `job` (what tells the job from others: checkpoint.lua), `note(text)` tells the user something;
 -- `stays_interrupted`: after a signal no further run begins, though the script may have caught the error; `threads`, `memory`
--- (bytes), `tmp`, `signals`, `max_errors` (records that a run may leave out), `record_timeout` (seconds), `max_instructions`;
--- `replay_dir`: where calls that fail are kept; `check`: describe instead of running; `on_plan(action, node, description)` before and
+-- (bytes), `tmp`, `max-spill`, `signals`, `max-errors` (records that a run may leave out), `record-timeout` (seconds), `max-instructions`;
+-- `replay-dir`: where calls that fail are kept; `check`: describe instead of running; `on_plan(action, node, description)` before and
 -- `on_run(action, info, node)` after each run that went well, `on_fail(action, info, node, message)` after one
 -- that did not, with what is known of it; `on_attempt(action, failure, n)` when attempt n begins;
 -- `give_up(status, message)` tells the user and ends the process, when a function of a worker never returns;
@@ -252,9 +253,9 @@ local function add_replay(failure, info)
   local replay = require "luabatch.replay"
   local path, problem
   if info.call then
-    path, problem = replay.write(settings.replay_dir, info, failure.message, settings)
+    path, problem = replay.write(setting("replay-dir"), info, failure.message, settings)
   elseif failure.message:find("--max-errors allows", 1, true) then
-    path, problem = replay.write_skipped(settings.replay_dir, info.skips or {}, 1, settings)
+    path, problem = replay.write_skipped(setting("replay-dir"), info.skips or {}, 1, settings)
   end
   if not path and not problem then return end
   failure.message = ("%s\n  %s"):format(failure.message,
@@ -274,10 +275,10 @@ end
 -- Keeps the calls that were left out, the first of each place; what cannot be kept is told and no more.
 local function keep_skipped(info, is_silent)
   local settings = runtime.settings
-  if not settings.replay_dir then return end
+  if not setting("replay-dir") then return end
   if not is_silent then
     local skips = require "luabatch.skips"
-    local _, problem = require("luabatch.replay").write_skipped(settings.replay_dir, info.skips or {}, skips.MOST_PLACES, settings)
+    local _, problem = require("luabatch.replay").write_skipped(setting("replay-dir"), info.skips or {}, skips.MOST_PLACES, settings)
     if problem and settings.note then settings.note("no call to replay: " .. problem) end
   end
   for _, skip in ipairs(info.skips or {}) do skip.call, skip.call_is_cut = nil, nil end
@@ -300,6 +301,15 @@ end
 function runtime.script_memory()
   return ("out of memory: the script's own Lua values hold %.1f MB and need more (see --memory; iterate and saving need no list)")
     :format(collectgarbage "count" / 1024)
+end
+
+-- What a function may execute for one record. The program has refused it where it cannot be.
+local function max_instructions()
+  local most = setting "max-instructions"
+  if most and rawget(_G, "jit") then
+    error("LUABATCH_MAX_INSTRUCTIONS needs Lua 5.4: LuaJIT does not count those of compiled code", 0)
+  end
+  return most
 end
 
 -- One attempt of a run, or several: see runtime.run. `shared`: what its attempts share (core.attempts); `number` of this one;
@@ -335,9 +345,9 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
   local options = {
     threads = setting("threads"), memory = setting("memory"), tmp = setting("tmp"), signals = settings.signals,
     info = { start = core.clock(), attempts = number }, sample = settings.profile, trace = settings.profile, attempts = shared,
-    max_spill = setting("max-spill"), max_errors = settings.max_errors,
-    record_timeout = settings.record_timeout, max_instructions = settings.max_instructions, rejects = rejects,
-    keep_calls = settings.replay_dir and true, give_up = settings.give_up,
+    max_spill = setting("max-spill"), max_errors = setting("max-errors"),
+    record_timeout = setting("record-timeout"), max_instructions = max_instructions(), rejects = rejects,
+    keep_calls = setting("replay-dir") and true, give_up = settings.give_up,
   }
   local undraw
   if settings.progress then options.progress, undraw = settings.progress(action) end
@@ -375,7 +385,7 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
     end
     if type(results) == "table" then write_rejects(results, shared, moved) end
     shared:close()
-    if settings.replay_dir and type(results) == "table" then add_replay(results, options.info) end
+    if setting("replay-dir") and type(results) == "table" then add_replay(results, options.info) end
     keep_skipped(options.info, true)
     local status = type(results) == "table" and results.status
     if settings.stays_interrupted and (status == 130 or status == 143 or status == 129) then runtime.interrupted = results end
