@@ -296,7 +296,8 @@ return function(lower, tools)
     end
     if #builtin == 0 and type(on_error) ~= "table" then return stream end
     return b:add {
-      op = "fit", inputs = { stream }, aggregates = #builtin > 0 and builtin or nil, names = on_error and names, label = label, on_error = on_error,
+      op = "fit", inputs = { stream }, aggregates = #builtin > 0 and builtin or nil, names = on_error and names, label = label,
+      on_error = on_error,
     }
   end
 
