@@ -64,17 +64,54 @@ void lb_temp_remove_path(const char *path, bool is_directory)
         lb_sys.unlink(path);
 }
 
+/* It hears of a name before there is a directory of that name. */
+static void tell_janitor(int fd, const char *path)
+{
+    size_t size = strlen(path) + 1;
+    if (fd >= 0 && size <= PATH_MAX)
+        (void)!write(fd, path, size); /* a pipe takes that at once */
+}
+
 static void remove_path(const struct lb_temp *temp)
 {
     if (temp->owner == getpid())
         lb_temp_remove_path(temp->path, temp->is_directory);
 }
 
+static void random_suffix(char *to, unsigned attempt)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    uint64_t random;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = lb_hash_pair((uint64_t)clock(), (uint64_t)getpid() << 32 | attempt);
+    for (int i = 0; i < SUFFIX_BYTES; i++, random /= 36)
+        to[i] = letters[random % 36];
+}
+
+/* Of a thread that may be about to give the directory its target's name, in the midst of which it would be emptied. Under another
+ * name nobody else knows it: if it took the target's before, this is the old one, or there is none, and else it never will. */
+static void remove_of_any_thread(const struct lb_temp *temp)
+{
+    char moved[PATH_MAX];
+    size_t size = strlen(temp->path);
+    if (temp->owner != getpid() || size >= sizeof moved)
+        return;
+    if (!temp->is_directory) {
+        remove_path(temp);
+        return;
+    }
+    memcpy(moved, temp->path, size + 1);
+    random_suffix(moved + size - SUFFIX_BYTES, 0);
+    tell_janitor(temp->janitor_fd, moved);
+    if (renameat(AT_FDCWD, temp->path, AT_FDCWD, moved) == 0)
+        remove_at(AT_FDCWD, moved);
+}
+
 void lb_temp_remove_all(void)
 {
     pthread_mutex_lock(&lock);
     for (struct lb_temp *temp = all; temp != NULL; temp = temp->next)
-        remove_path(temp);
+        remove_of_any_thread(temp);
     all = NULL;
     pthread_mutex_unlock(&lock);
 }
@@ -235,18 +272,12 @@ void lb_temp_remove(struct lb_temp *temp)
 /* A fresh hidden name beside target, or NULL when out of memory. */
 static char *hidden_name(const char *target, unsigned attempt)
 {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     const char *slash = strrchr(target, '/');
     const char *name = slash != NULL ? slash + 1 : target;
     int directory_bytes = (int)(name - target);
     size_t size = strlen(target) + 32;
     char suffix[SUFFIX_BYTES + 1] = {0};
-    uint64_t random;
-
-    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
-        random = lb_hash_pair((uint64_t)clock(), (uint64_t)getpid() << 32 | attempt);
-    for (int i = 0; i < SUFFIX_BYTES; i++, random /= 36)
-        suffix[i] = letters[random % 36];
+    random_suffix(suffix, attempt);
     char *path = lb_alloc(size);
     if (path == NULL)
         return NULL;
@@ -317,12 +348,9 @@ static int make_link(const char *path, int *fd)
     return lb_temp_publish(*fd, path);
 }
 
-/* The janitor hears of the name before there is a directory. */
 static int make_directory(const char *path, int *janitor_fd)
 {
-    size_t size = strlen(path) + 1;
-    if (*janitor_fd >= 0 && size <= PATH_MAX)
-        (void)!write(*janitor_fd, path, size); /* a pipe takes that at once */
+    tell_janitor(*janitor_fd, path);
     return lb_sys.mkdir(path, 0777) == 0 ? 0 : errno;
 }
 

@@ -567,6 +567,60 @@ static void test_exit(void **state)
     }
 }
 
+static bool is_moving; /* the next rename of a directory comes late */
+
+static void *remove_temporaries(void *unused)
+{
+    (void)unused;
+    lb_output_clear();
+    return NULL;
+}
+
+/* Renames when another thread has begun to remove what is renamed. */
+static int late_rename_with(const char *from, const char *to, unsigned flags)
+{
+    pthread_t remover;
+    char path[300];
+    bool is_whole = true;
+    if (!is_moving)
+        return real_sys.rename_with(from, to, flags);
+    is_moving = false;
+    assert_int_equal(pthread_create(&remover, NULL, remove_temporaries, NULL), 0);
+    while (is_whole) {
+        for (int i = 0; i < 10; i++) {
+            snprintf(path, sizeof path, "%s/part-%05d.txt", from, i);
+            is_whole &= access(path, F_OK) == 0;
+        }
+    }
+    int result = real_sys.rename_with(from, to, flags), error = errno;
+    pthread_join(remover, NULL);
+    errno = error;
+    return result;
+}
+
+/* --max-time ends the process from another thread, wherever a save may be: a directory is there whole, new or old, or not. */
+static void test_clear_meanwhile(void **state)
+{
+    (void)state;
+    enum { PARTS = 1000 };
+    for (int pass = 0; pass < 3; pass++) {
+        enum lb_output_mode mode = pass == 1 ? LB_MODE_OVERWRITE : LB_MODE_APPEND;
+        if (pass > 0)
+            OK(write_directory("d/", LB_MODE_ERROR, 2, "old"));
+        lb_sys.rename_with = late_rename_with;
+        is_moving = true;
+        assert_int_not_equal(write_directory("d/", mode, PARTS, "new"), LB_OK);
+        lb_sys.rename_with = real_sys.rename_with;
+        assert_false(is_moving);
+        expect_names(pass > 0 ? "d " : "");
+        if (pass > 0) {
+            expect_file("d/part-00000.txt", "old");
+            expect_file("d/part-00001.txt", "old");
+            assert_int_equal(shell("test -f d/_SUCCESS && rm -r d"), 0);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +635,7 @@ int main(void)
         cmocka_unit_test_teardown(test_threads, clear),
         cmocka_unit_test_teardown(test_failures, clear),
         cmocka_unit_test_teardown(test_exit, clear),
+        cmocka_unit_test_teardown(test_clear_meanwhile, clear),
     };
     real_sys = lb_sys;
     signal(SIGPIPE, SIG_IGN);
