@@ -269,6 +269,7 @@ build = {
     ["luabatch.display"] = "lib/lua/luabatch/display.lua",
     ["luabatch.explain"] = "lib/lua/luabatch/explain.lua",
     ["luabatch.file_columns"] = "lib/lua/luabatch/file_columns.lua",
+    ["luabatch.fingerprint"] = "lib/lua/luabatch/fingerprint.lua",
     ["luabatch.grid"] = "lib/lua/luabatch/grid.lua",
     ["luabatch.groups"] = "lib/lua/luabatch/groups.lua",
     ["luabatch.help"] = "lib/lua/luabatch/help.lua",

@@ -139,91 +139,6 @@ describe("a job with checkpoints", function()
     end
   end)
 
-  it("adds to one path what several saves add, once each, though they are the same", function()
-    write("add.lua", [[
-      local lb = require "luabatch"
-      local rows = lb.range(3):checkpoint "rows"
-      local function add(path, records) return records:save_text(path, { mode = "append" }) end
-      add("log", rows) add("log", rows) add("log", rows:map(function(n) return n * 10 end)) add("logs/", rows) add("logs/", rows)
-      if os.getenv "STOP" then error "stop" end
-      add("log", rows)]])
-    for _, old in ipairs { "", "echo old > log; " } do
-      assert.equal(1, (sh(old .. "STOP=1 luabatch --quiet add.lua")))
-      assert.equal(1, (sh "STOP=1 luabatch --resume --quiet add.lua"))
-      assert.same({ 0, "", "" }, { sh "luabatch --resume --quiet add.lua" })
-      local _, out = sh "grep -v old log | tr '\\n' ' '; cat logs/part* | wc -l; rm -rf log logs"
-      assert.equal("1 2 3 1 2 3 10 20 30 1 2 3 6\n", out)
-    end
-    -- What others changed meanwhile is not for us to judge.
-    assert.equal(1, (sh "STOP=1 luabatch --quiet add.lua"))
-    local status, _, err = sh "echo more >> log; luabatch --resume add.lua"
-    assert.equal(1, status)
-    assert.truthy(err:find("save_text: log has changed since the job that was killed added to it", 1, true), err)
-  end)
-
-  it("does not add to a path what the killed job added of other inputs", function()
-    write("add.lua", [[
-      local lb = require "luabatch"
-      lb.text("one.txt"):checkpoint("one"):save_text("log", { mode = "append" })
-      if os.getenv "STOP" then error "stop" end]])
-    for _, path in ipairs { "log", "log/" } do
-      sh(("rm -rf log; sed -i 's,\"log/*\",\"%s\",' add.lua"):format(path))
-      assert.equal(1, (sh "echo a > one.txt; STOP=1 luabatch --quiet add.lua"))
-      local status, _, err = sh "echo b > one.txt; luabatch --resume --quiet add.lua"
-      assert.same({ 1, "a\n" }, { status, (select(2, sh "cat log log/part* 2>/dev/null")) })
-      assert.truthy(err:find(("save_text: the job that was killed added its records to %s already, and one.txt has changed since")
-        :format(path), 1, true), err)
-    end
-  end)
-
-  it("writes a path anew and adds to it, once each", function()
-    write("add.lua", [[
-      local lb = require "luabatch"
-      local rows = lb.text("one.txt"):checkpoint "rows"
-      rows:save_text("log", { mode = os.getenv "MODE" })
-      rows:map(function(line) return line .. "!" end):save_text("log", { mode = "append" })
-      if os.getenv "STOP" then error "stop" end
-      rows:save_text("log", { mode = "append" })]])
-    for _, mode in ipairs { "overwrite", "error", "append" } do
-      assert.equal(1, (sh("rm -f log; echo a > one.txt; MODE=%s STOP=1 luabatch --quiet add.lua", mode)))
-      assert.equal(1, (sh("MODE=%s STOP=1 luabatch --resume --quiet add.lua", mode)))
-      assert.same({ 0, "", "" }, { sh("MODE=%s luabatch --resume --quiet add.lua", mode) })
-      assert.equal("a a! a ", (select(2, sh "tr '\\n' ' ' < log")))
-    end
-    -- Of other inputs, what was added before goes with what it was added to.
-    assert.equal(1, (sh "echo a > one.txt; MODE=overwrite STOP=1 luabatch --quiet add.lua"))
-    assert.equal(1, (sh "echo b > one.txt; MODE=overwrite STOP=1 luabatch --resume --quiet add.lua"))
-    assert.same({ 0, "", "" }, { sh "MODE=overwrite luabatch --resume --quiet add.lua" })
-    assert.equal("b b! b ", (select(2, sh "tr '\\n' ' ' < log")))
-  end)
-
-  it("writes a path twice, each anew, though the second was finished", function()
-    write("twice.lua", [[
-      local lb = require "luabatch"
-      local rows = lb.range(3):checkpoint "rows"
-      rows:save_text("scratch", { mode = "overwrite" })
-      print(lb.text("scratch"):count())
-      rows:limit(1):save_text("scratch", { mode = "overwrite" })
-      if os.getenv "STOP" then error "stop" end]])
-    assert.equal(1, (sh "STOP=1 luabatch --quiet twice.lua"))
-    assert.same({ 0, "3\n", "" }, { sh "luabatch --resume --quiet twice.lua" })
-    assert.equal("1\n", (select(2, sh "cat scratch")))
-  end)
-
-  it("does not add to a path what the killed job added by another plan", function()
-    write("add.lua", [[
-      local lb = require "luabatch"
-      lb.range(2):checkpoint("one"):map(function(n) return n * 10 end):save_text("log", { mode = "append" })
-      if os.getenv "STOP" then error "stop" end]])
-    assert.equal(1, (sh "STOP=1 luabatch --quiet add.lua"))
-    local status, _, err = sh "sed -i 's/10/20/' add.lua; luabatch --resume --quiet add.lua"
-    assert.same({ 1, "10\n20\n" }, { status, (select(2, sh "cat log")) })
-    assert.truthy(err:find("save_text: the job that was killed added its records to log already, and its plan is another", 1, true), err)
-    -- Where its records are not any more there is nothing to tell.
-    assert.equal(0, (sh "rm log; luabatch --resume --quiet add.lua"))
-    assert.equal("20\n40\n", (select(2, sh "cat log")))
-  end)
-
   it("computes anew what stands on a file that was replaced by one of the same size and time", function()
     write("one.lua", [[
       local lb = require "luabatch"
@@ -449,20 +364,5 @@ if os.getenv "STOP" then os.exit(9) end
     status, out, err = sh "luabatch --resume --max-errors 3 skips.lua"
     assert.same({ 0, "7\n" }, { status, out })
     assert.truthy(err:find("checkpoint 'kept': resumed, 7 records", 1, true), err)
-  end)
-
-  it("judges finished saves by --max-errors, too", function()
-    write("skips.lua", [[
-      local lb = require "luabatch"
-      lb.range(10):checkpoint("ten"):map(function(n) if n % 3 == 0 then error "no" end return n end, { on_error = "skip" })
-        :save_text("log", { mode = "append" })
-      if os.getenv "STOP" then error "stop" end]])
-    assert.equal(1, (sh "STOP=1 luabatch --quiet skips.lua"))
-    local status, _, err = sh "luabatch --resume --max-errors 2 skips.lua"
-    assert.equal(1, status)
-    assert.truthy(err:find("--max-errors", 1, true), err)
-    status, _, err = sh "luabatch --resume --max-errors 3 skips.lua"
-    assert.equal(0, status, err)
-    assert.same({ 0, "7\n", "" }, { sh "cat log | wc -l; rm log" })
   end)
 end)

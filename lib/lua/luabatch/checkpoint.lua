@@ -11,6 +11,7 @@
 -- The folder belongs to the job: its script, its arguments, the directory it was started in. One run at a time has it.
 -- @module luabatch.checkpoint
 local core = require "luabatch.core"
+local fingerprint = require "luabatch.fingerprint"
 local journal_line = require "luabatch.journal_line"
 local runtime = require "luabatch.runtime"
 
@@ -101,121 +102,16 @@ end
 -- Nodes that end a walk down: their records are there.
 local function is_there(node) return node.cache and node.cache.store end
 
--- The graph without what this process keeps, and with a mark in place of each checkpoint.
-local function pure(root)
-  local done = {}
-  local function visit(node)
-    if done[node] then return done[node] end
-    local result
-    if node.op == "checkpoint" then
-      local mark = checkpoint.describe(node).plan
-      result = { op = "read", paths = { "checkpoint " .. mark }, columns = node.columns, names = node.names }
-    elseif node.op == "cache" then
-      result = visit(node.inputs[1])
-    elseif node.inputs then
-      result = {}
-      for key, value in pairs(node) do result[key] = value end
-      result.inputs = {}
-      for i, input in ipairs(node.inputs) do result.inputs[i] = visit(input) end
-    else
-      result = node
-    end
-    done[node] = result
-    return result
-  end
-  return visit(root)
-end
-
--- All nodes below one, each once, in an order that depends on the graph alone.
-local function nodes_below(root)
-  local list, seen = {}, {}
-  local function visit(node)
-    if seen[node] then return end
-    seen[node] = true
-    for _, input in ipairs(node.inputs or {}) do visit(input) end
-    list[#list + 1] = node
-  end
-  visit(root)
-  return list
-end
-
--- The files of the modules that are loaded: functions that belong to them travel by name. Not those of the library, which is known by its
--- version, nor lpeg, which safe mode loads before it closes the door.
-local function module_files()
-  local paths = {}
-  for name in pairs(package.loaded) do
-    if type(name) == "string" and name ~= "luabatch" and name ~= "lpeg" and not name:find("^luabatch%.") and package.searchpath then
-      local path = package.searchpath(name, package.path) or package.searchpath(name, package.cpath)
-      if path then paths[#paths + 1] = path end
-    end
-  end
-  table.sort(paths)
-  return paths
-end
-
--- The files that a graph reads, or nil and the one that cannot be looked at again.
-local function files_of(root)
-  local files, seen = {}, {}
-  local function add(paths)
-    for _, file in ipairs(core.expand_paths(paths)) do
-      if not file.is_regular then return file.path end
-      if not seen[file.path] then
-        seen[file.path] = true
-        files[#files + 1] = { path = file.path, size = file.size, changed = file.changed, stamp = file.stamp }
-      end
-    end
-  end
-  for _, node in ipairs(nodes_below(root)) do
-    local wrong = node.paths and add(node.paths)
-    if wrong then return nil, wrong end
-  end
-  local modules = module_files()
-  if #modules > 0 then add(modules) end
-  return files
-end
-
--- The plan of a graph as a fingerprint. `more` says what is done with its records.
-local function fingerprint(root, more)
-  local description = require("luabatch.plan").build(pure(root), function(b, stream)
-    return b:add { op = "store", inputs = { stream } }
-  end)
-  return core.hash(core.encode {
-    version = core.version .. " " .. core.build, options = require("luabatch").options, nodes = description.nodes, more = more,
-  })
-end
-
---- What tells a checkpoint from others: `plan`, and `inputs` or else `unsure`, the input that cannot be looked at again.
--- Found once, before anything below it runs.
-function checkpoint.describe(node)
-  local kept = node.cache
-  if not kept.plan then
-    kept.plan = fingerprint(node.inputs[1], node.name)
-    kept.inputs, kept.unsure = files_of(node.inputs[1])
-  end
-  return kept
-end
-
 -- Sources below a node: their types, which a run may have widened, and names, of which it may have found more.
 local function sources_below(root)
   local list = {}
-  for _, node in ipairs(nodes_below(root)) do
+  for _, node in ipairs(fingerprint.nodes_below(root)) do
     if node.source then list[#list + 1] = node.source end
   end
   return list
 end
 
 -- Going on.
-
-local function same_files(one, other)
-  if not one or not other or #one ~= #other then return false, "its inputs" end
-  for i, file in ipairs(one) do
-    local now = other[i]
-    if file.path ~= now.path or file.size ~= now.size or file.changed ~= now.changed or file.stamp ~= now.stamp then
-      return false, now.path
-    end
-  end
-  return true
-end
 
 -- Checksums of the files of data in a folder of ours.
 local function parts_of(name)
@@ -246,7 +142,7 @@ local function line_of(node)
   local found, other
   for _, line in ipairs(open().lines) do
     if line.kind == "checkpoint" and line.name == node.name then
-      if line.plan == checkpoint.describe(node).plan then found = line else other = line end
+      if line.plan == fingerprint.of_checkpoint(node).plan then found = line else other = line end
     end
   end
   return found, other
@@ -255,7 +151,7 @@ end
 -- Checkpoints below one: what they counted is told when it is resumed, for they are not looked at then.
 local function checkpoints_below(node)
   local list = {}
-  for _, below in ipairs(nodes_below(node.inputs[1])) do
+  for _, below in ipairs(fingerprint.nodes_below(node.inputs[1])) do
     if below.op == "checkpoint" then list[#list + 1] = below end
   end
   return list
@@ -263,7 +159,7 @@ end
 
 -- The line of a finished checkpoint, or nil and why there is none that holds.
 local function find_line(node)
-  local kept = checkpoint.describe(node)
+  local kept = fingerprint.of_checkpoint(node)
   local found, other = line_of(node)
   if not found then
     return nil, other and (other.version == core.version .. " " .. core.build and "its plan is another now"
@@ -271,7 +167,7 @@ local function find_line(node)
   end
   if found.is_gone then return nil, "the job had ended, and they were being removed" end
   if kept.unsure then return nil, ("it reads %s, which cannot be checked"):format(kept.unsure) end
-  local same, changed = same_files(found.inputs, kept.inputs)
+  local same, changed = fingerprint.same_files(found.inputs, kept.inputs)
   if not same then return nil, ("%s has changed"):format(changed) end
   if not is_undamaged(found) then return nil, "its data are damaged" end
   if not journal_line.fits(found, sources_below(node)) then return nil, "its columns are others" end
@@ -358,7 +254,7 @@ local function counted_since(before)
 end
 
 local function make(node)
-  local kept = checkpoint.describe(node)
+  local kept = fingerprint.of_checkpoint(node)
   open()
   local data = slug(node.name) .. "-" .. kept.plan
   local before = core.counters()
@@ -431,7 +327,7 @@ end
 -- Saves.
 
 local function stands_on_checkpoint(root)
-  for _, node in ipairs(nodes_below(root)) do
+  for _, node in ipairs(fingerprint.nodes_below(root)) do
     if node.op == "checkpoint" then return true end
   end
   return false
@@ -452,7 +348,7 @@ end
 -- Counts what the checkpoints below a save counted. False: not all of that is known.
 local function count_all_again(root)
   local list = {}
-  for _, node in ipairs(nodes_below(root)) do
+  for _, node in ipairs(fingerprint.nodes_below(root)) do
     if node.op == "checkpoint" then list[#list + 1] = node end
   end
   for _, node in ipairs(list) do
@@ -507,7 +403,7 @@ local function is_ours(path)
   for _, line in ipairs(open().lines) do
     if line.path == path then last = line end
   end
-  return same_files(last.files, files_now(path)) or is_committed(last)
+  return fingerprint.same_files(last.files, files_now(path)) or is_committed(last)
 end
 
 -- Whether an earlier run wrote records to a path that no save of this run has asked for.
@@ -530,7 +426,7 @@ local function find_save(action, path, mode, plan, turn, inputs)
     return nil, false, mode
   end
   local is_done = line.kind == "save"
-  local same, changed = same_files(line.inputs, inputs)
+  local same, changed = fingerprint.same_files(line.inputs, inputs)
   if not same then
     if mode == "append" and #files > 0 and (is_done or is_committed(line)) then
       error(("%s: the job that was killed added its records to %s already, and %s has changed since: they would be there twice")
@@ -538,14 +434,14 @@ local function find_save(action, path, mode, plan, turn, inputs)
     end
     return nil, false, mode
   end
-  if mode == "append" and (is_done and #files > 0 or not is_done and not same_files(line.files, files)) then
+  if mode == "append" and (is_done and #files > 0 or not is_done and not fingerprint.same_files(line.files, files)) then
     if not is_ours(path) then
       error(("%s: %s has changed since the job that was killed %s: whether its records are there is not known"):format(action,
         path, is_done and "added to it" or "began to add to it"), 0)
     end
     return line, is_done, mode
   end
-  if is_done and (same_files(line.files, files) or mode ~= "append" and is_ours(path)) or is_committed(line) then
+  if is_done and (fingerprint.same_files(line.files, files) or mode ~= "append" and is_ours(path)) or is_committed(line) then
     return line, is_done, mode
   end
   if not is_done and #line.files == 0 and #files > 0 then
@@ -576,10 +472,10 @@ end
 -- @return number of records
 function checkpoint.save(action, node, path, what, mode, run)
   if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then return (run(mode)) end
-  local plan = fingerprint(node, { path, what })
+  local plan = fingerprint.plan(node, { path, what })
   local turn = (turns[plan] or 0) + 1
   turns[plan] = turn
-  local inputs, line, is_known = files_of(node), nil, false
+  local inputs, line, is_known = fingerprint.files(node), nil, false
   if runtime.setting "resume" then
     core.sweep_output(path) -- no save may follow that would
     line, is_known, mode = find_save(action, path, mode, plan, turn, inputs)
