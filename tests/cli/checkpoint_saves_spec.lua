@@ -121,4 +121,22 @@ describe("a save that stands on a checkpoint", function()
     assert.equal(0, status, err)
     assert.same({ 0, "7\n", "" }, { sh "cat log | wc -l; rm log" })
   end)
+
+  it("says what it is that cannot be added to again", function()
+    write("add.lua", [[
+      local lb = require "luabatch"
+      lb.text(os.getenv "FROM"):checkpoint("one"):save_text("log", { mode = "append" })
+      if os.getenv "STOP" then error "stop" end]])
+    local before = "luabatch: save_text: the job that was killed added its records to log already, and "
+    assert.equal(1, (sh "echo a > one.txt; FROM='*.txt' STOP=1 luabatch --quiet add.lua"))
+    local status, _, err = sh "echo b > two.txt; FROM='*.txt' luabatch --resume --quiet add.lua"
+    assert.same({ 1, before .. "the list of its inputs has changed since: they would be there twice" }, { status, err:match("[^\n]*") })
+    assert.equal(1, (sh "rm log; echo a | FROM=- STOP=1 luabatch --quiet add.lua"))
+    status, _, err = sh "echo a | FROM=- luabatch --resume --quiet add.lua"
+    assert.same({ 1, before .. "it reads standard input, which cannot be checked: they would be there twice" },
+      { status, err:match("[^\n]*") })
+    assert.equal(1, (sh "rm log; mkfifo pipe; (echo a > pipe) & FROM=pipe STOP=1 luabatch --quiet add.lua"))
+    status, _, err = sh "rm pipe; echo a > pipe; FROM=pipe luabatch --resume --quiet add.lua"
+    assert.same({ 1, before .. "what it had read could not be checked: they would be there twice" }, { status, err:match("[^\n]*") })
+  end)
 end)

@@ -166,9 +166,8 @@ local function find_line(node)
       or "another version of luabatch made it")
   end
   if found.is_gone then return nil, "the job had ended, and they were being removed" end
-  if kept.unsure then return nil, ("it reads %s, which cannot be checked"):format(kept.unsure) end
-  local same, changed = fingerprint.same_files(found.inputs, kept.inputs)
-  if not same then return nil, ("%s has changed"):format(changed) end
+  local same, why = fingerprint.same_inputs(found.inputs, kept.inputs, kept.unsure)
+  if not same then return nil, why end
   if not is_undamaged(found) then return nil, "its data are damaged" end
   if not journal_line.fits(found, sources_below(node)) then return nil, "its columns are others" end
   local most, left_out = runtime.setting "max-errors", found.info.skipped or 0
@@ -416,7 +415,7 @@ end
 
 -- A save of the killed run has its line, or stood just before: then an output is there without one.
 -- @return the line when the save is finished, and whether its records are known; the mode in which to save otherwise
-local function find_save(action, path, mode, plan, turn, inputs)
+local function find_save(action, node, path, mode, plan, turn)
   local line, files = line_of_save(path, plan, turn), files_now(path)
   if not line then
     if mode == "append" and #files > 0 and has_others(path) then
@@ -426,11 +425,11 @@ local function find_save(action, path, mode, plan, turn, inputs)
     return nil, false, mode
   end
   local is_done = line.kind == "save"
-  local same, changed = fingerprint.same_files(line.inputs, inputs)
+  local same, why = fingerprint.same_inputs(line.inputs, fingerprint.files(node))
   if not same then
     if mode == "append" and #files > 0 and (is_done or is_committed(line)) then
-      error(("%s: the job that was killed added its records to %s already, and %s has changed since: they would be there twice")
-        :format(action, path, changed), 0)
+      error(("%s: the job that was killed added its records to %s already, and %s: they would be there twice")
+        :format(action, path, why), 0)
     end
     return nil, false, mode
   end
@@ -475,10 +474,10 @@ function checkpoint.save(action, node, path, what, mode, run)
   local plan = fingerprint.plan(node, { path, what })
   local turn = (turns[plan] or 0) + 1
   turns[plan] = turn
-  local inputs, line, is_known = fingerprint.files(node), nil, false
+  local line, is_known
   if runtime.setting "resume" then
     core.sweep_output(path) -- no save may follow that would
-    line, is_known, mode = find_save(action, path, mode, plan, turn, inputs)
+    line, is_known, mode = find_save(action, node, path, mode, plan, turn)
     local most = runtime.setting "max-errors"
     if is_known and most and (line.info.skipped or 0) > most then is_known = false end -- the run tells which record is too many
     -- The data of its checkpoints may be gone, or not needed any more.
@@ -488,6 +487,7 @@ function checkpoint.save(action, node, path, what, mode, run)
       return line.records
     end
   end
+  local inputs = fingerprint.files(node) -- before anything reads them
   checkpoint.settle(node)
   if is_known then
     go_on(action, node, line)

@@ -109,10 +109,10 @@ end
 
 --- Whether files are what they were.
 -- @param one list as `files` gives it, or nil
--- @param other the same
--- @return boolean; if false, what has changed
+-- @param other the one of now
+-- @return boolean; if false, the one that is another, unless the lists differ
 function fingerprint.same_files(one, other)
-  if not one or not other or #one ~= #other then return false, "its inputs" end
+  if not one or not other or #one ~= #other then return false end
   for i, file in ipairs(one) do
     local now = other[i]
     if file.path ~= now.path or file.size ~= now.size or file.changed ~= now.changed or file.stamp ~= now.stamp then
@@ -120,6 +120,17 @@ function fingerprint.same_files(one, other)
     end
   end
   return true
+end
+
+--- Whether inputs are what they were.
+-- @param before list as `files` gave it, or nil
+-- @param now,unsure what `files` gives
+-- @return boolean; if false, a clause that says what is wrong with them
+function fingerprint.same_inputs(before, now, unsure)
+  if not now then return false, ("it reads %s, which cannot be checked"):format(unsure == "-" and "standard input" or unsure) end
+  if not before then return false, "what it had read could not be checked" end
+  local same, changed = fingerprint.same_files(before, now)
+  return same, not same and (changed or "the list of its inputs") .. " has changed since" or nil
 end
 
 return fingerprint
