@@ -139,4 +139,20 @@ describe("a save that stands on a checkpoint", function()
     status, _, err = sh "rm pipe; echo a > pipe; FROM=pipe luabatch --resume --quiet add.lua"
     assert.same({ 1, before .. "what it had read could not be checked: they would be there twice" }, { status, err:match("[^\n]*") })
   end)
+
+  it("is judged by what its checkpoints leave out, too", function()
+    write("skips.lua", [[
+      local lb = require "luabatch"
+      lb.range(10):map(function(n) if n % 3 == 0 then error "no" end return n end, { on_error = "skip" }):checkpoint "left":checkpoint "all"
+        :save_text("log", { mode = "overwrite" })
+      if os.getenv "STOP" then error "stop" end]])
+    assert.equal(1, (sh "STOP=1 luabatch --quiet skips.lua"))
+    local status, _, err = sh "luabatch --resume --max-errors 2 skips.lua"
+    assert.equal(1, status)
+    assert.truthy(err:find("checkpoint 'left' is computed anew: it leaves out 3 records, and --max-errors allows 2", 1, true), err)
+    assert.falsy(err:find("written already", 1, true), err)
+    status, _, err = sh "luabatch --resume --max-errors 3 skips.lua"
+    assert.equal(0, status, err)
+    assert.truthy(err:find("log is written already, 7 records", 1, true), err)
+  end)
 end)

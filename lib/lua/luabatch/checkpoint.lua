@@ -157,6 +157,22 @@ local function checkpoints_below(node)
   return list
 end
 
+-- What is wrong with a finished run that left out more than this one allows, or nil.
+local function too_many_left_out(line)
+  local most, left_out = runtime.setting "max-errors", line.info.skipped or 0
+  if not most or left_out <= most then return nil end
+  return ("leaves out %d record%s, and --max-errors allows %d"):format(left_out, left_out == 1 and "" or "s", most)
+end
+
+-- Why what a checkpoint counted cannot be counted again in place of its run, or nil.
+local function counting_problem(node)
+  if node.cache.store then return nil end
+  local line = line_of(node)
+  if not line then return ("what checkpoint '%s' counted is not known"):format(node.name) end
+  local problem = too_many_left_out(line)
+  return problem and ("checkpoint '%s' %s"):format(node.name, problem)
+end
+
 -- The line of a finished checkpoint, or nil and why there is none that holds.
 local function find_line(node)
   local kept = fingerprint.of_checkpoint(node)
@@ -170,14 +186,11 @@ local function find_line(node)
   if not same then return nil, why end
   if not is_undamaged(found) then return nil, "its data are damaged" end
   if not journal_line.fits(found, sources_below(node)) then return nil, "its columns are others" end
-  local most, left_out = runtime.setting "max-errors", found.info.skipped or 0
-  if most and left_out > most then
-    return nil, ("it leaves out %d record%s, and --max-errors allows %d"):format(left_out, left_out == 1 and "" or "s", most)
-  end
+  local problem = too_many_left_out(found)
+  if problem then return nil, "it " .. problem end
   for _, below in ipairs(checkpoints_below(node)) do
-    if not below.cache.store and not line_of(below) then
-      return nil, ("what checkpoint '%s' counted is not known"):format(below.name)
-    end
+    problem = counting_problem(below)
+    if problem then return nil, problem end
   end
   return found
 end
@@ -344,14 +357,14 @@ local function saved_files(path)
   return files
 end
 
--- Counts what the checkpoints below a save counted. False: not all of that is known.
+-- Counts what the checkpoints below a save counted. False: not all of that is known, or one left out too many.
 local function count_all_again(root)
   local list = {}
   for _, node in ipairs(fingerprint.nodes_below(root)) do
     if node.op == "checkpoint" then list[#list + 1] = node end
   end
   for _, node in ipairs(list) do
-    if not node.cache.store and not line_of(node) then return false end
+    if counting_problem(node) then return false end
   end
   for _, node in ipairs(list) do
     if not node.cache.store then count_again(node, line_of(node)) end
@@ -478,8 +491,7 @@ function checkpoint.save(action, node, path, what, mode, run)
   if runtime.setting "resume" then
     core.sweep_output(path) -- no save may follow that would
     line, is_known, mode = find_save(action, node, path, mode, plan, turn)
-    local most = runtime.setting "max-errors"
-    if is_known and most and (line.info.skipped or 0) > most then is_known = false end -- the run tells which record is too many
+    is_known = is_known and not too_many_left_out(line) -- or the run tells which record is too many
     -- The data of its checkpoints may be gone, or not needed any more.
     if is_known and count_all_again(node) then
       note("%s: %s is written already, %d record%s", action, path, line.records, line.records == 1 and "" or "s")
