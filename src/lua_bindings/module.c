@@ -445,11 +445,14 @@ static int l_core_real_path(lua_State *L)
 {
     struct lb_error err;
     char *real;
-    if (lb_path_real(luaL_checkstring(L, 1), &real, &err) != LB_OK)
-        return lb_lua_raise(L, &err);
-    lua_pushstring(L, real);
-    lb_strfree(real);
-    return 1;
+    const char *path = luaL_checkstring(L, 1);
+    struct lb_buf *out = push_buffer(L);
+    lb_status status = lb_path_real(path, &real, &err);
+    if (status == LB_OK) {
+        status = lb_buf_append(out, real, strlen(real), &err);
+        lb_strfree(real);
+    }
+    return status == LB_OK ? return_buffer(L, out) : lb_lua_raise(L, &err);
 }
 
 /* core.output_received(path, receipt): whether what is at path is the output for which a write with that receipt was committed */

@@ -119,6 +119,14 @@ describe("limits", function()
     end
   end)
 
+  it("of what the system gives, less than the window of zstd data wants", function()
+    -- A frame's head: a window of 2 GiB; then its last block, as it is.
+    local status, _, message = shell([[printf '\050\265\057\375\000\250\051\000\000a\nb\nc' > window.zst
+      ulimit -v 1500000; luabatch --threads 1 -e 'lb.text "window.zst":count()']])
+    assert.equal(5, status, message)
+    assert.matches("window.zst: out of memory: its zstd data wants a window of up to 2 GiB", message, 1, true)
+  end)
+
   it("of descriptors", function()
     local jobs = {
       [[lb.text "input.txt":sort_by():save_text("few", { mode = "overwrite" })]],

@@ -48,7 +48,7 @@ extern const struct lb_group_state_class lb_group_sum, lb_group_avg, lb_group_va
     lb_group_mode, lb_group_median, lb_group_quantile, lb_group_approx_count_distinct,
     lb_group_collect_list;
 
-/* "total: not a number: a string (record x.csv:3 ...)" */
+/* "total: a string where a number is wanted", and where the row came from, if that is known, on a line of its own. */
 lb_status lb_group_wrong_type(const struct lb_group_state *self, const struct lb_batch *batch,
                               uint32_t row, struct lb_error *err);
 lb_status lb_group_bad_partial(const struct lb_group_state *self, struct lb_error *err);

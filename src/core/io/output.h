@@ -42,7 +42,8 @@ bool lb_output_exists(const char *path);
  * ".txt.gz") is for the parts' names, part-00000.txt.gz. */
 lb_status lb_output_new(const char *path, enum lb_output_mode mode, const char *extension,
                         struct lb_output **output, struct lb_error *err) LB_MUST_USE;
-/* What lb_output_new refuses about the target, without making anything: for a run whose output is opened late. */
+/* What lb_output_new refuses about the target, without making anything: for a run whose output is opened late. What killed runs have
+ * left beside it is removed, as there. */
 lb_status lb_output_check(const char *path, enum lb_output_mode mode,
                           struct lb_error *err) LB_MUST_USE;
 /* Mode append: refuses data of another compression than the file at path has, which nobody could read then. Says yes to what is

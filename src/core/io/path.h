@@ -58,7 +58,7 @@ bool lb_compression_named(const char *name, enum lb_compression *compression);
 lb_status lb_file_list_tell(struct lb_file_list *list, const char *name,
                             struct lb_error *err) LB_MUST_USE;
 /* Sets *real to where a path leads, without links and dots, and, as far as it does not exist, to where it would be (free with
- * lb_strfree). Two paths of one file give the same text. */
+ * lb_strfree). Two paths of one file that is there give the same text. */
 lb_status lb_path_real(const char *path, char **real, struct lb_error *err) LB_MUST_USE;
 /* Makes a folder that only its user can read, and those above it; one that is there is left as it is. */
 lb_status lb_make_folders(const char *folder, struct lb_error *err) LB_MUST_USE;

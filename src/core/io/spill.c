@@ -314,5 +314,7 @@ lb_status lb_spill_read_buf(struct lb_spill *spill, const struct lb_frame *frame
 {
     out->size = 0;
     LB_TRY(lb_buf_reserve(out, frame->raw_size, err));
-    return lb_spill_read(spill, frame, out->data, scratch, err);
+    LB_TRY(lb_spill_read(spill, frame, out->data, scratch, err));
+    out->size = frame->raw_size;
+    return LB_OK;
 }

@@ -40,7 +40,7 @@ lb_status lb_spill_append(struct lb_spill *spill, const void *data, size_t size,
 /* out has frame->raw_size bytes; scratch is reused between calls. */
 lb_status lb_spill_read(struct lb_spill *spill, const struct lb_frame *frame, void *out,
                         struct lb_buf *scratch, struct lb_error *err) LB_MUST_USE;
-/* The same into a buffer, whose bytes it replaces: the first raw_size of `data`, its size stays 0. */
+/* The same into a buffer, whose bytes it replaces. */
 lb_status lb_spill_read_buf(struct lb_spill *spill, const struct lb_frame *frame,
                             struct lb_buf *out, struct lb_buf *scratch,
                             struct lb_error *err) LB_MUST_USE;

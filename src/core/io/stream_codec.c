@@ -165,7 +165,10 @@ static lb_status zstd_step(struct lb_stream *stream, char *out, size_t size, siz
     if (!ZSTD_isError(result))
         return charge(stream, ZSTD_sizeof_DCtx(stream->decoder.zstd), err);
     if (ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation)
-        return lb_error_memory(err, "a zstd decoder", 1 << 17);
+        return lb_error_set(err, LB_ERR_RESOURCE,
+                            "%s: out of memory: its zstd data wants a window of up to 2 GiB, and "
+                            "the system gives no so much",
+                            stream->path);
     return lb_error_set(err, LB_ERR_DATA, "%s", ZSTD_getErrorName(result));
 }
 

@@ -202,7 +202,6 @@ static lb_status skip_row(struct lb_op_local *local, const struct lb_batch *batc
 {
     const struct compute_shared *shared = local->op->shared;
     struct compute_local *state = local->state;
-    err->message[strcspn(err->message, "\n")] = '\0'; /* the record is told by itself */
     struct lb_skip skip = {
         .verb = local->op->label, .kind = "error", .place = "", .message = err->message};
     struct lb_error failure;
@@ -414,11 +413,16 @@ static lb_status fit_push(struct lb_op_local *local, const struct lb_batch *batc
     if (!may_refuse)
         return lb_push(local->next, batch, err);
     state->rejected.size = 0;
+    struct lb_batch looked_at = *batch;
+    if (shared->skips) { /* to find a record's place may take a walk through its file, for each */
+        looked_at.parent = NULL;
+        looked_at.locate = NULL;
+    }
     for (uint32_t i = 0; i < batch->n_selected; i++) {
         uint32_t row = lb_batch_row(batch, i);
         lb_status status = LB_OK;
         for (uint32_t k = 0; k < shared->n_aggregates && status == LB_OK; k++)
-            status = lb_group_state_check(&shared->aggregates[k], batch, row, err);
+            status = lb_group_state_check(&shared->aggregates[k], &looked_at, row, err);
         if (status != LB_OK && !shared->skips)
             return status;
         if (status == LB_OK)

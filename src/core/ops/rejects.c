@@ -208,10 +208,9 @@ static lb_status put_line(struct writer *w, const struct head *head, const char 
 static lb_status write_chunk(struct writer *w, struct lb_spill *spill, const struct chunk *chunk,
                              struct lb_error *err)
 {
-    w->frame.size = w->lines.size = 0;
-    LB_TRY(lb_buf_reserve(&w->frame, chunk->frame.raw_size, err));
-    LB_TRY(lb_spill_read(spill, &chunk->frame, w->frame.data, &w->scratch, err));
-    for (size_t at = 0; at < chunk->frame.raw_size;) {
+    w->lines.size = 0;
+    LB_TRY(lb_spill_read_buf(spill, &chunk->frame, &w->frame, &w->scratch, err));
+    for (size_t at = 0; at < w->frame.size;) {
         struct head head;
         memcpy(&head, w->frame.data + at, sizeof head);
         at += sizeof head;
