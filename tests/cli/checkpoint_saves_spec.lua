@@ -155,4 +155,52 @@ describe("a save that stands on a checkpoint", function()
     assert.equal(0, status, err)
     assert.truthy(err:find("log is written already, 7 records", 1, true), err)
   end)
+
+  it("goes on where a later save has replaced its records, whatever its mode", function()
+    write("twice.lua", [[
+      local lb = require "luabatch"
+      local rows = lb.range(2):checkpoint "rows"
+      local function save(add, mode) rows:map(function(n) return n + add end):save_text("log", { mode = mode }) end
+      local stop, steps = os.getenv "STOP", 0
+      local function step() steps = steps + 1 if stop == tostring(steps) then error "stop" end end
+      save(10, os.getenv "MODE") step()
+      save(20, "append") step()
+      io.write((lb.text("log"):map(tonumber):sum()), " ")
+      save(30, "overwrite") step()
+      save(40, "append") step()]])
+    for _, mode in ipairs { "error", "append", "overwrite" } do
+      for _, old in ipairs(mode == "append" and { "rm -f log", "echo 9 > log" } or { "rm -f log" }) do
+        for second = 1, 4 do
+          local first = 3 + second % 2
+          local stops = ("%s, stop %d, then %d, %s"):format(mode, first, second, old)
+          assert.equal(1, (sh("%s; MODE=%s STOP=%d luabatch --quiet twice.lua", old, mode, first)), stops)
+          local status, _, err = sh("MODE=%s STOP=%d luabatch --resume --quiet twice.lua", mode, second)
+          assert.matches("twice.lua:5: stop", err, stops)
+          assert.equal(1, status, stops)
+          -- What the path held before the job is gone for good.
+          assert.same({ 0, "66 ", "" }, { sh("MODE=%s luabatch --resume --quiet twice.lua", mode) }, stops)
+          assert.equal("31 32 41 42 ", (select(2, sh "tr '\\n' ' ' < log")), stops)
+        end
+      end
+    end
+    -- Where it is gone, all of it is written again.
+    write("add.lua", (support.read(folder .. "/twice.lua"):gsub("overwrite", "append")))
+    for second = 1, 4 do
+      assert.equal(1, (sh "MODE=append STOP=4 luabatch --quiet add.lua; s=$?; rm log; exit $s"))
+      assert.equal(1, (sh("MODE=append STOP=%d luabatch --resume --quiet add.lua", second)))
+      assert.equal(0, (sh "MODE=append luabatch --resume --quiet add.lua"))
+      assert.equal("11 12 21 22 31 32 41 42 ", (select(2, sh "tr '\\n' ' ' < log; rm log")))
+    end
+    -- What others have written there meanwhile is not the job's to replace.
+    for mode, message in pairs {
+      error = "twice.lua:3: log exists (mode = \"overwrite\" replaces it)",
+      append = "save_text: log has changed since the job that was killed wrote it",
+    } do
+      assert.equal(1, (sh("rm -f log; MODE=%s STOP=3 luabatch --quiet twice.lua; s=$?; echo mine > log; exit $s", mode)))
+      local status, _, err = sh("MODE=%s luabatch --resume --quiet twice.lua", mode)
+      assert.equal(mode == "error" and 2 or 1, status)
+      assert.truthy(err:find(message, 1, true), err)
+      assert.equal("mine\n", (select(2, sh "cat log")))
+    end
+  end)
 end)

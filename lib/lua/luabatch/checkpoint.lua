@@ -386,28 +386,32 @@ local function is_committed(line)
   return line.kind == "begin" and line.receipt ~= nil and core.output_received(line.path, journal.folder .. "/" .. line.receipt)
 end
 
--- Lines of saves to a path, of earlier runs and of this one, without those whose records a later save has replaced.
+-- Lines of saves to a path, of earlier runs and of this one; and for those whose records a later save has replaced the last such line.
 local function lines_of_path(path)
-  local list = {}
+  local list, replaced_by = {}, {}
   for _, lines in ipairs { open().lines, journal.added } do
     for _, line in ipairs(lines) do
       if line.path == path then
-        if line.renews and (line.kind == "save" or is_committed(line)) then list = {} end
+        if line.renews and (line.kind == "save" or is_committed(line)) then
+          for _, before in ipairs(list) do replaced_by[before] = line end
+        end
         list[#list + 1] = line
       end
     end
   end
-  return list
+  return list, replaced_by
 end
 
--- The last line that tells of this save.
+-- The last line that tells of this save, and the one of what has replaced its records, or nil.
 local function line_of_save(path, plan, turn)
-  local found
-  for _, line in ipairs(lines_of_path(path)) do
-    if line.plan == plan and line.turn == turn then found = line end
+  local list, replaced_by = lines_of_path(path)
+  for i = #list, 1, -1 do
+    if list[i].plan == plan and list[i].turn == turn then return list[i], replaced_by[list[i]] end
   end
-  return found
 end
+
+-- Whether this run has come to the save of a line.
+local function is_asked(line) return line.turn <= (turns[line.plan] or 0) end
 
 -- Whether the job's own saves have made of a path what it is now: several may add to it, one after the other.
 local function is_ours(path)
@@ -420,8 +424,9 @@ end
 
 -- Whether an earlier run wrote records to a path that no save of this run has asked for.
 local function has_others(path)
-  for _, line in ipairs(lines_of_path(path)) do
-    if line.turn > (turns[line.plan] or 0) and (line.kind == "save" or is_committed(line)) then return true end
+  local list, replaced_by = lines_of_path(path)
+  for _, line in ipairs(list) do
+    if not replaced_by[line] and not is_asked(line) and (line.kind == "save" or is_committed(line)) then return true end
   end
   return false
 end
@@ -429,7 +434,14 @@ end
 -- A save of the killed run has its line, or stood just before: then an output is there without one.
 -- @return the line when the save is finished, and whether its records are known; the mode in which to save otherwise
 local function find_save(action, node, path, mode, plan, turn)
-  local line, files = line_of_save(path, plan, turn), files_now(path)
+  local files, line, replaced_by = files_now(path), line_of_save(path, plan, turn)
+  if replaced_by then
+    -- What has replaced its records stands before it in the job, or follows and replaces what is there once more.
+    if is_asked(replaced_by) then return nil, false, mode end
+    if #files == 0 or is_ours(path) then return nil, false, "overwrite" end
+    if mode ~= "append" then return nil, false, mode end
+    error(("%s: %s has changed since the job that was killed wrote it"):format(action, path), 0)
+  end
   if not line then
     if mode == "append" and #files > 0 and has_others(path) then
       error(("%s: the job that was killed added its records to %s already, and its plan is another now: they would stay there")
@@ -508,7 +520,7 @@ function checkpoint.save(action, node, path, what, mode, run)
   local before = core.counters()
   open()
   local n, info
-  local renews = mode ~= "append"
+  local renews = mode ~= "append" or #files_now(path) == 0
   if line then
     renews = line.kind == "begin" and line.renews
     n, info = count_save(path, run)
