@@ -43,6 +43,7 @@ lb_status lb_range_open_op(struct lb_op *self, const char *const *kinds, struct 
     shared->sorter = self->n_inputs == 1 ? lb_sort_op_sorter(self->inputs[0]) : NULL;
     if (shared->sorter == NULL)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s stands on no sort", self->label);
+    shared->closed = lb_sort_op_is_closed(self->inputs[0]);
     if (kinds == NULL)
         return LB_OK;
     char *kind = NULL;

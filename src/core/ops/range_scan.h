@@ -20,8 +20,8 @@ struct lb_range_shared {
     struct lb_sorter *sorter;      /* borrowed from the sink */
     uint32_t next_range;           /* guarded by the stage's lock */
     enum lb_range_cuts cuts;       /* set by the class's open */
-    bool closed;                   /* the groups' keys are, see column/key.h; set likewise */
-    bool headless;                 /* see algo/sort_pieces.h; set likewise */
+    bool closed;                   /* the groups' keys are, see column/key.h */
+    bool headless;                 /* see algo/sort_pieces.h; set by the class's open */
     struct lb_sort_pieces *pieces; /* NULL: a morsel is a range; made by the first claim */
     int kind; /* the class's own: which of the names given to lb_range_open_op */
 };

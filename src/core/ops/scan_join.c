@@ -57,7 +57,6 @@ static lb_status join_open(struct lb_op *self, struct lb_error *err)
     struct lb_range_shared *shared = self->shared;
     bool one_sided = shared->kind == JOIN_SEMI || shared->kind == JOIN_ANTI;
     shared->cuts = one_sided ? LB_CUT_TAILS : LB_CUT_HEADS;
-    shared->closed = true;
     return LB_OK;
 }
 

@@ -47,6 +47,11 @@ struct lb_sorter *lb_sort_op_sorter(const struct lb_op *sink)
     return lb_aggregate_op_sorter(sink);
 }
 
+bool lb_sort_op_is_closed(const struct lb_op *sink)
+{
+    return sink->class == &lb_op_sort && ((const struct sort_shared *)sink->shared)->closed;
+}
+
 static lb_status sort_open(struct lb_op *self, struct lb_error *err)
 {
     static const char *const by_names[] = {"hash", "given", "turn", "none", NULL};

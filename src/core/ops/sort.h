@@ -13,6 +13,8 @@
 
 /* The sorter of an open sort or aggregate operator; borrowed until it is closed. */
 struct lb_sorter *lb_sort_op_sorter(const struct lb_op *sink);
+/* Whether the keys of its groups are closed ones, see column/key.h. */
+bool lb_sort_op_is_closed(const struct lb_op *sink);
 
 /* How many columns the record of a row has. */
 uint32_t lb_sort_row_width(const struct lb_sort_row *row);
