@@ -133,6 +133,30 @@ local attacks = {
     local _, a = pcall(try, "secret")
     local _, b = pcall(try, "secreu")
     return tostring(a):gsub("secret", "x") ~= tostring(b):gsub("secreu", "x")]], main = true },
+  { "whether a folder exists, by a way through it", [[
+    local function try(name) return (pcall(function() return lb.text("@DIR@/" .. name .. "/../in/text"):count() end)) end
+    return try("hidden") or try("nosuch")]], main = true },
+  { "whether a folder exists, by a way through it to an output", [[
+    local function try(name)
+      local _, e = pcall(function() lb.range(1):save_text("@DIR@/" .. name .. "/../in/text", { mode = "ignore" }) return "saved" end)
+      return tostring(e)
+    end
+    return try("hidden"):gsub("hidden", "x") ~= try("nosuch"):gsub("nosuch", "x")]], main = true },
+  { "whether a folder exists, by what would replace each other", [[
+    local function try(name)
+      local _, e = pcall(function()
+        lb.range(1):map(tostring, { on_error = { to = "@DIR@/" .. name .. "/../in/bad" } }):save_text("@DIR@/in/bad")
+      end)
+      return tostring(e)
+    end
+    return try("hidden"):gsub("hidden", "x") ~= try("nosuch"):gsub("nosuch", "x")]], main = true },
+  { "a link outside that leads in", [[return lb.text("@DIR@/shortcut/text"):count()]], main = true },
+  { "what is at the end of a link inside", [[
+    local function try(name)
+      local _, e = pcall(function() return lb.text("@DIR@/in/end_" .. name):count() end)
+      return tostring(e)
+    end
+    return try("hidden"):gsub("hidden", "x") ~= try("nosuch"):gsub("nosuch", "x")]], main = true },
   { "an environment variable by /proc", [[return lb.text("/proc/self/environ"):collect()[1] ]], main = true },
   { "memory by /proc", [[return lb.text("/proc/self/maps"):collect()[1] ]], main = true },
   { "a device", [[return lb.text("/dev/zero"):first()]], main = true },
@@ -381,6 +405,7 @@ describe("safe mode", function()
   setup(function()
     folder = support.path()
     support.shell(([[mkdir -p %s/in && cd %s && echo %s > secret && echo a line > in/text && ln -s ../secret in/link && mkfifo in/fifo
+      mkdir hidden && ln -s in shortcut && ln -s ../hidden in/end_hidden && ln -s ../nosuch in/end_nosuch
       echo 'error("ESCAPED")' > evil.lua]]):format(folder, folder, SECRET))
     folder = support.shell("cd " .. folder) == 0 and folder
     canary, input = folder .. "/canary", folder .. "/in/text"

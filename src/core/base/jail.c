@@ -2,6 +2,9 @@
  *
  * RACES  A file is opened by O_PATH first, which neither reads nor waits; then the name that the kernel has for it
  *        (/proc/self/fd) is judged, and that very file is opened. What is made is made in a directory opened the same way.
+ * WAYS   "/some/folder/../../in" is there if that folder is; a link beside leads in if it is there. So that a way tells nothing, it is gone
+ *        name by name, and no name is looked at but such as the job may know of: what it may look at, what stands above something
+ *        allowed, and what the paths allowed went through themselves.
  * THREADS The list is complete before the wall is closed, and only read then. */
 #include "core/base/jail.h"
 
@@ -19,9 +22,12 @@
 
 enum { PROC_BYTES = 40 };
 
+/* Of a name on the way to what is allowed: it may be gone through. */
+enum { RIGHT_PASS = -1 };
+
 struct entry {
-    enum lb_jail_right right;
-    char path[PATH_MAX]; /* real: absolute, without links */
+    int right;           /* enum lb_jail_right or RIGHT_PASS */
+    char path[PATH_MAX]; /* absolute; real, but for those gone through, which may be links */
 };
 
 static struct entry *entries;
@@ -58,31 +64,6 @@ static bool join(char out[PATH_MAX], const char *directory, const char *name)
 {
     const char *slash = strcmp(directory, "/") == 0 ? "" : "/";
     return snprintf(out, PATH_MAX, "%s%s%s", directory, slash, name) < PATH_MAX;
-}
-
-/* The real path of a name in its directory, whether it exists or not; a link is not followed. */
-static bool real_entry(const char *path, char out[PATH_MAX])
-{
-    char directory[PATH_MAX], name[NAME_MAX + 1], real[PATH_MAX];
-    return split(path, directory, name) && realpath(directory, real) != NULL &&
-           join(out, real, name);
-}
-
-/* Where a path leads; for one that leads nowhere, how far its directories exist, and the next name. */
-static bool real_path(const char *path, char out[PATH_MAX])
-{
-    char rest[PATH_MAX], directory[PATH_MAX], name[NAME_MAX + 1];
-    if (realpath(path, out) != NULL)
-        return true;
-    if (snprintf(rest, sizeof rest, "%s", path) >= (int)sizeof rest)
-        return false;
-    for (;;) {
-        if (real_entry(rest, out))
-            return true;
-        if (!split(rest, directory, name) || strcmp(rest, directory) == 0)
-            return false;
-        strcpy(rest, directory);
-    }
 }
 
 static bool is_below(const char *path, const char *root)
@@ -179,10 +160,146 @@ static bool is_spill(const char *real)
     return false;
 }
 
+static bool may_stat(const char *real)
+{
+    return may_list(real) || may_use_directory(real);
+}
+
+static bool is_passed(const char *path)
+{
+    for (size_t i = 0; i < n_entries; i++)
+        if (entries[i].right == RIGHT_PASS && strcmp(path, entries[i].path) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the job may know what is there. */
+static bool is_known(const char *path)
+{
+    for (size_t i = n_entries; i > 0; i--) /* it is mostly the last one that is learnt */
+        if (is_below(entries[i - 1].path, path))
+            return true;
+    return may_stat(path);
+}
+
 static int refuse(void)
 {
     errno = EACCES;
     return -1;
+}
+
+/* Why a way ended at `place`, as errno has it, is told where the job may know. */
+static int end_at(const char *place)
+{
+    return may_stat(place) || is_passed(place) ? -1 : refuse();
+}
+
+/* ---- ways ---- */
+
+static lb_status add_entry(int right, const char *path, struct lb_error *err)
+{
+    struct entry *grown =
+        lb_realloc(entries, n_entries * sizeof *entries, (n_entries + 1) * sizeof *entries);
+    if (grown == NULL)
+        return lb_error_memory(err, "the files of safe mode", sizeof *grown);
+    entries = grown;
+    entries[n_entries].right = right;
+    strcpy(entries[n_entries++].path, path);
+    return LB_OK;
+}
+
+/* Where the names on a way are learnt. */
+struct learning {
+    lb_status status;
+    struct lb_error *err;
+};
+
+static int meet(const char *place, struct learning *learning)
+{
+    if (is_known(place))
+        return 0;
+    if (learning == NULL)
+        return refuse();
+    learning->status = add_entry(RIGHT_PASS, place, learning->err);
+    return learning->status == LB_OK ? 0 : -1;
+}
+
+static void leave(char place[PATH_MAX])
+{
+    char *slash = strrchr(place, '/');
+    slash[slash == place] = '\0';
+}
+
+/* Goes back to the directory of the link `place`, with its target before the rest of the way. */
+static int follow(char place[PATH_MAX], char rest[PATH_MAX])
+{
+    char target[PATH_MAX];
+    ssize_t size = readlink(place, target, sizeof target);
+    if (size <= 0 || (size_t)size + strlen(rest) >= PATH_MAX)
+        return refuse();
+    memmove(rest + size, rest, strlen(rest) + 1);
+    memcpy(rest, target, (size_t)size);
+    if (target[0] == '/')
+        strcpy(place, "/");
+    else
+        leave(place);
+    return 0;
+}
+
+/* Goes a way: `place` becomes what it leads to or, when -1 is returned with errno, where it ended. A name that is not known is learnt, or
+ * without `learning` refused. */
+static int walk(const char *path, char place[PATH_MAX], struct learning *learning)
+{
+    enum { MOST_LINKS = 40 };
+    char rest[PATH_MAX], name[NAME_MAX + 1], next[PATH_MAX];
+    struct stat info;
+    strcpy(place, "/");
+    if (path[0] == '\0' || strlen(path) >= sizeof rest)
+        return refuse();
+    strcpy(rest, path);
+    if (path[0] != '/' && (getcwd(place, PATH_MAX) == NULL || place[0] != '/'))
+        return refuse();
+    for (int n_links = 0;;) {
+        size_t start = strspn(rest, "/"), size = strcspn(rest + start, "/");
+        if (size == 0)
+            return 0;
+        if (size > NAME_MAX)
+            return refuse();
+        memcpy(name, rest + start, size);
+        name[size] = '\0';
+        memmove(rest, rest + start + size, strlen(rest + start + size) + 1);
+        if (strcmp(name, ".") == 0)
+            continue;
+        if (strcmp(name, "..") == 0) {
+            leave(place);
+            continue;
+        }
+        if (!join(next, place, name))
+            return refuse();
+        strcpy(place, next);
+        if (meet(place, learning) != 0 || lstat(place, &info) != 0)
+            return -1;
+        if (S_ISLNK(info.st_mode)) {
+            if (n_links++ == MOST_LINKS || follow(place, rest) != 0)
+                return refuse();
+        } else if (!S_ISDIR(info.st_mode) && rest[0] != '\0') {
+            errno = ENOTDIR;
+            return -1;
+        }
+    }
+}
+
+/* Where a path leads, links followed. -1 with errno; then `real` is where the way ends. */
+static int real_path(const char *path, char real[PATH_MAX])
+{
+    return walk(path, real, NULL);
+}
+
+/* The real path of a name in its directory, whether it exists or not; a link is not followed. */
+static bool real_entry(const char *path, char out[PATH_MAX])
+{
+    char directory[PATH_MAX], name[NAME_MAX + 1], real[PATH_MAX];
+    return split(path, directory, name) && real_path(directory, real) == 0 && join(out, real, name);
 }
 
 /* ---- the checking calls ---- */
@@ -190,15 +307,13 @@ static int refuse(void)
 /* Opens what a path leads to without touching it, and tells its real name. -1 with errno. */
 static int look(const char *path, int flags, char real[PATH_MAX], char proc[PROC_BYTES])
 {
-    int fd = open_sys.open(path, O_PATH | O_CLOEXEC | (flags & (O_NOFOLLOW | O_DIRECTORY)), 0);
-    if (fd < 0) {
-        /* Whether something is there is told of what may be read only. */
-        int errno_value = errno;
-        if (!real_path(path, real) || !may_read(real))
-            errno_value = EACCES;
-        errno = errno_value;
-        return -1;
-    }
+    if ((flags & O_NOFOLLOW) != 0 && !real_entry(path, real))
+        return refuse();
+    if ((flags & O_NOFOLLOW) == 0 && real_path(path, real) != 0)
+        return end_at(real);
+    int fd = open_sys.open(real, O_PATH | O_CLOEXEC | O_NOFOLLOW | (flags & O_DIRECTORY), 0);
+    if (fd < 0)
+        return end_at(real);
     snprintf(proc, PROC_BYTES, "/proc/self/fd/%d", fd);
     ssize_t size = readlink(proc, real, PATH_MAX - 1);
     if (size <= 0 || real[0] != '/') {
@@ -270,32 +385,51 @@ static int jail_open(const char *path, int flags, mode_t mode)
 static DIR *jail_opendir(const char *path)
 {
     char real[PATH_MAX];
-    if (!real_path(path, real) || !may_list(real)) {
+    if (real_path(path, real) != 0) {
+        end_at(real);
+        return NULL;
+    }
+    if (!may_list(real)) {
         refuse();
         return NULL;
     }
     return open_sys.opendir(real);
 }
 
-static bool may_stat(const char *real)
-{
-    return may_list(real) || may_use_directory(real);
-}
-
 static int jail_stat(const char *path, struct stat *info)
 {
     char real[PATH_MAX];
-    if (!real_path(path, real) || !may_stat(real))
-        return refuse();
-    return open_sys.stat(path, info);
+    if (real_path(path, real) != 0)
+        return end_at(real);
+    return may_stat(real) ? open_sys.stat(real, info) : refuse();
 }
 
 static int jail_lstat(const char *path, struct stat *info)
 {
-    char real[PATH_MAX], target[PATH_MAX];
-    bool is_good =
-        (real_entry(path, real) && may_stat(real)) || (real_path(path, target) && may_stat(target));
-    return is_good ? open_sys.lstat(path, info) : refuse();
+    char real[PATH_MAX];
+    if (real_entry(path, real) && may_stat(real))
+        return open_sys.lstat(real, info);
+    if (real_path(path, real) != 0)
+        return end_at(real);
+    return may_stat(real) ? open_sys.lstat(path, info) : refuse();
+}
+
+static int jail_access(const char *path, int mode)
+{
+    char real[PATH_MAX];
+    if (real_path(path, real) != 0)
+        return end_at(real);
+    return may_stat(real) ? open_sys.access(real, mode) : refuse();
+}
+
+/* Of all that may be known: it tells no more than the way there. */
+static char *jail_realpath(const char *path, char *resolved)
+{
+    char real[PATH_MAX];
+    if (real_path(path, real) == 0)
+        return open_sys.realpath(real, resolved);
+    end_at(real);
+    return NULL;
 }
 
 /* Names, of which a link is one itself. */
@@ -343,31 +477,28 @@ static int jail_rmdir(const char *path)
 
 lb_status lb_jail_allow(enum lb_jail_right right, const char *path, struct lb_error *err)
 {
-    char real[PATH_MAX];
+    char target[PATH_MAX], directory[PATH_MAX], name[NAME_MAX + 1], real[PATH_MAX], entry[PATH_MAX];
     if (is_closed)
         return lb_error_set(err, LB_ERR_INTERNAL, "safe mode has begun");
-    for (int i = 0; i < 2; i++) {
-        /* Of an output that is a link both the link and what it leads to are replaced. */
-        bool is_known = i == 0 ? realpath(path, real) != NULL || real_entry(path, real)
-                               : right == LB_JAIL_WRITE && real_entry(path, real);
-        if (!is_known)
-            continue;
-        struct entry *grown =
-            lb_realloc(entries, n_entries * sizeof *entries, (n_entries + 1) * sizeof *entries);
-        if (grown == NULL)
-            return lb_error_memory(err, "the files of safe mode", sizeof *grown);
-        entries = grown;
-        entries[n_entries].right = right;
-        strcpy(entries[n_entries++].path, real);
-    }
-    return LB_OK;
+    bool is_there = realpath(path, target) != NULL;
+    bool has_name = split(path, directory, name) && realpath(directory, real) != NULL &&
+                    join(entry, real, name);
+    if (is_there)
+        LB_TRY(add_entry(right, target, err));
+    /* Of an output that is a link both the link and what it leads to are replaced. */
+    if (has_name && (!is_there || right == LB_JAIL_WRITE))
+        LB_TRY(add_entry(right, entry, err));
+    struct learning learning = {.status = LB_OK, .err = err};
+    (void)walk(path, target, &learning);
+    return learning.status;
 }
 
 void lb_jail_visit(void (*visit)(void *state, enum lb_jail_right right, const char *path),
                    void *state)
 {
     for (size_t i = 0; i < n_entries; i++)
-        visit(state, entries[i].right, entries[i].path);
+        if (entries[i].right != RIGHT_PASS)
+            visit(state, (enum lb_jail_right)entries[i].right, entries[i].path);
 }
 
 lb_status lb_jail_close(struct lb_error *err)
@@ -382,6 +513,8 @@ lb_status lb_jail_close(struct lb_error *err)
     lb_sys.opendir = jail_opendir;
     lb_sys.stat = jail_stat;
     lb_sys.lstat = jail_lstat;
+    lb_sys.access = jail_access;
+    lb_sys.realpath = jail_realpath;
     lb_sys.rename = jail_rename;
     lb_sys.rename_with = jail_rename_with;
     lb_sys.link = jail_link;

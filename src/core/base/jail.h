@@ -5,7 +5,7 @@
  *         table. They judge the file that a path really leads to, not the path: symbolic links lead nowhere else.
  *         Behind it the kernel is asked to hold the same line where it can (confine.h), should this one have a hole.
  * REFUSED Anything but regular files, directories and /dev/null (devices, FIFOs, sockets), and any path outside, whether it exists or not: errno is
- *         EACCES, to which lb_error_system adds where the limit comes from. */
+ *         EACCES, also where a path only goes through such and leads in again (jail.c, WAYS), to which lb_error_system adds where the limit comes from. */
 #ifndef LB_BASE_JAIL_H
 #define LB_BASE_JAIL_H
 

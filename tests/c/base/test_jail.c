@@ -2,6 +2,7 @@
  * because the wall cannot be taken down. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -43,6 +44,16 @@ static int setup(void **state)
     put("secret", "s");
     put("one", "1");
     put("old", "o");
+    mkdir("hidden", 0700);
+    mkdir("far", 0700);
+    mkdir("far/deep", 0700);
+    put("far/deep/b", "b");
+    assert_int_equal(0, symlink("in", "shortcut"));
+    assert_int_equal(0, symlink("../hidden/../in/a", "in/through"));
+    assert_int_equal(0, symlink("../nosuch/../in/a", "in/nowhere"));
+    assert_int_equal(0, symlink("../nosuch", "in/dangling"));
+    assert_int_equal(0, symlink("far/deep/../deep", "way"));
+    assert_int_equal(0, symlink("loop", "in/loop"));
     assert_int_equal(0, symlink("../secret", "in/link"));
     assert_int_equal(0, symlink("../in/a", "out/good"));
     assert_int_equal(0, symlink("..", "out/up"));
@@ -68,6 +79,8 @@ static void behind(int (*run)(void))
         if (lb_jail_allow(LB_JAIL_READ, "in", &err) != LB_OK ||
             lb_jail_allow(LB_JAIL_READ, "one", &err) != LB_OK ||
             lb_jail_allow(LB_JAIL_READ, "missing", &err) != LB_OK ||
+            lb_jail_allow(LB_JAIL_READ, "way/b", &err) != LB_OK ||
+            lb_jail_allow(LB_JAIL_READ, "gone/b", &err) != LB_OK ||
             lb_jail_allow(LB_JAIL_WRITE, "out", &err) != LB_OK ||
             lb_jail_allow(LB_JAIL_WRITE, "result", &err) != LB_OK ||
             lb_jail_allow(LB_JAIL_TMP, "tmp", &err) != LB_OK || lb_jail_close(&err) != LB_OK)
@@ -126,7 +139,7 @@ static int reading(void)
     REFUSED(open_path("/proc/self/maps", O_RDONLY));
     REFUSED(open_path("/proc/self/root/etc/passwd", O_RDONLY));
     REFUSED(open_path("tmp/x", O_RDONLY));
-    REFUSED(open_path("one/../secret", O_RDONLY));
+    GIVES(ENOTDIR, open_path("one/../secret", O_RDONLY));
     WORKS(lb_sys.stat("in/a", &info));
     REFUSED(lb_sys.stat("secret", &info));
     REFUSED(lb_sys.lstat("secret", &info));
@@ -136,6 +149,60 @@ static int reading(void)
     if (in == NULL || lb_sys.opendir(".") != NULL || errno != EACCES)
         return __LINE__;
     closedir(in);
+    return 0;
+}
+
+/* What a way that leads in goes through tells nothing, unless a path that is allowed goes through it, too. */
+static int ways(void)
+{
+    static const char *const paths[] = {"hidden/../in/a",  "nosuch/../in/a", "shortcut/a",
+                                        "shortcut/../one", "in/through",     "in/nowhere",
+                                        "in/dangling",     "in/link",        "in/loop",
+                                        "secret/../one",   "in/../hidden"};
+    char here[PATH_MAX], path[PATH_MAX + 40];
+    struct stat info;
+    if (getcwd(here, sizeof here) == NULL)
+        return __LINE__;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (int is_absolute = 0; is_absolute < 2; is_absolute++) {
+            snprintf(path, sizeof path, "%s%s%s", is_absolute ? here : "", is_absolute ? "/" : "",
+                     paths[i]);
+            REFUSED(open_path(path, O_RDONLY));
+            REFUSED(open_path(path, O_WRONLY));
+            REFUSED(lb_sys.stat(path, &info));
+            REFUSED(lb_sys.access(path, F_OK));
+            errno = 0;
+            if (lb_sys.realpath(path, NULL) != NULL || errno != EACCES)
+                return __LINE__;
+        }
+    static const char *const folders[] = {"hidden/../out/", "nosuch/../out/", "secret/../out/"};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        snprintf(path, sizeof path, "%sx", folders[i]);
+        REFUSED(open_path(path, O_CREAT | O_EXCL | O_RDWR));
+        REFUSED(open_path(folders[i], O_TMPFILE | O_RDWR));
+        REFUSED(lb_sys.mkdir(path, 0700));
+        REFUSED(lb_sys.rename("result", path));
+        REFUSED(lb_sys.rename(path, "result"));
+        REFUSED(lb_sys.unlink(path));
+        REFUSED(lb_sys.rmdir(path));
+        REFUSED(lb_sys.lstat(path, &info));
+        errno = 0;
+        if (lb_sys.opendir(folders[i]) != NULL || errno != EACCES)
+            return __LINE__;
+    }
+    WORKS(open_path("way/b", O_RDONLY));
+    WORKS(open_path("far/deep/b", O_RDONLY));
+    WORKS(open_path("way/../../in/./deep//../a", O_RDONLY));
+    WORKS(lb_sys.lstat("in/dangling", &info));
+    REFUSED(open_path("far/deep/c", O_RDONLY));
+    REFUSED(open_path("way/c", O_RDONLY));
+    GIVES(ENOENT, open_path("gone/b", O_RDONLY)); /* the command line names it */
+    snprintf(path, sizeof path, "%s/../%s/in/a", here, strrchr(here, '/') + 1);
+    WORKS(open_path(path, O_RDONLY));
+    char *real = lb_sys.realpath(".", NULL);
+    if (real == NULL || strcmp(real, here) != 0)
+        return __LINE__;
+    free(real);
     return 0;
 }
 
@@ -230,6 +297,12 @@ static void test_reading(void **state)
     behind(reading);
 }
 
+static void test_ways(void **state)
+{
+    (void)state;
+    behind(ways);
+}
+
 static void test_writing(void **state)
 {
     (void)state;
@@ -259,8 +332,8 @@ static void test_kernel(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reading), cmocka_unit_test(test_writing),
-        cmocka_unit_test(test_nameless), cmocka_unit_test(test_closing),
-        cmocka_unit_test(test_kernel)};
+        cmocka_unit_test(test_reading), cmocka_unit_test(test_ways),
+        cmocka_unit_test(test_writing), cmocka_unit_test(test_nameless),
+        cmocka_unit_test(test_closing), cmocka_unit_test(test_kernel)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
