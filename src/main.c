@@ -104,6 +104,39 @@ static int l_main_end_within(lua_State *L)
     return 0;
 }
 
+/* What a write to standard output most likely failed with, where stdio has forgotten it. */
+static int output_error(void)
+{
+    int flags = fcntl(STDOUT_FILENO, F_GETFL);
+    return flags == -1 || (flags & O_ACCMODE) == O_RDONLY ? EBADF : ENOSPC;
+}
+
+/* The status with which the program ends, for that which the job would have: what print could not write is noticed here at the latest,
+ * and told. */
+static int final_status(int status)
+{
+    if (status == 0 && lb_deadline_is_over())
+        status = STATUS_LATE;
+    errno = 0;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (errno == EPIPE || is_broken)
+            return status != 0 ? status : STATUS_PIPE;
+        if (status == 0) {
+            fprintf(stderr, "luabatch: cannot write to standard output: %s\n",
+                    strerror(errno != 0 ? errno : output_error()));
+            status = STATUS_RESOURCE;
+        }
+    }
+    return status;
+}
+
+/* program.final_status(status) -> status */
+static int l_main_final_status(lua_State *L)
+{
+    lua_pushinteger(L, final_status((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
 /* Opens everything and calls luabatch.cli.main; arguments: argc, argv. Returns the status. */
 static int l_main_run(lua_State *L)
 {
@@ -140,7 +173,7 @@ static int l_main_run(lua_State *L)
         lua_pushstring(L, argv[i]);
         lua_rawseti(L, -2, i);
     }
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, argc > 0 ? argv[0] : "luabatch");
     lua_setfield(L, -2, "name");
     lua_pushcfunction(L, l_main_busy);
@@ -149,6 +182,8 @@ static int l_main_run(lua_State *L)
     lua_setfield(L, -2, "deadline");
     lua_pushcfunction(L, l_main_end_within);
     lua_setfield(L, -2, "end_within");
+    lua_pushcfunction(L, l_main_final_status);
+    lua_setfield(L, -2, "final_status");
     lua_call(L, 2, 1);
     return 1;
 }
@@ -201,13 +236,6 @@ static lua_State *new_state(void)
     return L;
 }
 
-/* What a write to standard output most likely failed with, where stdio has forgotten it. */
-static int output_error(void)
-{
-    int flags = fcntl(STDOUT_FILENO, F_GETFL);
-    return flags == -1 || (flags & O_ACCMODE) == O_RDONLY ? EBADF : ENOSPC;
-}
-
 int main(int argc, char **argv)
 {
     /* Large blocks go back to the kernel when they are freed, and not only some of the time: glibc raises the threshold by
@@ -241,19 +269,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "luabatch: %s\n", message != NULL ? message : "unknown error");
     }
     lua_close(L);
-    if (status == 0 && lb_deadline_is_over())
-        status = STATUS_LATE;
-
-    /* What print could not write is noticed here at the latest. */
-    errno = 0;
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        if (errno == EPIPE || is_broken)
-            return status != 0 ? status : STATUS_PIPE;
-        if (status == 0) {
-            fprintf(stderr, "luabatch: cannot write to standard output: %s\n",
-                    strerror(errno != 0 ? errno : output_error()));
-            status = STATUS_RESOURCE;
-        }
-    }
-    return status;
+    return final_status(status);
 }

@@ -391,11 +391,15 @@ return require "luabatch".job {
 
   it("5: a full device", function()
     if not io.open("/dev/full", "w") then return end
-    for _, chunk in ipairs { "lb.range(100000)", "print(1)", "{1, 2}" } do
+    for _, chunk in ipairs {
+      "lb.range(100000)", "print(1)", "{1, 2}", "print(1) os.exit()", "print(1) os.exit(0)", "print(1) os.exit(true, true)",
+      "for i = 1, 1e5 do print(i) end os.exit(0)",
+    } do
       local status, _, err = shell(("luabatch -e %s > /dev/full"):format(cli.quote(chunk)))
       assert.equal(5, status, chunk)
       assert.truthy(err:find("No space left on device", 1, true), err)
     end
+    assert.same({ 3, "", "" }, { shell "luabatch -e 'print(1) os.exit(3)' > /dev/full" })
   end)
 
   it("141: the reader is gone, silently", function()

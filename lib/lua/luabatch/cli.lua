@@ -394,12 +394,17 @@ local function is_plain_job(value)
     or type(value.steps) == "table" and is_plain_job(value.steps[1])
 end
 
--- os.exit() of a script is a good end as the end of the script is, unless its status says otherwise: then checkpoints are kept.
-local function end_well_on_exit()
+-- os.exit() of a script is a good end as the end of the script is, with what that looks at, unless its status says otherwise: then
+-- checkpoints are kept.
+local function end_well_on_exit(options, program)
   local exit = os.exit
   os.exit = function(status, ...) -- luacheck: ignore 122
-    local checkpoint = package.loaded["luabatch.checkpoint"]
-    if checkpoint and (status == nil or status == true or status == 0) then checkpoint.finish() end
+    if status == nil or status == true or status == 0 then
+      local checkpoint = package.loaded["luabatch.checkpoint"]
+      if checkpoint then checkpoint.finish() end
+      status = options.has_failed and RESOURCE or 0
+      if program.final_status then status = program.final_status(status) end
+    end
     exit(status, ...)
   end
 end
@@ -537,7 +542,8 @@ end
 --- Runs the program.
 -- @param argv list of arguments
 -- @param program what the program gives: its `name`; `busy(flag)`, called around runs; `deadline(seconds, message)` and
---   `end_within(seconds, status)` (program/deadline.h). All but the name may be nil
+--   `end_within(seconds, status)` (program/deadline.h); `final_status(status)`, which tells what could not be printed and gives the
+--   status with which to end. All but the name may be nil
 -- @return exit status
 function cli.main(argv, program)
   local options, script = command_line.read(argv)
@@ -599,7 +605,7 @@ function cli.main(argv, program)
     if not options.chunk and not options.input_format and not path then return end
     local chunk, message = load_script(options, path)
     if not chunk then error(message, 0) end
-    end_well_on_exit()
+    end_well_on_exit(options, program)
     finish(options, program, compat.pack(chunk(compat.unpack(args))), args)
   end, handler)
   local interrupted = require("luabatch.runtime").interrupted
