@@ -4,8 +4,8 @@
 
 #include "lua_bindings/compat.h"
 
-/* Replaces os.execute in this state (its libraries are open) by a function with the same results that ends the job as SIGINT
- * does when SIGINT ended the command. May raise a memory error. */
+/* Replaces os.execute in this state (its libraries are open) by a function with the same results: in a worker signals are heard
+ * meanwhile; in the script SIGINT that ended the command ends the job. May raise a memory error. */
 void lb_lua_open_commands(lua_State *L);
 
 #endif

@@ -436,14 +436,14 @@ return require "luabatch".job {
     end
   end)
 
-  it("130: interrupted while commands run, unless they make something else of that", function()
+  it("130: interrupted while commands run, unless the script's own make something else of that", function()
     local begun = cli.path()
     local in_functions = "lb.range(%d):repartition(2):map(function(n) os.execute(%q) return n end):count()"
     local ended, trapped = "touch %s; sleep 60", "trap 'exit 0' INT; touch %s; sleep 60"
     for _, case in ipairs {
       { in_functions:format(4, ended:format(begun)), 130, "", "luabatch: interrupted\n" },
       { ("os.execute(%q) print(4)"):format(ended:format(begun)), 130, "", "" },
-      { in_functions:format(1, trapped:format(begun)), 0, "1\n", "" },
+      { in_functions:format(4, trapped:format(begun)), 130, "", "luabatch: interrupted\n" },
       { ("os.execute(%q) print(4)"):format(trapped:format(begun)), 0, "4\n", "" },
     } do
       os.remove(begun)
@@ -454,6 +454,31 @@ return require "luabatch".job {
         kill -INT -- -$pid
         wait $pid]]):format(cli.quote(cli.program), cli.quote(case[1]), begun)) }
       assert.same({ case[2], case[3], case[4] }, got, case[1])
+    end
+  end)
+
+  it("130: interrupted while commands run that do not hear of it, within a second", function()
+    local begun, kept = cli.path(), cli.path()
+    for _, case in ipairs {
+      { "INT $pid", "touch %s; exec sleep 60" }, -- to the program alone
+      { "INT -- -$pid", "trap '' INT; touch %s; sleep 60" }, -- to the group
+      { "INT -- -$pid", "touch %s; if [ -e " .. kept .. " ]; then exec sleep 61; fi; touch " .. kept .. "; trap '' INT; sleep 62" },
+    } do
+      os.remove(begun)
+      local chunk = ("lb.range(8):repartition(2):map(function(n) os.execute(%q) return n end):count()"):format(case[2]:format(begun))
+      local status, out, err = shell(([[
+        setsid %s --threads 2 -e %s & pid=$! n=0
+        until [ -e %s ] || [ $n = 1200 ]; do sleep 0.05; n=$((n + 1)); done
+        sleep 0.2
+        kill -%s
+        begin=$(date +%%s%%N)
+        wait $pid
+        status=$?
+        echo $(( ($(date +%%s%%N) - begin) / 1000000 ))
+        kill -KILL -- -$pid 2> /dev/null
+        exit $status]]):format(cli.quote(cli.program), cli.quote(chunk), begun, case[1]))
+      assert.same({ 130, "luabatch: interrupted\n" }, { status, err }, case[2])
+      assert.is_true(tonumber(out) < 5000, out)
     end
   end)
 

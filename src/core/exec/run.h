@@ -55,7 +55,5 @@ lb_status lb_run_trace(const struct lb_run *run, struct lb_buf *out,
 void lb_run_fail(struct lb_run *run, const struct lb_error *err);
 /* Stops the process's run that handles signals, as SIGTERM would. From any thread. False: there is none. */
 bool lb_run_terminate(void);
-/* Stops the run as SIGINT would. From its workers. */
-void lb_run_interrupt(struct lb_run *run);
 
 #endif

@@ -10,7 +10,7 @@
  *         shell have it ignored in all that they start in the background.
  * CURRENT Who ends a job for another reason (--max-time) stops the run itself: a signal that comes a moment before or after a
  *         run would kill the process.
- * THREADS All but on_again, lb_run_terminate and lb_run_interrupt run on the run's thread. */
+ * THREADS All but on_again and lb_run_terminate run on the run's thread. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <unistd.h>
@@ -39,14 +39,6 @@ bool lb_run_terminate(void)
         lb_exec_stop(current, &err, true);
     pthread_mutex_unlock(&current_lock);
     return is_there;
-}
-
-void lb_run_interrupt(struct lb_run *run)
-{
-    struct lb_error err;
-    lb_error_set(&err, LB_ERR_CANCELLED, "interrupted");
-    lb_exec_stop(run, &err, true);
-    uv_async_send(&run->private->done); /* the loop looks after workers that do not come back */
 }
 
 static void set_current(struct lb_run *from, struct lb_run *to)
