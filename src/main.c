@@ -197,8 +197,9 @@ static void hold_standard_descriptors(void)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
-/* A shell's script has SIGINT ignored in all that it starts in the background; one that is sent there is meant, and must not
- * be lost before a run hears it. */
+/* A shell's script has SIGINT ignored in all that it starts in the background, so that whoever means to end a job there by SIGINT could
+ * not. Overridden on purpose, though a terminal's Ctrl-C ends such jobs, too, and those under `trap '' INT`; SIGHUP is what nohup is
+ * for. From the start: one must not be lost before a run hears it. */
 static void hear_interrupt(void)
 {
     struct sigaction action;
