@@ -1,6 +1,6 @@
 --- Saves of jobs that went on with --resume: each is done once, whatever its mode, and none on top of what is false by now.
 local support = require "tests.cli.support"
-local assert, ipairs, io, os, select = assert, ipairs, io, os, select
+local assert, ipairs, io, math, os, pairs, select = assert, ipairs, io, math, os, pairs, select
 
 local folder
 
@@ -168,10 +168,10 @@ describe("a save that stands on a checkpoint", function()
       io.write((lb.text("log"):map(tonumber):sum()), " ")
       save(30, "overwrite") step()
       save(40, "append") step()]])
-    for _, mode in ipairs { "error", "append", "overwrite" } do
+    for _, mode in ipairs { "error", "append", "overwrite", "ignore" } do
       for _, old in ipairs(mode == "append" and { "rm -f log", "echo 9 > log" } or { "rm -f log" }) do
-        for second = 1, 4 do
-          local first = 3 + second % 2
+        for second = mode == "append" and 1 or 2, 4, mode == "append" and 1 or 2 do
+          local first = 3 + math.floor(second / 2) % 2
           local stops = ("%s, stop %d, then %d, %s"):format(mode, first, second, old)
           assert.equal(1, (sh("%s; MODE=%s STOP=%d luabatch --quiet twice.lua", old, mode, first)), stops)
           local status, _, err = sh("MODE=%s STOP=%d luabatch --resume --quiet twice.lua", mode, second)
@@ -185,7 +185,7 @@ describe("a save that stands on a checkpoint", function()
     end
     -- Where it is gone, all of it is written again.
     write("add.lua", (support.read(folder .. "/twice.lua"):gsub("overwrite", "append")))
-    for second = 1, 4 do
+    for second = 1, 4, 3 do
       assert.equal(1, (sh "MODE=append STOP=4 luabatch --quiet add.lua; s=$?; rm log; exit $s"))
       assert.equal(1, (sh("MODE=append STOP=%d luabatch --resume --quiet add.lua", second)))
       assert.equal(0, (sh "MODE=append luabatch --resume --quiet add.lua"))
@@ -202,5 +202,39 @@ describe("a save that stands on a checkpoint", function()
       assert.truthy(err:find(message, 1, true), err)
       assert.equal("mine\n", (select(2, sh "cat log")))
     end
+  end)
+
+  it("with mode = 'ignore' counts again what it wrote itself, and leaves what others wrote", function()
+    write("ignore.lua", [[
+      local lb = require "luabatch"
+      local seen = lb.counter "seen"
+      local rows = lb.text("one.txt"):map(function(line) seen:add(1) return line end):checkpoint "rows"
+      local function save(records) return records:save_text("log", { mode = "ignore" }) end
+      print(save(rows), save(rows), save(rows:map(function(line) return line .. "!" end)), seen:value())
+      if os.getenv "STOP" then error "stop" end]])
+    local function ran(line)
+      local status, out = sh(line)
+      return { status, out }
+    end
+    local again = "log is written already, 2 records"
+    assert.same({ 1, "2\t0\t0\t2\n" }, ran "seq 2 > one.txt; STOP=1 luabatch --quiet ignore.lua; s=$?; exit $s")
+    local status, out, err = sh "luabatch --resume ignore.lua"
+    assert.same({ 0, "2\t0\t0\t2\n" }, { status, out }, err)
+    assert.truthy(err:find(again, 1, true), err)
+    assert.falsy(err:find("nothing to resume", 1, true), err)
+    assert.same({ 0, "1\n2\n", "" }, { sh "cat log; ls -A | grep checkpoints; true" })
+    -- Of other inputs, or by another plan, its records take the place of those.
+    assert.equal(1, (sh "rm log; STOP=1 luabatch --quiet ignore.lua"))
+    assert.same({ 1, "3\t0\t0\t3\n" }, ran "seq 3 > one.txt; STOP=1 luabatch --resume --quiet ignore.lua")
+    sh "sed -i 's/return line end/return \"+\" .. line end/' ignore.lua"
+    assert.same({ 0, "3\t0\t0\t3\n" }, ran "luabatch --resume --quiet ignore.lua")
+    assert.equal("+1\n+2\n+3\n", (select(2, sh "cat log")))
+    -- What is not the job's stays as it is; nothing is read for it.
+    for _, stop in ipairs { "STOP=1", "" } do
+      assert.same({ #stop > 0 and 1 or 0, "0\t0\t0\t0\n" }, ran(stop .. " luabatch --resume --quiet ignore.lua"))
+    end
+    assert.equal(1, (sh "rm log; STOP=1 luabatch --quiet ignore.lua; s=$?; rm log; echo mine > log; echo 4 > one.txt; exit $s"))
+    assert.same({ 0, "0\t0\t0\t0\n" }, ran "luabatch --resume --quiet ignore.lua")
+    assert.same({ 0, "mine\n", "" }, { sh "cat log; ls -A | grep checkpoints; true" })
   end)
 end)

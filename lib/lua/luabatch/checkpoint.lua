@@ -447,7 +447,7 @@ local function find_save(action, node, path, mode, plan, turn)
       error(("%s: the job that was killed added its records to %s already, and its plan is another now: they would stay there")
         :format(action, path), 0)
     end
-    return nil, false, mode
+    return nil, false, mode == "ignore" and has_others(path) and is_ours(path) and "overwrite" or mode
   end
   local is_done = line.kind == "save"
   local same, why = fingerprint.same_inputs(line.inputs, fingerprint.files(node))
@@ -456,7 +456,7 @@ local function find_save(action, node, path, mode, plan, turn)
       error(("%s: the job that was killed added its records to %s already, and %s: they would be there twice")
         :format(action, path, why), 0)
     end
-    return nil, false, mode
+    return nil, false, mode == "ignore" and is_ours(path) and "overwrite" or mode
   end
   if mode == "append" and (is_done and #files > 0 or not is_done and not fingerprint.same_files(line.files, files)) then
     if not is_ours(path) then
@@ -468,7 +468,7 @@ local function find_save(action, node, path, mode, plan, turn)
   if is_done and (fingerprint.same_files(line.files, files) or mode ~= "append" and is_ours(path)) or is_committed(line) then
     return line, is_done, mode
   end
-  if not is_done and #line.files == 0 and #files > 0 then
+  if not is_done and #line.files == 0 and #files > 0 and mode ~= "ignore" then
     note("%s: %s is written again", action, path)
     return nil, false, "overwrite"
   end
@@ -495,7 +495,9 @@ end
 --   records and the run's info
 -- @return number of records
 function checkpoint.save(action, node, path, what, mode, run)
-  if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then return (run(mode)) end
+  if runtime.settings.check or path == "-" or not stands_on_checkpoint(node) then
+    return runtime.wanted(path, mode) and (run(mode)) or 0
+  end
   local plan = fingerprint.plan(node, { path, what })
   local turn = (turns[plan] or 0) + 1
   turns[plan] = turn
@@ -511,6 +513,8 @@ function checkpoint.save(action, node, path, what, mode, run)
       return line.records
     end
   end
+  -- With "ignore" what stands there is left, unless a killed run of the job wrote it: find_save knew.
+  if not line and not runtime.wanted(path, mode) then return 0 end
   local inputs = fingerprint.files(node) -- before anything reads them
   checkpoint.settle(node)
   if is_known then

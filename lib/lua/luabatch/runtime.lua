@@ -577,7 +577,9 @@ function runtime.save(action, node, path, format, options, place)
     end
     return result.n, info
   end
-  if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then return (write(options.mode)) end
+  if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then
+    return runtime.wanted(path, options.mode) and (write(options.mode)) or 0
+  end
   return require("luabatch.checkpoint").save(action, node, path, { format, options }, options.mode, write)
 end
 

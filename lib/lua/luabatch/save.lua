@@ -42,7 +42,6 @@ local function save(self, verb, path, format, options)
   if options.partition_by then
     options.partition_by = check_partition_by(verb, path, self._node, options.partition_by)
   end
-  if not runtime.wanted(path, options.mode) then return 0 end
   return runtime.save(verb, self._node, path, format, options, place)
 end
 
