@@ -1,5 +1,7 @@
 /* The Lua module luabatch.core: what the Lua library needs of the engine. */
 #include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
 #include <lz4.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -455,6 +457,19 @@ static int l_core_real_path(lua_State *L)
     return status == LB_OK ? return_buffer(L, out) : lb_lua_raise(L, &err);
 }
 
+/* core.working_directory() -> string: without links */
+static int l_core_working_directory(lua_State *L)
+{
+    char path[PATH_MAX];
+    if (getcwd(path, sizeof path) == NULL) {
+        struct lb_error err;
+        lb_error_system(&err, errno, "cannot find the working directory");
+        return lb_lua_raise(L, &err);
+    }
+    lua_pushstring(L, path);
+    return 1;
+}
+
 /* core.output_received(path, receipt): whether what is at path is the output for which a write with that receipt was committed */
 static int l_core_output_received(lua_State *L)
 {
@@ -650,6 +665,7 @@ static const luaL_Reg functions[] = {{"encode", l_core_encode},
                                      {"memory_is_short", l_core_memory_is_short},
                                      {"output_exists", l_core_output_exists},
                                      {"real_path", l_core_real_path},
+                                     {"working_directory", l_core_working_directory},
                                      {"output_received", l_core_output_received},
                                      {"is_printed", l_core_is_printed},
                                      {"sweep_output", l_core_sweep_output},

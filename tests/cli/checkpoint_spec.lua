@@ -365,4 +365,25 @@ if os.getenv "STOP" then os.exit(9) end
     assert.same({ 0, "7\n" }, { status, out })
     assert.truthy(err:find("checkpoint 'kept': resumed, 7 records", 1, true), err)
   end)
+
+  it("knows the job by its directory, however that was entered", function()
+    write("place.lua", [[
+      print(require("luabatch").range(3):checkpoint("three"):count())
+      if os.getenv and os.getenv "STOP" then error "stop" end]])
+    sh "ln -s . link; mkdir other; cp place.lua other"
+    local program = support.quote(support.absolute(support.program))
+    local starts = {
+      "cd link && luabatch --resume place.lua", "env -C link " .. program .. " --resume place.lua",
+      "cd /; env -C $OLDPWD " .. program .. " --resume place.lua", "env -i " .. program .. " --resume place.lua",
+      "luabatch --resume --safe --checkpoint-dir .luabatch-checkpoints place.lua",
+    }
+    for _, start in ipairs(starts) do
+      assert.equal(1, (sh "STOP=1 luabatch place.lua"))
+      local status, out, err = sh(start)
+      assert.same({ 0, "3\n", "luabatch: checkpoint 'three': resumed, 3 records\n" }, { status, out, err })
+    end
+    assert.equal(1, (sh "STOP=1 luabatch --checkpoint-dir kept place.lua"))
+    local _, _, err = sh "cd other && luabatch --resume --checkpoint-dir ../kept place.lua"
+    assert.truthy(err:find("nothing to resume", 1, true), err)
+  end)
 end)

@@ -42,7 +42,7 @@ local function identity()
     for i = 0, #arg do list[#list + 1] = tostring(arg[i] or "") end
     job = { name = list[1] or "lua", what = list }
   end
-  return slug(job.name:match("([^/]*)$")) .. "-" .. core.hash(core.encode { os.getenv "PWD" or "", job.what })
+  return slug(job.name:match("([^/]*)$")) .. "-" .. core.hash(core.encode { core.working_directory(), job.what })
 end
 
 -- The names in the folder that the lines tell of.
