@@ -311,6 +311,22 @@ describe("exit statuses", function()
       { run(script, "save", "/nonexistent/lb/x") })
     local _, _, err = run("--errors", "json", script, "text")
     assert.truthy(err:find(('"file":"%s","line":7,'):format(script), 1, true), err)
+    local folder = cli.path()
+    local empty, link = folder .. "/empty", folder .. "/links/to"
+    shell(("mkdir -p %s %s/links; ln -s nothing %s"):format(empty, folder, link))
+    for path, message in pairs {
+      [folder .. "/*.nope"] = ("no input matches '%s/*.nope'"):format(folder),
+      [empty] = ("no input files in directory '%s'"):format(empty),
+      [folder .. "/links"] = ("no such file: %s; it is a symbolic link to nothing"):format(link),
+      [folder .. "/lin[k]s/*"] = ("no such file: %s; it is a symbolic link to nothing"):format(link),
+      [folder .. "/gone"] = ("no such file: %s/gone"):format(folder),
+    } do
+      for _, rest in ipairs { "count()", "map(tostring):checkpoint('c'):count()", "map(tostring):checkpoint('c'):save_text('never')" } do
+        local job = file(('local lb = require "luabatch"\nlocal ok = lb.text(arg[0])\nok:union(lb.text(arg[1])\n):%s'):format(rest), ".lua")
+        assert.same({ 2, "", ("luabatch: %s:3: %s\n"):format(job, message) }, { run(job, path) }, rest)
+      end
+    end
+    assert.same({ 2, "", ("luabatch: no input matches '%s/*.nope'\n"):format(folder) }, { run("--itext", folder .. "/*.nope") })
     -- What the command line names has no line.
     assert.same({ 2, "", "luabatch: no such file: /nonexistent/lb.in\n" }, { run("--icsv", "-e", ":count()", "/nonexistent/lb.in") })
   end)
@@ -322,6 +338,14 @@ describe("exit statuses", function()
     assert.truthy(err:find("luabatch: " .. script .. ":3: out of cheese\n", 1, true))
     assert.truthy(err:find("stack traceback", 1, true))
     assert.is_nil(err:find("%[luabatch%]"))
+  end)
+
+  it("1: a function raised what looks like an error of the output", function()
+    for _, message in ipairs { "never.txt is not here", "cannot write me" } do
+      local chunk = ("lb.range(3):map(function() error(%q, 0) end):save_text('never.txt')"):format(message)
+      local status, _, err = run("-e", chunk)
+      assert.same({ 1, ("luabatch: %s\n"):format(message) }, { status, err:match("^[^\n]*\n") })
+    end
   end)
 
   it("1: a function raised, with line, step and record", function()

@@ -62,14 +62,16 @@ end
 -- @param failure what pcall gave
 -- @param root logical node
 function check.missing(failure, root)
-  local path = type(failure) == "table" and failure.status == USAGE and failure.message:match("^no such file: ([^\n]*)")
-  if not path then return end
+  local message = type(failure) == "table" and failure.status == USAGE and failure.message
+  if not message or not (message:find "^no such file: " or message:find "^no input ") then return end
   local seen = {}
   local function visit(node)
     if seen[node] then return end
     seen[node] = true
-    for _, one in ipairs(node.place and node.paths or {}) do
-      if core.printable(one) == path or one == path then return check.add_place(failure, node.place) end
+    -- What is missing may lie in a folder that the job names: whose paths it is shows when they are looked for again.
+    for _, path in ipairs(node.place and node.paths or {}) do
+      local ok, problem = pcall(core.expand_paths, path)
+      if not ok and type(problem) == "table" and problem.message == message then return check.add_place(failure, node.place) end
     end
     for _, input in ipairs(node.inputs or {}) do visit(input) end
   end

@@ -111,7 +111,7 @@ local function widen(failure, scans)
   require("luabatch.late").add(scan.source, restart.added or {})
 end
 
-local BAD_DATA, WRONG = 4, 1
+local WRONG, USAGE, BAD_DATA, RESOURCE = 1, 2, 4, 5
 local data_error = { __tostring = function(failure) return failure.message end }
 
 -- The error of a run that would have to start over and cannot.
@@ -571,8 +571,9 @@ function runtime.save(action, node, path, format, options, place)
     now.mode, now.receipt = mode, receipt
     local ok, result, info = pcall(runtime.run, action, node, runtime.write_sink(elsewhere or path, format, now))
     if not ok then
-      local message = type(result) == "table" and result.message or ""
-      if place and (message:find("^cannot write ") or message:sub(1, #path) == path) then check.add_place(result, place) end
+      -- An error of the user's own function has a place, whatever it says.
+      local message = type(result) == "table" and (result.status == USAGE or result.status == RESOURCE) and result.message
+      if place and message and (message:find("^cannot write ") or message:sub(1, #path) == path) then check.add_place(result, place) end
       error(result, 0)
     end
     return result.n, info
@@ -580,7 +581,12 @@ function runtime.save(action, node, path, format, options, place)
   if not has_checkpoint(node) and not package.loaded["luabatch.checkpoint"] then
     return runtime.wanted(path, options.mode) and (write(options.mode)) or 0
   end
-  return require("luabatch.checkpoint").save(action, node, path, { format, options }, options.mode, write)
+  local ok, result = pcall(require("luabatch.checkpoint").save, action, node, path, { format, options }, options.mode, write)
+  if not ok then
+    check.missing(result, node)
+    error(result, 0)
+  end
+  return result
 end
 
 -- What the ends of names promise, and the verb that writes it: none of ours, or another than `save`.
