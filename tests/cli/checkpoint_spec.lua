@@ -288,6 +288,10 @@ if os.getenv "STOP" then os.exit(9) end
     end
     add_end(folder_of_job)
     sh(("rm %s/sums-*/part-00000.lbb"):format(folder_of_job))
+    status, out, err = sh "STOP=2 luabatch --resume job.lua"
+    assert.same({ 1, printed }, { status, out })
+    assert.matches("\nluabatch: finished saves are listed in [^\n]+: %-%-resume does not repeat them\n$", err)
+    assert.falsy(err:find("finished checkpoints", 1, true), err)
     status, out, err = sh "luabatch --resume --stats=json job.lua"
     assert.same({ 0, printed, expected }, { status, out, results() }, err)
     for _, path in ipairs { "rows.json", "sums.csv", "pairs/" } do

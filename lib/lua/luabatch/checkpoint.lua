@@ -559,9 +559,19 @@ function checkpoint.finish()
   journal, turns = nil, {}
 end
 
---- Where finished checkpoints of a job that failed are, or nil when none is finished.
+--- What a job that failed leaves for --resume, as a note; nil: nothing that was finished.
+-- @return string, or nil
 function checkpoint.kept()
-  return journal and #journal.lines + #journal.added > 0 and journal.folder or nil
+  local has_saves = false
+  for _, lines in ipairs(journal and { journal.lines, journal.added } or {}) do
+    for _, line in ipairs(lines) do
+      if line.kind == "checkpoint" and not line.is_gone then
+        return ("finished checkpoints are kept in %s: --resume goes on from them"):format(journal.folder)
+      end
+      has_saves = has_saves or line.kind == "save" or is_committed(line)
+    end
+  end
+  return has_saves and ("finished saves are listed in %s: --resume does not repeat them"):format(journal.folder) or nil
 end
 
 return checkpoint

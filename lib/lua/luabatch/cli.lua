@@ -618,7 +618,7 @@ function cli.main(argv, program)
     if not is_late then report(options, err.status, tostring(err.message or err)) end
     local kept = checkpoint and checkpoint.kept()
     if kept and err.status ~= PIPE then
-      require("luabatch.runtime").settings.note(("finished checkpoints are kept in %s: --resume goes on from them"):format(kept))
+      require("luabatch.runtime").settings.note(kept)
     elseif checkpoint and not kept and not options.interactive then
       pcall(checkpoint.finish) -- an empty folder helps nobody; the error above is the one to tell
     end
