@@ -187,8 +187,8 @@ end
 -- @param format "text", "json", "csv", "tsv" or "lua"
 -- @param write function(text) called for each line, which has no newline
 function display.value(value, format, write)
-  local kind = type(value)
-  if kind == "table" and not (getmetatable(value) and getmetatable(value).__tostring) then
+  local kind, meta = type(value), debug.getmetatable(value) -- what __metatable shows may be anything
+  if kind == "table" and not (meta and rawget(meta, "__tostring")) then
     write_table(value, format, write)
   elseif kind == "function" or kind == "userdata" or kind == "thread" or kind == "table" then
     write(tostring(value))
