@@ -23,7 +23,10 @@ describe("settings.memory", function()
         print(lb.csv(arg[1]):count(), lb.range(10000):map(function(i) return i % 7, 1 end):group_by_key():count())
         kept = {}
         collectgarbage()
-      end]]
+      end
+      settings.memory = 2 * 1024 ^ 2
+      settings.memory = nil
+      fill(100)]]
     out:close()
     local status, found, err = run("--quiet", name, support.file("a,b\n1,2\n", ".csv"))
     assert.same({ 0, ("false\tnot enough memory\n1\t7\n"):rep(2), "" }, { status, found, err })

@@ -26,7 +26,7 @@ runtime.settings = setmetatable({}, {
   __newindex = function(settings, name, value)
     if name ~= "memory" then return rawset(settings, name, value) end
     memory = value
-    if value then core.limit_memory(value) end
+    core.limit_memory(value or 0)
   end,
 })
 
