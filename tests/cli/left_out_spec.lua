@@ -116,6 +116,9 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     -- What cannot be written does not hide what is wrong.
     _, _, err = run("--max-errors", "0", "-e", (call:gsub('{ to = ".-" }', "{ to = '/nonexistent/lb/x' }")))
     assert.matches("^luabatch: 2 records are left out.*\n  not written: cannot write '/nonexistent/lb/x': No such file", err)
+    _, _, err = run("--errors", "json", "--max-errors", "0", "-e", (call:gsub('{ to = ".-" }', "{ to = '/nonexistent/lb/x' }")))
+    assert.matches('^{"left_out":%["2 in csv at [^"]*"%],', err)
+    assert.truthy(err:find([[,"not_written":"cannot write '/nonexistent/lb/x': No such file or directory",]], 1, true), err)
     -- Another error: as before.
     local good = file("a,b\n1,2\n3\n", ".csv")
     to = file("old\n", ".jsonl")

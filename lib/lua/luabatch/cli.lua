@@ -92,9 +92,15 @@ local function error_fields(status, message)
   if head:find("--max-errors allows", 1, true) then
     fields.left_out = {}
     for line in rest:gmatch("[^\n]+") do
-      local written = line:match("^  written to (.*)$")
-      if written then fields.written = fields.written or {} end
-      table.insert(written and fields.written or fields.left_out, written or (line:match("^%s*(.*)$")))
+      local written, problem = line:match("^  written to (.*)$"), line:match("^  not written: (.*)$")
+      if written then
+        fields.written = fields.written or {}
+        table.insert(fields.written, written)
+      elseif problem then
+        fields.not_written = problem
+      else
+        table.insert(fields.left_out, (line:match("^%s*(.*)$")))
+      end
     end
   end
   fields.traceback = rest:match("stack traceback:%s*(.*)$")
