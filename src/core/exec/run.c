@@ -119,6 +119,17 @@ static bool has_stopped(void *run)
     return atomic_load_explicit(&((struct lb_run *)run)->stop, memory_order_relaxed) != 0;
 }
 
+static void do_errand(struct lb_run_private *p)
+{
+    struct lb_errand *errand = p->errand;
+    p->errand = NULL;
+    uv_mutex_unlock(&p->lock);
+    errand->status = errand->function(errand->argument, &errand->err);
+    uv_mutex_lock(&p->lock);
+    errand->is_done = true;
+    uv_async_send(&p->done);
+}
+
 static void worker_main(void *argument)
 {
     struct lb_worker *worker = argument;
@@ -129,10 +140,14 @@ static void worker_main(void *argument)
         lb_meter_trace_spills(&worker->trace[LB_TRACE_SPILLS]);
     uv_mutex_lock(&p->lock);
     for (;;) {
-        while (!p->shutdown && (p->stage == NULL || p->stage_number == seen))
+        while (!p->shutdown && p->errand == NULL && (p->stage == NULL || p->stage_number == seen))
             uv_cond_wait(&p->wake, &p->lock);
         if (p->shutdown)
             break;
+        if (p->errand != NULL) {
+            do_errand(p);
+            continue;
+        }
         seen = p->stage_number;
         struct lb_stage *stage = p->stage;
         uv_mutex_unlock(&p->lock);
@@ -367,11 +382,44 @@ static lb_status drive(struct lb_run *run, struct lb_stage *stage, struct lb_err
     uint64_t now = lb_clock_ns();
     for (uint32_t i = 0; i < run->options.n_threads; i++)
         stage->idle_ns += now - p->workers[i].left_ns;
-    if (run->stop != 0) {
+    return lb_run_has_stopped(run, err) ? err->status : LB_OK;
+}
+
+bool lb_run_has_stopped(struct lb_run *run, struct lb_error *err)
+{
+    struct lb_run_private *p = run->private;
+    uv_mutex_lock(&p->lock);
+    bool has = atomic_load(&run->stop) != 0;
+    if (has) {
         *err = run->error;
-        return err->status;
+        p->is_told = true;
     }
-    return LB_OK;
+    uv_mutex_unlock(&p->lock);
+    return has;
+}
+
+lb_status lb_run_aside(struct lb_run *run,
+                       lb_status (*function)(void *argument, struct lb_error *err), void *argument,
+                       struct lb_error *err)
+{
+    struct lb_run_private *p = run->private;
+    if (!run->options.handle_signals)
+        return function(argument, err);
+    struct lb_errand errand = {.function = function, .argument = argument};
+    uv_mutex_lock(&p->lock);
+    p->errand = &errand;
+    uv_cond_signal(&p->wake);
+    uv_mutex_unlock(&p->lock);
+    for (bool is_done = false; !is_done;) {
+        uv_run(&p->loop, UV_RUN_DEFAULT);
+        uv_mutex_lock(&p->lock);
+        is_done = errand.is_done;
+        uv_mutex_unlock(&p->lock);
+    }
+    uv_timer_stop(&p->lost);
+    if (errand.status != LB_OK)
+        *err = errand.err;
+    return errand.status;
 }
 
 /* An error that waited counts unless the morsels before it were enough. */
@@ -400,6 +448,25 @@ static lb_status count_skipped(struct lb_run *run, struct lb_stage *stage, lb_st
     return err->status;
 }
 
+static lb_status finish_sink(void *sink, struct lb_error *err)
+{
+    return call(sink, ((struct lb_op *)sink)->class->finish, err);
+}
+
+static lb_status publish_sink(void *sink, struct lb_error *err)
+{
+    return call(sink, ((struct lb_op *)sink)->class->publish, err);
+}
+
+/* Disks and readers may let a sink that publishes wait for long. Once it has begun to, the run ends as that does: a signal that comes
+ * meanwhile counts as late, unless the run has to be given up. */
+static lb_status publish(struct lb_run *run, struct lb_op *sink, struct lb_error *err)
+{
+    if (sink->class->publish == NULL)
+        return LB_OK;
+    return lb_run_has_stopped(run, err) ? err->status : lb_run_aside(run, publish_sink, sink, err);
+}
+
 static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb_error *err)
 {
     lb_status status = open_stage(run, stage, err);
@@ -411,7 +478,9 @@ static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb
     if (status == LB_OK && atomic_load(&run->failed_morsel) != UINT64_MAX)
         status = judge_held(run, stage, err);
     if (status == LB_OK)
-        status = call(stage->sink, stage->sink->class->finish, err);
+        status = stage->sink->class->publish != NULL
+                     ? lb_run_aside(run, finish_sink, stage->sink, err)
+                     : finish_sink(stage->sink, err);
     status = count_skipped(run, stage, status, err);
     for (uint32_t i = 0; i < stage->n_legs; i++) {
         for (uint32_t j = 0; j < stage->legs[i].n_ops; j++) {
@@ -422,7 +491,7 @@ static lb_status run_stage(struct lb_run *run, struct lb_stage *stage, struct lb
         }
     }
     if (status == LB_OK)
-        status = call(stage->sink, stage->sink->class->publish, err);
+        status = publish(run, stage->sink, err);
     return status;
 }
 

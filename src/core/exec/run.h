@@ -1,8 +1,8 @@
 /* A run: one execution of a plan by a set of workers under one memory budget.
  *
  * CALLS  lb_run_new; lb_run_stage for each stage in order; lb_run_delete (then the workers stop).
- * THREADS Each worker is one thread that lives as long as the run. While a stage runs, the calling thread turns a
- *        libuv loop (signals, the end of the stage). The first error stops everybody: run->stop is set, user code is
+ * THREADS Each worker is one thread that lives as long as the run. While a stage runs, and while its sink publishes, the calling thread turns
+ *        a libuv loop (signals, the end of the stage). The first error stops everybody: run->stop is set, user code is
  *        interrupted, and lb_run_stage returns that first error after all workers have left the stage. */
 #ifndef LB_EXEC_RUN_H
 #define LB_EXEC_RUN_H
@@ -45,6 +45,13 @@ lb_status lb_run_new(const struct lb_run_options *options, struct lb_run **run,
 lb_status lb_run_stage(struct lb_run *run, struct lb_stage *stage,
                        struct lb_error *err) LB_MUST_USE;
 void lb_run_delete(struct lb_run *run); /* NULL allowed */
+/* Calls the function, which may take long, on a thread of the run while the calling one, that of the stages, hears signals. Between
+ * stages. In a run that does not handle signals this is just the call. */
+lb_status lb_run_aside(struct lb_run *run,
+                       lb_status (*function)(void *argument, struct lb_error *err), void *argument,
+                       struct lb_error *err) LB_MUST_USE;
+/* Whether the run was stopped; then *err says by what. For who ends because of that. */
+bool lb_run_has_stopped(struct lb_run *run, struct lb_error *err);
 
 /* Appends an encoded list with a map for each worker of a traced run: { morsels, spills }, each a list of
  * { n, pieces, leg, stage, start, stop }: stages and legs from 1, times in seconds of lb_clock_ns, n records, or bytes of spills. */

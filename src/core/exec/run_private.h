@@ -10,16 +10,26 @@
 /* signals.c: as many signals end a run. */
 enum { LB_RUN_SIGNALS = 3 };
 
+/* What a worker does between stages for the run's thread (lb_run_aside). */
+struct lb_errand {
+    lb_status (*function)(void *argument, struct lb_error *err);
+    void *argument;
+    lb_status status;
+    struct lb_error err;
+    bool is_done;
+};
+
 /* `claiming` guards leg, next_morsel, n_running, waited and the claim calls of the sources, which may wait long for input.
  * `lock` guards the other fields and run->error, and is never held while anything waits. */
 struct lb_run_private {
     uv_mutex_t claiming;
     uv_mutex_t lock;
-    uv_cond_t wake; /* a stage begins, or shutdown */
+    uv_cond_t wake; /* a stage begins, an errand, or shutdown */
     uv_thread_t *threads;
     struct lb_worker *workers;
     uint32_t n_started; /* threads that exist */
     bool shutdown;
+    struct lb_errand *errand; /* that no worker has begun; or NULL */
     /* the stage that runs */
     struct lb_stage *stage;
     uint64_t stage_number; /* so that a worker joins each stage once */
@@ -39,11 +49,14 @@ struct lb_run_private {
     uv_timer_t grace;                  /* for the morsels before one that failed */
     uv_timer_t lost;                   /* for workers that have to come back from user code */
     uint64_t start_ns, stage_start_ns; /* of lb_clock_ns */
-    uv_async_t done; /* sent by the last worker to leave a stage, and when a morsel failed */
+    uv_async_t
+        done; /* sent by the last worker to leave a stage, after an errand, and when a morsel failed */
     uv_signal_t signals[LB_RUN_SIGNALS];
     uint32_t n_watched; /* of the signals: these are open */
     bool is_turning;    /* the loop and its other handles are open */
     uint64_t signal_ns; /* when the first signal was seen; 0: none */
+    int signal_number;  /* which it was */
+    bool is_told;       /* what stopped the run is its error */
     bool is_over;       /* no stage comes any more */
     int late_signal;    /* that was seen then, to be raised again; or 0 */
     struct sigaction

@@ -4,8 +4,8 @@
  *         one stops the run. A later SIGINT ends the process at once, for those who do not want to wait.
  * TWICE   timeout(1) sends its signal to a process and then to its group. What comes within TWICE_NS of the first is that one
  *         again, also when the run is over already and the program is about to tell what stopped it.
- * LATE    What comes after the last stage stops nothing. It is raised again when the run is over, for whatever the process
- *         does on it: a script of many short runs must not swallow it.
+ * LATE    What comes after the last stage, or while that publishes and then has ended well, stops nothing. It is raised again when the
+ *         run is over, for whatever the process does on it: a script of many short runs must not swallow it.
  * IGNORED Who had SIGHUP ignored (nohup) wants the run to outlive the terminal. SIGINT is heard nevertheless: scripts of a
  *         shell have it ignored in all that they start in the background.
  * CURRENT Who ends a job for another reason (--max-time) stops the run itself: a signal that comes a moment before or after a
@@ -63,6 +63,7 @@ static void on_signal(uv_signal_t *handle, int number)
     if (p->signal_ns != 0 && number == SIGINT)
         _exit(LB_ERR_CANCELLED); /* spill files are unlinked already */
     p->signal_ns = now;
+    p->signal_number = number;
     atomic_store(&stopped_ns, now);
     struct lb_error err;
     lb_error_set(&err,
@@ -131,6 +132,11 @@ void lb_exec_signals_end(struct lb_run *run)
 {
     struct lb_run_private *p = run->private;
     p->is_over = true;
+    if (p->signal_ns != 0 && !p->is_told) {
+        p->late_signal = p->signal_number;
+        p->signal_ns = 0;
+        atomic_store(&stopped_ns, 0);
+    }
     if (run->options.handle_signals)
         give_back(p);
     for (uint32_t i = 0; i < p->n_watched; i++)

@@ -15,9 +15,9 @@
  *   end     W  transforms and sinks, in pipeline order, after the last push of a morsel: push on what is held.
  *   combine W  once per worker that attached, after its last morsel: hand local results over; may still push on.
  *   detach  W  frees local->state; called also after failures, but only when local->state is set.
- *   finish  S  once after all workers ended well.
+ *   finish  S  once after all workers ended well. Of sinks that publish: as publish.
  *   publish S  sinks: once after all of the stage has finished well: what the world sees of the result, files that get
- *              their names, say. Nothing else may make the run fail after it.
+ *              their names, say. Nothing else may make the run fail after it. On a worker's thread, while that of the stage hears signals.
  *   close   S  frees self->shared; for a sink, when no later stage needs its result any more. Called also after
  *              failures, when open was called.
  * Any of them may be NULL (not needed). After an error no further call but detach and close is made.

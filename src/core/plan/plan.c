@@ -412,6 +412,11 @@ static lb_status list_paths(struct lb_plan *plan, struct lb_error *err)
     return LB_OK;
 }
 
+static lb_status settle(void *run, struct lb_error *err)
+{
+    return lb_rejects_settle(run, true, err);
+}
+
 lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_error *err)
 {
     lb_status status = list_paths(plan, err);
@@ -429,15 +434,12 @@ lb_status lb_plan_execute(struct lb_plan *plan, struct lb_run *run, struct lb_er
         lb_op_close(plan->stages[s].run.sink);
     if (status != LB_OK && run->is_excess && run->options.attempts != NULL)
         lb_attempts_keep_rejects(run->options.attempts, lb_rejects_hand_over(run));
-    lb_status settled = lb_rejects_settle(run, status == LB_OK, err);
-    if (status == LB_OK)
-        status = settled;
+    if (status != LB_OK)
+        (void)!lb_rejects_settle(run, false, err);
+    else if (run->rejects != NULL)
+        status = lb_run_aside(run, settle, run, err);
     /* Who gave up waiting says no more than that. */
-    if (status == LB_ERR_CANCELLED && atomic_load(&run->stop) != 0) {
-        *err = run->error;
-        status = err->status;
-    }
-    return status;
+    return status == LB_ERR_CANCELLED && lb_run_has_stopped(run, err) ? err->status : status;
 }
 
 bool lb_plan_restart(const struct lb_plan *plan, uint32_t *node, const char **data, size_t *size)

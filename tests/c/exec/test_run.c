@@ -2,8 +2,10 @@
  * order, the first error stops all, LB_ENOUGH ends a morsel. */
 #include "../support/support.h"
 
+#include <signal.h>
 #include <unistd.h>
 
+#include "core/base/sys.h"
 #include "core/exec/run.h"
 
 static struct lb_error error;
@@ -204,12 +206,96 @@ static void enough_ends_morsel_and_stage(void **state)
     }
 }
 
+/* ---- signals while a sink publishes ---- */
+
+static _Atomic bool is_heard, is_given_up;
+static bool ends_when_heard; /* else when the run was given up */
+static volatile sig_atomic_t n_raised;
+
+static void on_raised(int number)
+{
+    (void)number;
+    n_raised++;
+}
+
+static lb_status slow_publish(struct lb_op *self, struct lb_error *err)
+{
+    (void)err;
+    kill(getpid(), SIGTERM);
+    uint64_t start = lb_clock_ns();
+    while (lb_clock_ns() - start < 20000000000u) {
+        is_heard |= atomic_load(&self->run->stop) != 0;
+        if (ends_when_heard ? is_heard : is_given_up)
+            break;
+        usleep(1000);
+    }
+    return LB_OK;
+}
+
+static void note_given_up(void *state, const struct lb_error *err)
+{
+    assert_ptr_equal(state, &is_given_up);
+    assert_int_equal(err->status, LB_ERR_TERMINATED);
+    is_given_up = true;
+}
+
+static struct lb_stage publishing_stage(struct lb_leg *leg, struct lb_op *sink)
+{
+    static struct lb_op_class class;
+    class = sink_class;
+    class.publish = slow_publish;
+    *sink = (struct lb_op){.class = &class, .label = "sink"};
+    next_morsel = 0;
+    return (struct lb_stage){.legs = leg, .n_legs = 1, .sink = sink};
+}
+
+/* None of the earlier stage's output is taken back, and the signal is raised again; but what comes after it does not begin. */
+static void signals_are_heard_while_a_sink_publishes(void **state)
+{
+    (void)state;
+    fail_at = enough_at = -1;
+    struct sigaction count = {.sa_handler = on_raised}, before;
+    sigaction(SIGTERM, &count, &before);
+    for (int pass = 0; pass < 3; pass++) {
+        struct lb_op source = {.class = &source_class, .label = "source"}, sink, next_sink;
+        struct lb_op *ops[] = {&source};
+        struct lb_leg leg = {.ops = ops, .n_ops = 1};
+        struct lb_stage stage = publishing_stage(&leg, &sink);
+        struct lb_run_options options = {
+            .n_threads = 2,
+            .memory_bytes = 1 << 20,
+            .tmp_dir = "/tmp",
+            .handle_signals = true,
+            .host = {.give_up = note_given_up, .give_up_state = &is_given_up}};
+        struct lb_run *run = NULL;
+        is_heard = is_given_up = false;
+        ends_when_heard = pass != 1;
+        n_raised = 0;
+        assert_int_equal(lb_run_new(&options, &run, &error), LB_OK);
+        uint64_t start = lb_clock_ns();
+        assert_int_equal(lb_run_stage(run, &stage, &error), LB_OK);
+        assert_true(lb_clock_ns() - start < 10000000000u);
+        assert_true(is_heard);
+        assert_int_equal(is_given_up, pass == 1);
+        lb_op_close(&sink);
+        if (pass == 2) {
+            struct lb_stage next = publishing_stage(&leg, &next_sink);
+            assert_int_equal(lb_run_stage(run, &next, &error), LB_ERR_TERMINATED);
+            lb_op_close(&next_sink);
+        }
+        lb_run_delete(run);
+        assert_int_equal(n_raised, pass < 2);
+    }
+    sigaction(SIGTERM, &before, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_morsel_runs_once),
         cmocka_unit_test(first_error_stops_all),
         cmocka_unit_test(enough_ends_morsel_and_stage),
+        cmocka_unit_test(signals_are_heard_while_a_sink_publishes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
