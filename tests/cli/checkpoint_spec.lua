@@ -139,6 +139,34 @@ describe("a job with checkpoints", function()
     end
   end)
 
+  it("believes a line of the journal no more than fits the plan", function()
+    local core = require "luabatch.core"
+    local function forge(what, by)
+      local name, lines, n = journal(), {}, 0
+      for line in io.lines(name) do
+        local changed, is_changed = line:sub(18):gsub(what, by)
+        lines[#lines + 1], n = changed, n + is_changed
+      end
+      assert.is_true(n > 0)
+      local file = assert(io.open(name, "wb"))
+      for _, line in ipairs(lines) do file:write(core.hash(line), " ", line, "\n") end
+      file:close()
+    end
+    for _, to in ipairs { "other.jsonl", "[", "rows.json" } do
+      assert.equal(1, (sh "STOP=2 luabatch --quiet job.lua"))
+      forge('"to":"bad.jsonl"', ('"to":%q'):format(to))
+      local status, out, err = sh "rm -rf rows.json sums.csv pairs bad.jsonl; luabatch --resume job.lua"
+      assert.same({ 0, printed, expected }, { status, out, results() }, err)
+      assert.truthy(err:find("checkpoint 'rows' is computed anew: it left out records to files that its plan does not name", 1, true), err)
+      assert.equal("", (select(2, sh "ls -d '[' other.jsonl 2> /dev/null; true")))
+    end
+    assert.equal(1, (sh "STOP=2 luabatch --quiet job.lua"))
+    forge('"skips":%b[]', '"skips":[]')
+    local status, _, err = sh "luabatch --resume job.lua"
+    assert.equal(0, status)
+    assert.truthy(err:find("luabatch: 5 records skipped\n", 1, true), err)
+  end)
+
   it("computes anew what stands on a file that was replaced by one of the same size and time", function()
     write("one.lua", [[
       local lb = require "luabatch"

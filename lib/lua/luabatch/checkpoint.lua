@@ -186,6 +186,9 @@ local function find_line(node)
   if not same then return nil, why end
   if not is_undamaged(found) then return nil, "its data are damaged" end
   if not journal_line.fits(found, sources_below(node)) then return nil, "its columns are others" end
+  for _, reject in ipairs(found.rejects) do
+    if not kept.left_out[reject.to] then return nil, "it left out records to files that its plan does not name" end
+  end
   local problem = too_many_left_out(found)
   if problem then return nil, "it " .. problem end
   for _, below in ipairs(checkpoints_below(node)) do

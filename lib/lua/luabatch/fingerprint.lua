@@ -84,24 +84,36 @@ end
 --- The plan of a graph as a fingerprint. `more` says what is done with its records.
 -- @param root logical node
 -- @param more encodable
--- @return string
+-- @return string; and the set of the files for records that are left out which it names
 function fingerprint.plan(root, more)
   local description = require("luabatch.plan").build(pure(root), function(b, stream)
     return b:add { op = "store", inputs = { stream } }
   end)
+  local left_out = {}
+  for _, node in ipairs(description.nodes) do
+    for _, option in ipairs { "on_bad", "on_error" } do
+      if type(node[option]) == "table" then left_out[node[option].to] = true end
+    end
+  end
   return core.hash(core.encode {
     version = core.version .. " " .. core.build, options = require("luabatch").options, nodes = description.nodes, more = more,
-  })
+  }), left_out
 end
 
---- What tells a checkpoint from others: `plan`, and `inputs` or else `unsure`, the input that cannot be looked at again.
+--- What tells a checkpoint from others: `plan`, and `inputs` or else `unsure`, the input that cannot be looked at again; and `left_out`,
+-- the set of the files for records that are left out which it and the checkpoints below name.
 -- Found once, before anything below it runs.
 -- @param node logical node of a checkpoint
 -- @return what is kept about it
 function fingerprint.of_checkpoint(node)
   local kept = node.cache
   if not kept.plan then
-    kept.plan = fingerprint.plan(node.inputs[1], node.name)
+    kept.plan, kept.left_out = fingerprint.plan(node.inputs[1], node.name)
+    for _, below in ipairs(fingerprint.nodes_below(node.inputs[1])) do
+      if below.op == "checkpoint" then
+        for to in pairs(fingerprint.of_checkpoint(below).left_out) do kept.left_out[to] = true end
+      end
+    end
     kept.inputs, kept.unsure = fingerprint.files(node.inputs[1])
   end
   return kept

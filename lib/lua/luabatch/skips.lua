@@ -48,7 +48,9 @@ function skips.text(info)
     if i <= skips.MOST_PLACES then parts[i] = part(skip) else more, places = more + skip.n, places + 1 end
   end
   if more > 0 then parts[#parts + 1] = ("%d in %d more place%s"):format(more, places, places == 1 and "" or "s") end
-  return ("%d record%s skipped: %s"):format(info.skipped, info.skipped == 1 and "" or "s", table.concat(parts, ", "))
+  -- There are no places where memory did not suffice for them.
+  return ("%d record%s skipped%s"):format(info.skipped, info.skipped == 1 and "" or "s", #parts > 0 and ": " or "")
+    .. table.concat(parts, ", ")
 end
 
 --- The same as a line of JSON, for `--errors json`.
