@@ -185,6 +185,15 @@ for i in range(len(data)):
     assert.matches("^Z?$", (select(2, cli.shell(("cut -d ' ' -f 3 /proc/$(cat '%s')/stat"):format(path))):gsub("%s", "")))
   end)
 
+  it("to commands leave these the time to clean up", function()
+    local ready, cleaned = cli.path(), cli.path()
+    -- The outer shell has no trap and ends at once.
+    local inner = ("trap 'sleep 0.03; echo cleaned > %s; exit' TERM; echo > %s; while :; do sleep 0.01; done"):format(cleaned, ready)
+    local job = ("lb.range(3):pipe[[sh -c %s; true]]:count()"):format(cli.quote(inner))
+    assert.equal(143, (cli.signal("TERM", ("test -s '%s'"):format(ready), "-e", job)))
+    assert.equal("cleaned\n", cli.read(cleaned))
+  end)
+
   it("stand among files", function()
     local path, other = csv(10), csv(4)
     assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })

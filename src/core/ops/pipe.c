@@ -68,17 +68,22 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* Whether the shell has ended within PATIENCE_MS. It is not waited for: until then nobody else gets its number. */
-static bool ends_soon(pid_t pid)
+/* Waits until the shell and all that it has started have ended, but no longer than PATIENCE_MS. While others of its group live
+ * nobody else gets the number of a shell that is gone, and for long after: numbers are given out in turn. */
+static void wait_for_group(pid_t pid)
 {
+    bool has_shell = true;
     for (int ms = 0; ms < PATIENCE_MS; ms += 5) {
-        siginfo_t info = {0};
-        if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)
-            return true;
+        if (has_shell && waitpid(pid, NULL, WNOHANG) == pid)
+            has_shell = false;
+        if (kill(-pid, 0) != 0)
+            return;
         struct timespec pause = {.tv_nsec = 5000000};
         nanosleep(&pause, NULL);
     }
-    return false;
+    kill(-pid, SIGKILL);
+    while (has_shell && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
 }
 
 /* Ends what is no longer wanted: the shell and what it has started, which are a group of their own. */
@@ -88,10 +93,7 @@ static void abandon(struct pipe_local *state)
     close_end(&state->out);
     if (state->pid > 0) {
         kill(-state->pid, SIGTERM);
-        ends_soon(state->pid);
-        kill(-state->pid, SIGKILL);
-        while (waitpid(state->pid, NULL, 0) < 0 && errno == EINTR)
-            continue;
+        wait_for_group(state->pid);
     }
     state->pid = 0;
 }
