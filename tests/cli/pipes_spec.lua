@@ -194,6 +194,19 @@ for i in range(len(data)):
     assert.equal("cleaned\n", cli.read(cleaned))
   end)
 
+  it("to commands in a chain end together", function()
+    local pids = {}
+    local steps = {}
+    for i = 1, 4 do
+      pids[i] = cli.path()
+      steps[i] = ([[:pipe("trap '' TERM; echo $$ > '%s'; cat; exec sleep 600")]]):format(pids[i])
+    end
+    local status, _, err = cli.signal("TERM", "test -s '" .. table.concat(pids, "' -a -s '") .. "'",
+      "-e", "lb.range(3)" .. table.concat(steps) .. ":count()")
+    assert.same({ 143, "luabatch: interrupted\n" }, { status, err })
+    for _, path in ipairs(pids) do assert.equal(1, (cli.shell(("kill -0 $(cat '%s') 2> /dev/null"):format(path)))) end
+  end)
+
   it("stand among files", function()
     local path, other = csv(10), csv(4)
     assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })

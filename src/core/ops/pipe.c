@@ -29,6 +29,7 @@ enum {
 
 struct pipe_local {
     pid_t pid;           /* 0: none runs */
+    uint64_t told_ns;    /* when it was told to end; 0: it was not */
     int in, out;         /* our ends: written to, read from; -1 closed */
     struct lb_buf input; /* formatted, not yet written */
     size_t written;
@@ -68,17 +69,20 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* Waits until the shell and all that it has started have ended, but no longer than PATIENCE_MS. While others of its group live
- * nobody else gets the number of a shell that is gone, and for long after: numbers are given out in turn. */
-static void wait_for_group(pid_t pid)
+/* Waits until the shell and all that it has started have ended, but no longer than PATIENCE_MS after they were told to. While others
+ * of its group live nobody else gets the number of a shell that is gone, and for long after: numbers are given out in turn. */
+static void wait_for_group(const struct pipe_local *state)
 {
+    const struct timespec pause = {.tv_nsec = 5000000};
+    pid_t pid = state->pid;
     bool has_shell = true;
-    for (int ms = 0; ms < PATIENCE_MS; ms += 5) {
+    for (;;) {
         if (has_shell && waitpid(pid, NULL, WNOHANG) == pid)
             has_shell = false;
         if (kill(-pid, 0) != 0)
             return;
-        struct timespec pause = {.tv_nsec = 5000000};
+        if (lb_clock_ns() - state->told_ns >= PATIENCE_MS * UINT64_C(1000000))
+            break;
         nanosleep(&pause, NULL);
     }
     kill(-pid, SIGKILL);
@@ -86,16 +90,28 @@ static void wait_for_group(pid_t pid)
         continue;
 }
 
-/* Ends what is no longer wanted: the shell and what it has started, which are a group of their own. */
-static void abandon(struct pipe_local *state)
+static void tell_to_end(struct pipe_local *state)
 {
     close_end(&state->in);
     close_end(&state->out);
-    if (state->pid > 0) {
+    if (state->pid > 0 && state->told_ns == 0) {
         kill(-state->pid, SIGTERM);
-        wait_for_group(state->pid);
+        state->told_ns = lb_clock_ns();
     }
+}
+
+/* Ends what is no longer wanted: the shell and what it has started, which are a group of their own. The pipes behind this one in
+ * the chain are not wanted either: all are told before one is waited for, so that the time runs for all at once. */
+static void abandon(struct lb_op_local *local)
+{
+    struct pipe_local *state = local->state;
+    for (struct lb_op_local *other = local; other != NULL; other = other->next)
+        if (other->op->class == &lb_op_pipe && other->state != NULL)
+            tell_to_end(other->state);
+    if (state->pid > 0)
+        wait_for_group(state);
     state->pid = 0;
+    state->told_ns = 0;
 }
 
 static void pipe_detach(struct lb_op_local *local)
@@ -103,7 +119,7 @@ static void pipe_detach(struct lb_op_local *local)
     struct pipe_local *state = local->state;
     if (state == NULL)
         return;
-    abandon(state);
+    abandon(local);
     lb_buf_fini(&state->input);
     lb_buf_fini(&state->output);
     lb_free(state, sizeof *state);
@@ -170,7 +186,7 @@ static lb_status spawn(struct lb_op_local *local, struct lb_error *err)
 static lb_status pipe_begin(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
-    abandon(state); /* left by a morsel that was cut short */
+    abandon(local); /* left by a morsel that was cut short */
     state->input.size = state->output.size = state->written = 0;
     return spawn(local, err);
 }
