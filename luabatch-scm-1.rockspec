@@ -149,6 +149,7 @@ build = {
         "src/core/ops/bad_records.c",
         "src/core/ops/cartesian.c",
         "src/core/ops/column_keys.c",
+        "src/core/ops/command.c",
         "src/core/ops/compute.c",
         "src/core/ops/context.c",
         "src/core/ops/count.c",

@@ -207,6 +207,60 @@ for i in range(len(data)):
     for _, path in ipairs(pids) do assert.equal(1, (cli.shell(("kill -0 $(cat '%s') 2> /dev/null"):format(path)))) end
   end)
 
+  it("to commands end with what the program has no say in", function()
+    for signal, code in pairs { KILL = 137, USR1 = 138 } do
+      local pid = cli.path()
+      local job = ([[lb.range(3):pipe("trap '' TERM; sleep 600 & echo $! > '%s'; wait"):count()]]):format(pid)
+      assert.equal(code, (cli.signal(signal, ("test -s '%s'"):format(pid), "-e", job)))
+      local _, state = cli.shell(([[n=0
+        while state=$(cut -d ' ' -f 3 /proc/$(cat '%s')/stat) && [ "$state" != Z ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n + 1)); done
+        echo "$state"]]):format(pid))
+      assert.matches("^Z?\n$", state)
+    end
+  end)
+
+  it("to commands have these ask at the terminal", function()
+    -- Shows the keys when a command has the terminal, if there are any; prints what came and the exit status.
+    local script = cli.file([[
+import os, pty, signal, sys
+keys, command = sys.argv[1].encode(), sys.argv[2:]
+signal.alarm(60)
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(command[0], command)
+while keys and os.tcgetpgrp(terminal) in (0, pid):
+    pass
+os.write(terminal, keys)
+out = b""
+try:
+    while data := os.read(terminal, 4096):
+        out += data
+except OSError:
+    pass
+print(out.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+]], ".py")
+    local function type_keys(keys, line, ...)
+      local status, out, err = cli.shell(("python3 '%s' \"$(printf '%s')\" %s"):format(script, keys, line:format(...)))
+      assert.same({ 0, "" }, { status, err })
+      return out
+    end
+    local ask = [[pipe("read x < /dev/tty; echo \"$x from $(cat)\"")]]
+    local program = cli.quote(cli.program) .. " --progress never --threads 2 -e"
+    -- Then the program itself asks. Ctrl-Z stops nobody where no shell could go on with it.
+    for _, keys in ipairs { "one\\ntwo\\n.", "\\032one\\ntwo\\n." } do
+      assert.matches("one from a, two", type_keys(keys, "%s %s", program,
+        cli.quote(('io.write(lb.from{"a"}:%s:collect()[1], ", ", io.read(), "\\n")'):format(ask))), 1, true)
+    end
+    -- One command writes more than the other takes before its question is answered.
+    local two = ('lb.range(100000):coalesce(1):pipe("read x < /dev/tty; cat; read y < /dev/tty"):%s:count()'):format(
+      ask:gsub("cat", "wc -l"))
+    assert.matches(" 0\n$", type_keys("one\\ntwo\\nthree\\n.", "%s %s", program, cli.quote(two)))
+    assert.matches("luabatch: interrupted\r\n 130\n$",
+      type_keys("\\003", "%s %s", program, cli.quote(("lb.from{1}:%s:count()"):format(ask))))
+    assert.matches("' wants the terminal, but runs in the background\r\n.* 1\n$", type_keys("", "bash -mc %s",
+      cli.quote(("%s %s & wait $!"):format(program, cli.quote(("lb.from{1}:%s:count()"):format(ask))))))
+  end)
+
   it("stand among files", function()
     local path, other = csv(10), csv(4)
     assert.same({ 0, "14\n", "" }, { run("cat '%s' | luabatch --icsv -e ':count()' '%s' -", path, other) })

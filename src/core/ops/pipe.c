@@ -3,12 +3,10 @@
  * IDEA    One process per morsel ("sh -c command"). Input and output are moved by poll with non-blocking pipes, so neither
  *         side can block the other: while its input pipe is full, its output is read.
  * ERRORS  A command that ends with another status than 0 fails the job; one that stops reading early does not. When the run
- *         fails or is stopped, the command and what it has started are ended. */
+ *         fails or is stopped, the command and what it has started are ended (command.c). */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,18 +16,22 @@
 #include "core/column/builder.h"
 #include "core/io/format.h"
 #include "core/io/text.h"
+#include "core/ops/command.h"
 #include "core/ops/ops.h"
-
-extern char **environ;
 
 enum {
     READ_BYTES = 64 << 10,
-    PATIENCE_MS = 200 /* for a command that has been told to end */
+    ATTEND_MS = 100, /* so often a command that is waited for is looked after */
+    PAUSE_NS = 10000000
+};
+
+struct pipe_shared {
+    char *text;
+    struct lb_guard guard;
 };
 
 struct pipe_local {
-    pid_t pid;           /* 0: none runs */
-    uint64_t told_ns;    /* when it was told to end; 0: it was not */
+    struct lb_command command;
     int in, out;         /* our ends: written to, read from; -1 closed */
     struct lb_buf input; /* formatted, not yet written */
     size_t written;
@@ -39,17 +41,30 @@ struct pipe_local {
 
 static lb_status pipe_open(struct lb_op *self, struct lb_error *err)
 {
-    char *command = NULL;
-    LB_TRY(lb_param_string(self, "command", &command, err));
-    if (command == NULL)
+    if (lb_jail_is_closed())
+        return lb_error_set(err, LB_ERR_USAGE, "%s: no commands are run in safe mode (--safe)",
+                            self->label);
+    struct pipe_shared *shared = self->shared = lb_alloc_zero(sizeof *shared);
+    if (shared == NULL)
+        return lb_error_memory(err, self->label, sizeof *shared);
+    shared->guard.fd = -1;
+    LB_TRY(lb_param_string(self, "command", &shared->text, err));
+    if (shared->text == NULL)
         return lb_error_set(err, LB_ERR_INTERNAL, "plan: %s has no command", self->label);
-    self->shared = command;
+    int failed = lb_guard_start(&shared->guard);
+    if (failed != 0)
+        return lb_error_system(err, failed, "%s: cannot start sh", self->label);
     return LB_OK;
 }
 
 static void pipe_close(struct lb_op *self)
 {
-    lb_strfree(self->shared);
+    struct pipe_shared *shared = self->shared;
+    if (shared == NULL)
+        return;
+    lb_guard_end(&shared->guard);
+    lb_strfree(shared->text);
+    lb_free(shared, sizeof *shared);
     self->shared = NULL;
 }
 
@@ -69,49 +84,19 @@ static void close_end(int *fd)
     *fd = -1;
 }
 
-/* Waits until the shell and all that it has started have ended, but no longer than PATIENCE_MS after they were told to. While others
- * of its group live nobody else gets the number of a shell that is gone, and for long after: numbers are given out in turn. */
-static void wait_for_group(const struct pipe_local *state)
-{
-    const struct timespec pause = {.tv_nsec = 5000000};
-    pid_t pid = state->pid;
-    bool has_shell = true;
-    for (;;) {
-        if (has_shell && waitpid(pid, NULL, WNOHANG) == pid)
-            has_shell = false;
-        if (kill(-pid, 0) != 0)
-            return;
-        if (lb_clock_ns() - state->told_ns >= PATIENCE_MS * UINT64_C(1000000))
-            break;
-        nanosleep(&pause, NULL);
-    }
-    kill(-pid, SIGKILL);
-    while (has_shell && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
-}
-
-static void tell_to_end(struct pipe_local *state)
-{
-    close_end(&state->in);
-    close_end(&state->out);
-    if (state->pid > 0 && state->told_ns == 0) {
-        kill(-state->pid, SIGTERM);
-        state->told_ns = lb_clock_ns();
-    }
-}
-
-/* Ends what is no longer wanted: the shell and what it has started, which are a group of their own. The pipes behind this one in
- * the chain are not wanted either: all are told before one is waited for, so that the time runs for all at once. */
+/* Ends what is no longer wanted. The pipes behind this one in the chain are not wanted either: all are told before one is waited for,
+ * so that the time runs for all at once. */
 static void abandon(struct lb_op_local *local)
 {
-    struct pipe_local *state = local->state;
-    for (struct lb_op_local *other = local; other != NULL; other = other->next)
-        if (other->op->class == &lb_op_pipe && other->state != NULL)
-            tell_to_end(other->state);
-    if (state->pid > 0)
-        wait_for_group(state);
-    state->pid = 0;
-    state->told_ns = 0;
+    for (struct lb_op_local *other = local; other != NULL; other = other->next) {
+        struct pipe_local *state = other->op->class == &lb_op_pipe ? other->state : NULL;
+        if (state == NULL)
+            continue;
+        close_end(&state->in);
+        close_end(&state->out);
+        lb_command_tell(&state->command);
+    }
+    lb_command_end(&((struct pipe_local *)local->state)->command);
 }
 
 static void pipe_detach(struct lb_op_local *local)
@@ -125,59 +110,24 @@ static void pipe_detach(struct lb_op_local *local)
     lb_free(state, sizeof *state);
 }
 
-/* Starts the command with these as its standard input and output; 0 or an errno value. */
-static int start_shell(pid_t *pid, char *command, int in, int out)
-{
-    char *arguments[] = {"sh", "-c", command, NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t defaults;
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE); /* the program ignores it; commands such as `head` rely on it */
-    int failed = posix_spawnattr_init(&attributes);
-    if (failed != 0)
-        return failed;
-    failed = posix_spawn_file_actions_init(&actions);
-    if (failed != 0)
-        goto fail_actions;
-    failed = posix_spawnattr_setsigdefault(&attributes, &defaults);
-    if (failed == 0)
-        failed =
-            posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    if (failed == 0)
-        failed = posix_spawn_file_actions_adddup2(&actions, in, 0);
-    if (failed == 0)
-        failed = posix_spawn_file_actions_adddup2(&actions, out, 1);
-    if (failed == 0)
-        failed = posix_spawn(pid, "/bin/sh", &actions, &attributes, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-fail_actions:
-    posix_spawnattr_destroy(&attributes);
-    return failed;
-}
-
 static lb_status spawn(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
     int to[2] = {-1, -1}, from[2] = {-1, -1};
-    if (lb_jail_is_closed())
-        return lb_error_set(err, LB_ERR_USAGE, "%s: no commands are run in safe mode (--safe)",
-                            local->op->label);
+    struct pipe_shared *shared = local->op->shared;
     if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0) {
         int failed = errno;
         close_end(&to[0]);
         close_end(&to[1]);
         return lb_error_system(err, failed, "%s: cannot make a pipe", local->op->label);
     }
-    int failed = start_shell(&state->pid, local->op->shared, to[0], from[1]);
+    int failed = lb_command_start(&state->command, &shared->guard, shared->text, to[0], from[1]);
     close(to[0]);
     close(from[1]);
     state->in = to[1];
     state->out = from[0];
-    if (failed != 0) {
-        state->pid = 0;
+    if (failed != 0)
         return lb_error_system(err, failed, "%s: cannot start sh", local->op->label);
-    }
     fcntl(state->in, F_SETFL, O_NONBLOCK);
     fcntl(state->out, F_SETFL, O_NONBLOCK);
     return LB_OK;
@@ -248,6 +198,18 @@ static lb_status write_input(struct lb_op_local *local, struct lb_error *err)
     return LB_OK;
 }
 
+/* While the command is waited for. */
+static lb_status attend(struct lb_op_local *local, struct lb_error *err)
+{
+    struct pipe_local *state = local->state;
+    struct pipe_shared *shared = local->op->shared;
+    struct lb_error problem;
+    if (lb_command_attend(&state->command, &problem) == LB_OK)
+        return LB_OK;
+    return lb_error_set(err, problem.status, "%s: command '%s' %s", local->op->label, shared->text,
+                        problem.message);
+}
+
 /* Moves bytes both ways until all input is written, or when `drain`, until the output has ended. */
 static lb_status move_bytes(struct lb_op_local *local, bool drain, struct lb_error *err)
 {
@@ -258,8 +220,13 @@ static lb_status move_bytes(struct lb_op_local *local, bool drain, struct lb_err
         bool wants_write = state->in >= 0 && state->input.size > 0;
         struct pollfd fds[2] = {{.fd = state->out, .events = POLLIN},
                                 {.fd = wants_write ? state->in : -1, .events = POLLOUT}};
-        if (poll(fds, 2, 100) < 0 && errno != EINTR)
+        int n = poll(fds, 2, ATTEND_MS);
+        if (n < 0 && errno != EINTR)
             return lb_error_system(err, errno, "%s: poll", local->op->label);
+        if (n <= 0) {
+            LB_TRY(attend(local, err));
+            continue;
+        }
         if (fds[1].revents != 0)
             LB_TRY(write_input(local, err));
         if (fds[0].revents != 0)
@@ -278,6 +245,23 @@ static lb_status pipe_push(struct lb_op_local *local, const struct lb_batch *bat
     return move_bytes(local, false, err);
 }
 
+/* Its output has ended; so has the command, mostly, or will in a moment. */
+static lb_status wait_for_end(struct lb_op_local *local, int *status, bool *is_interrupted,
+                              struct lb_error *err)
+{
+    struct pipe_local *state = local->state;
+    struct timespec pause = {.tv_nsec = PAUSE_NS / 256};
+    while (!lb_command_has_ended(&state->command, status, is_interrupted)) {
+        if (atomic_load_explicit(&local->worker->run->stop, memory_order_relaxed) != 0)
+            return lb_error_set(err, LB_ERR_CANCELLED, "cancelled");
+        LB_TRY(attend(local, err));
+        nanosleep(&pause, NULL);
+        if (pause.tv_nsec < PAUSE_NS)
+            pause.tv_nsec *= 2;
+    }
+    return LB_OK;
+}
+
 static lb_status pipe_end(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
@@ -285,13 +269,15 @@ static lb_status pipe_end(struct lb_op_local *local, struct lb_error *err)
     LB_TRY(move_bytes(local, true, err));
     LB_TRY(push_lines(local, true, err));
     int ended = 0;
-    while (waitpid(state->pid, &ended, 0) < 0 && errno == EINTR)
-        continue;
-    state->pid = 0;
+    bool is_interrupted = false;
+    LB_TRY(wait_for_end(local, &ended, &is_interrupted, err));
+    if (is_interrupted)
+        return lb_error_set(err, LB_ERR_CANCELLED, "interrupted");
     if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0)
         return LB_OK;
     return lb_error_set(err, LB_ERR_USER, "%s: command '%s' ended with %s %d", local->op->label,
-                        (const char *)local->op->shared, WIFEXITED(ended) ? "status" : "signal",
+                        ((struct pipe_shared *)local->op->shared)->text,
+                        WIFEXITED(ended) ? "status" : "signal",
                         WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended));
 }
 
