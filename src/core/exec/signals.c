@@ -17,6 +17,7 @@
 
 #include "core/base/sys.h"
 #include "core/exec/run_private.h"
+#include "core/io/output.h"
 
 static const uint64_t TWICE_NS = 500 * 1000 * 1000;
 
@@ -60,8 +61,10 @@ static void on_signal(uv_signal_t *handle, int number)
         p->late_signal = number;
         return;
     }
-    if (p->signal_ns != 0 && number == SIGINT)
-        _exit(LB_ERR_CANCELLED); /* spill files are unlinked already */
+    if (p->signal_ns != 0 && number == SIGINT) {
+        lb_output_clear(); /* spill files are unlinked already */
+        _exit(LB_ERR_CANCELLED);
+    }
     p->signal_ns = now;
     p->signal_number = number;
     atomic_store(&stopped_ns, now);

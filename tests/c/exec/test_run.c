@@ -2,11 +2,16 @@
  * order, the first error stops all, LB_ENOUGH ends a morsel. */
 #include "../support/support.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/base/sys.h"
 #include "core/exec/run.h"
+#include "core/io/output.h"
 
 static struct lb_error error;
 
@@ -239,11 +244,13 @@ static void note_given_up(void *state, const struct lb_error *err)
     is_given_up = true;
 }
 
-static struct lb_stage publishing_stage(struct lb_leg *leg, struct lb_op *sink)
+static struct lb_stage publishing_stage(struct lb_leg *leg, struct lb_op *sink,
+                                        lb_status (*publish)(struct lb_op *self,
+                                                             struct lb_error *err))
 {
     static struct lb_op_class class;
     class = sink_class;
-    class.publish = slow_publish;
+    class.publish = publish;
     *sink = (struct lb_op){.class = &class, .label = "sink"};
     next_morsel = 0;
     return (struct lb_stage){.legs = leg, .n_legs = 1, .sink = sink};
@@ -260,7 +267,7 @@ static void signals_are_heard_while_a_sink_publishes(void **state)
         struct lb_op source = {.class = &source_class, .label = "source"}, sink, next_sink;
         struct lb_op *ops[] = {&source};
         struct lb_leg leg = {.ops = ops, .n_ops = 1};
-        struct lb_stage stage = publishing_stage(&leg, &sink);
+        struct lb_stage stage = publishing_stage(&leg, &sink, slow_publish);
         struct lb_run_options options = {
             .n_threads = 2,
             .memory_bytes = 1 << 20,
@@ -279,7 +286,7 @@ static void signals_are_heard_while_a_sink_publishes(void **state)
         assert_int_equal(is_given_up, pass == 1);
         lb_op_close(&sink);
         if (pass == 2) {
-            struct lb_stage next = publishing_stage(&leg, &next_sink);
+            struct lb_stage next = publishing_stage(&leg, &next_sink, slow_publish);
             assert_int_equal(lb_run_stage(run, &next, &error), LB_ERR_TERMINATED);
             lb_op_close(&next_sink);
         }
@@ -289,6 +296,58 @@ static void signals_are_heard_while_a_sink_publishes(void **state)
     sigaction(SIGTERM, &before, NULL);
 }
 
+static int open_without_nameless(const char *path, int flags, mode_t mode)
+{
+    if ((flags & O_TMPFILE) != O_TMPFILE)
+        return open(path, flags, mode);
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
+static lb_status endless_publish(struct lb_op *self, struct lb_error *err)
+{
+    (void)self;
+    struct lb_output *output;
+    if (lb_output_new("file", LB_MODE_ERROR, NULL, &output, err) != LB_OK ||
+        lb_output_write(output, "x", 1, err) != LB_OK || system("test -e .file*") != 0)
+        _exit(9);
+    for (;;) {
+        kill(getpid(), SIGINT);
+        usleep(700000); /* two of them at once are one */
+    }
+}
+
+/* The second SIGINT ends the process at once, and nothing is left all the same. */
+static void second_interrupt_leaves_nothing(void **state)
+{
+    (void)state;
+    fail_at = enough_at = -1;
+    char folder[] = "/tmp/luabatch-test-XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(30);
+        if (chdir(folder) != 0)
+            _exit(8);
+        lb_sys.open = open_without_nameless;
+        struct lb_op source = {.class = &source_class, .label = "source"}, sink;
+        struct lb_op *ops[] = {&source};
+        struct lb_leg leg = {.ops = ops, .n_ops = 1};
+        struct lb_stage stage = publishing_stage(&leg, &sink, endless_publish);
+        struct lb_run_options options = {
+            .n_threads = 1, .memory_bytes = 1 << 20, .tmp_dir = "/tmp", .handle_signals = true};
+        struct lb_run *run = NULL;
+        if (lb_run_new(&options, &run, &error) == LB_OK)
+            (void)!lb_run_stage(run, &stage, &error);
+        _exit(7);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 130);
+    assert_int_equal(rmdir(folder), 0); /* it is empty */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +355,7 @@ int main(void)
         cmocka_unit_test(first_error_stops_all),
         cmocka_unit_test(enough_ends_morsel_and_stage),
         cmocka_unit_test(signals_are_heard_while_a_sink_publishes),
+        cmocka_unit_test(second_interrupt_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
