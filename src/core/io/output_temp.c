@@ -30,7 +30,7 @@ enum {
 
 static const char mark[] = ".luabatch-"; /* before the suffix */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* guards the list; and see lb_temp_hold */
 static struct lb_temp *all;
 static pthread_once_t at_exit_once = PTHREAD_ONCE_INIT;
 
@@ -113,6 +113,16 @@ void lb_temp_remove_all(void)
     for (struct lb_temp *temp = all; temp != NULL; temp = temp->next)
         remove_of_any_thread(temp);
     all = NULL;
+    pthread_mutex_unlock(&lock);
+}
+
+void lb_temp_hold(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void lb_temp_release(void)
+{
     pthread_mutex_unlock(&lock);
 }
 

@@ -40,8 +40,12 @@ void lb_temp_remove(struct lb_temp *temp);
 /* Removes a file, or a directory with all it holds. */
 void lb_temp_remove_path(const char *path, bool is_directory);
 
-/* Removes all of this process, as its normal exit does. */
+/* Removes all of this process, as its normal exit does. From any thread. */
 void lb_temp_remove_all(void);
+/* Until it is released another thread's remove_all waits, and the end of the process with it: for steps that are whole only together. No
+ * other call of this header in between. */
+void lb_temp_hold(void);
+void lb_temp_release(void);
 
 /* At the end of a temporary's name: the old directory, while the new one takes its place in three steps (lb_tree_exchange). */
 #define LB_TEMP_ASIDE ".old"

@@ -308,6 +308,7 @@ int lb_tree_exchange(const char *a, const char *b)
     int old = lb_sys.open(b, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (old >= 0)
         (void)!flock(old, LOCK_EX | LOCK_NB); /* an append has it already */
+    lb_temp_hold();
     if (lb_sys.rename(b, aside) != 0) {
         failure = errno;
     } else if (lb_sys.rename(a, b) != 0) {
@@ -316,6 +317,7 @@ int lb_tree_exchange(const char *a, const char *b)
     } else {
         failure = lb_sys.rename(aside, a) == 0 ? 0 : errno;
     }
+    lb_temp_release();
     if (old >= 0)
         lb_sys.close(old);
     lb_free(aside, size);
@@ -398,6 +400,7 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target)
 {
     uint32_t n_moved = 0;
     int failure = 0;
+    lb_temp_hold();
     while (n_moved < tree->n_parts && failure == 0) {
         failure = move_part(tree, target, &tree->parts[n_moved]);
         n_moved += failure == 0;
@@ -414,6 +417,7 @@ int lb_tree_move_parts(struct lb_tree *tree, const char *target)
     }
     if (failure != 0)
         lb_tree_take_back(tree, target, n_moved);
+    lb_temp_release();
     return failure;
 }
 

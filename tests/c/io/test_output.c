@@ -621,6 +621,56 @@ static void test_clear_meanwhile(void **state)
     }
 }
 
+static int n_moved;
+
+static void *end_process(void *unused)
+{
+    (void)unused;
+    lb_output_clear();
+    _exit(7);
+}
+
+static int slow_rename_with(const char *from, const char *to, unsigned flags)
+{
+    pthread_t ender;
+    if (++n_moved == 3)
+        assert_int_equal(pthread_create(&ender, NULL, end_process, NULL), 0);
+    if (n_moved >= 3)
+        usleep(50000);
+    return real_sys.rename_with(from, to, flags);
+}
+
+static int no_link(const char *from, const char *to)
+{
+    (void)from;
+    (void)to;
+    errno = EPERM;
+    return -1;
+}
+
+/* Where files have no second names the parts of an append move one by one: the end of the process waits for the last. */
+static void test_clear_while_parts_move(void **state)
+{
+    (void)state;
+    enum { PARTS = 6 };
+    OK(write_directory("d/", LB_MODE_ERROR, 2, "old"));
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        without_nameless = true;
+        lb_sys.open = faulty_open;
+        lb_sys.link = no_link;
+        lb_sys.rename_with = slow_rename_with;
+        (void)!write_directory("d/", LB_MODE_APPEND, PARTS, "new");
+        pause();
+    }
+    int status;
+    waitpid(child, &status, 0);
+    assert_int_equal(WEXITSTATUS(status), 7);
+    assert_int_equal(shell("test $(ls d/part-* | wc -l) = %d", 2 + PARTS), 0);
+    expect_names("d ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -636,6 +686,7 @@ int main(void)
         cmocka_unit_test_teardown(test_failures, clear),
         cmocka_unit_test_teardown(test_exit, clear),
         cmocka_unit_test_teardown(test_clear_meanwhile, clear),
+        cmocka_unit_test_teardown(test_clear_while_parts_move, clear),
     };
     real_sys = lb_sys;
     signal(SIGPIPE, SIG_IGN);
