@@ -29,7 +29,7 @@ enum {
 enum {
     FULL_ROWS = LB_BATCH_ROWS - 64, /* a block with so many rows of whole partitions leaves */
     CHECK_ROWS = 1024,              /* rows between two looks at memory */
-    PIECE_BYTES = 4 << 20,          /* a larger block is given in pieces, where that is possible */
+    PIECE_BYTES = 4 << 20,          /* see piece_bytes */
     MAX_BYTES = 0,                  /* 0: a worker's share */
     OVERDRAFT_BYTES = 16 << 20 /* of all blocks, beside a tenth of the memory, beyond the budget */
 };
@@ -58,9 +58,11 @@ struct scan_local {
     struct lb_window_part *parts;
     uint32_t n_parts;
     uint32_t parts_capacity;
-    uint64_t part_start; /* n_read before the last part's first row */
-    uint32_t next_check; /* rows of the block at which memory is looked at */
-    uint32_t checked;    /* rows at which it was, the last time */
+    uint64_t part_start;    /* n_read before the last part's first row */
+    uint32_t next_check;    /* rows of the block at which memory is looked at */
+    uint32_t checked;       /* rows at which it was, the last time */
+    size_t unchecked_bytes; /* of the rows since */
+    size_t piece_bytes;     /* rows of so many bytes are a reason to look, too */
     size_t reserved;
     struct lb_column *slices;
     uint64_t *valid;                /* of slices, LB_BATCH_ROWS bits each */
@@ -396,6 +398,12 @@ static size_t block_bytes(const struct lb_op_local *local)
     return bytes;
 }
 
+static void note_check(struct scan_local *state, uint32_t n_rows)
+{
+    state->checked = n_rows;
+    state->unchecked_bytes = 0;
+}
+
 /* Finds the number of rows of the last part, which has begun. */
 static lb_status count_part(struct lb_op_local *local, struct lb_error *err)
 {
@@ -425,6 +433,13 @@ static lb_status count_part(struct lb_op_local *local, struct lb_error *err)
     return status;
 }
 
+/* A larger block is given in pieces, where that is possible. */
+static size_t piece_bytes(const struct lb_run *run)
+{
+    size_t share = lb_run_worker_bytes(run) / 2;
+    return share < PIECE_BYTES ? share : PIECE_BYTES;
+}
+
 /* Looks at the memory of a growing block, and gives a piece of its last partition when it is time to. */
 static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
 {
@@ -433,7 +448,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
     struct block *block = state->block;
     lb_sort_cursor_release(state->cursor);
     state->next_check = block->n_rows + CHECK_ROWS;
-    state->checked = block->n_rows;
+    note_check(state, block->n_rows);
     size_t bytes = block_bytes(local);
     bool is_refused = false;
     if (bytes > state->reserved) {
@@ -442,7 +457,8 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
             lb_budget_force(run->budget, bytes - state->reserved);
         state->reserved = bytes;
     }
-    if (bytes <= PIECE_BYTES)
+    state->piece_bytes = piece_bytes(run);
+    if (bytes <= state->piece_bytes)
         return LB_OK;
     bool needs_total = false;
     const char *whole = lb_window_needs_whole(&state->window, &needs_total);
@@ -454,7 +470,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(process(local, true, err));
         /* What stays was moved: let as much again come before the next piece. */
         block = state->block;
-        state->checked = block->n_rows;
+        note_check(state, block->n_rows);
         if (block->n_rows < before / 2) {
             state->next_check = before > 2 * block->n_rows ? before : 2 * block->n_rows;
             return LB_OK;
@@ -501,7 +517,7 @@ static inline bool is_same(const char *a, const char *b, size_t size)
 /* Few rows since the last look at memory, but many bytes. */
 static bool has_long_rows(const struct scan_local *state)
 {
-    return lb_sort_cursor_is_due(state->cursor) &&
+    return state->unchecked_bytes >= state->piece_bytes &&
            state->block->n_rows - state->checked < CHECK_ROWS;
 }
 
@@ -522,7 +538,7 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
                 LB_TRY(process(local, false, err));
                 lb_sort_cursor_release(state->cursor);
                 state->next_check = FULL_ROWS + CHECK_ROWS;
-                state->checked = 0;
+                note_check(state, 0);
             }
         }
         LB_TRY(begin_part(state, err));
@@ -545,6 +561,7 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
     }
     state->last = row;
     state->n_read++;
+    state->unchecked_bytes += row->key_size + row->payload_size;
     LB_TRY(end_row(state->block, is_peer, err));
     bool is_due = state->block->n_rows >= state->next_check || has_long_rows(state);
     return is_due ? check_memory(local, err) : LB_OK;
@@ -559,7 +576,8 @@ static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
     state->n_parts = 0;
     state->n_read = 0;
     state->next_check = FULL_ROWS + CHECK_ROWS;
-    state->checked = 0;
+    note_check(state, 0);
+    state->piece_bytes = piece_bytes(local->op->run);
     LB_TRY(lb_sort_cursor_new(sink->sorter, state->range, &state->cursor, err));
     for (;;) {
         const struct lb_sort_row *row = NULL;
