@@ -140,7 +140,7 @@ end
 
 -- Tells the user something: what comes from data or names must not move the cursor.
 local function tell_user(text)
-  io.stderr:write("luabatch: ", require("luabatch.display").safe(text), "\n")
+  io.stderr:write("luabatch: " .. require("luabatch.display").safe(text) .. "\n") -- at once: others may write there, too
 end
 
 local function report(options, status, message)
