@@ -13,7 +13,7 @@
 #ifdef LB_TINY
 enum { DUE_BYTES = 16 << 10, PREFETCH = 16 };
 #else
-enum { DUE_BYTES = 4 << 20, PREFETCH = 16 };
+enum { DUE_BYTES = 1 << 20, PREFETCH = 16 };
 #endif
 
 /* The part of one run. */

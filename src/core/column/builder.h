@@ -83,7 +83,7 @@ lb_status lb_batch_builder_column(struct lb_batch_builder *builder, uint32_t i,
  * made from. A row to which nothing was appended becomes one nil. */
 lb_status lb_batch_builder_end_row(struct lb_batch_builder *builder, uint32_t parent_row,
                                    struct lb_error *err) LB_MUST_USE;
-enum { LB_BATCH_STRING_BYTES = 4 << 20 }; /* copied strings of one column that make a batch full */
+enum { LB_BATCH_STRING_BYTES = 1 << 20 }; /* copied strings of one column that make a batch full */
 /* Whether a record of so many values may join the rows so far; if not, finish the batch and reset
  * before it. */
 static inline bool lb_batch_builder_fits(const struct lb_batch_builder *builder, uint32_t width)
