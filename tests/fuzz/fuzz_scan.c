@@ -61,7 +61,9 @@ static void put_scan(struct lb_buf *out, const struct question *q)
     static const char *const typed[] = {"integer", "float", "boolean"};
     static const char *const strings[] = {"string", "string", "string"};
     static const char *const any[] = {"any", "any", "any"};
-    uint32_t n = 0;
+    const char *compression =
+        q->path == paths[0] ? "none" : "gzip"; /* text may begin as gzip does */
+    uint32_t n = 1;
     size_t node, mark;
     MUST(lb_codec_begin(out, 'm', &node, &fuzz_error));
     if (q->kind == CSV) {
@@ -70,15 +72,18 @@ static void put_scan(struct lb_buf *out, const struct question *q)
         for (int i = 1; i <= N_COLUMNS; i++)
             MUST(lb_codec_put_int(out, i, &fuzz_error));
         lb_codec_end(out, mark, N_COLUMNS);
+        put_pair(out, "compression", compression);
         put_list(out, "file_names", names, N_COLUMNS);
         put_text(out, "header");
         MUST(lb_codec_put_bool(out, q->has_header, &fuzz_error));
         n += 3;
     } else if (q->kind == JSON) {
         put_list(out, "columns", names, N_COLUMNS);
+        put_pair(out, "compression", compression);
         put_list(out, "known", names, N_COLUMNS);
         n += 2;
     } else {
+        put_pair(out, "compression", compression);
         put_pair(out, "mode", q->kind == LINES ? "lines" : "words");
         n++;
     }

@@ -221,6 +221,7 @@ static void evaluate(const struct lb_buf *program, const struct lb_batch *batch,
         outcome->values.size = 0;
         outcome->status = lb_expr_eval(state, batch, &column, &fuzz_error);
         if (outcome->status != LB_OK) {
+            fuzz_has_refused |= lb_expr_state_too_much(state);
             CHECK(outcome->status == LB_ERR_USER || fuzz_has_refused);
             memcpy(outcome->message, fuzz_error.message, sizeof outcome->message);
             continue;
