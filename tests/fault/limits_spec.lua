@@ -120,9 +120,13 @@ describe("limits", function()
   end)
 
   it("of what the system gives, less than the window of zstd data wants", function()
+    -- The address sanitizer takes terabytes of addresses for itself, and has a limit of its own.
+    local _, version = support.run "--version"
+    local less = version:find(", asan,", 1, true) and "export ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=1000"
+      or "ulimit -v 1500000"
     -- A frame's head: a window of 2 GiB; then its last block, as it is.
     local status, _, message = shell([[printf '\050\265\057\375\000\250\051\000\000a\nb\nc' > window.zst
-      ulimit -v 1500000; luabatch --threads 1 -e 'lb.text "window.zst":count()']])
+      ]] .. less .. [[; luabatch --threads 1 -e 'lb.text "window.zst":count()']])
     assert.equal(5, status, message)
     assert.matches("window.zst: out of memory: its zstd data wants a window of up to 2 GiB", message, 1, true)
   end)
