@@ -35,7 +35,8 @@ end
 
 function support.clean()
   for i = #files, 1, -1 do
-    os.execute("rm -rf '" .. files[i] .. "'")
+    local is_gone, _, code = os.remove(files[i])
+    if not is_gone and code ~= 2 then os.execute("rm -rf '" .. files[i] .. "'") end -- a folder with files; 2: it is not there
     files[i] = nil
   end
 end
@@ -51,13 +52,15 @@ local SIGNALS = "env --default-signal=HUP,INT,QUIT,PIPE,TERM "
 --- Runs a line of shell in which `luabatch` is the program; `$status` may be set by the line, otherwise it is the last command's.
 -- @return status, standard output, standard error
 function support.shell(line)
-  local out, err, script = support.path(), support.path(), support.path ".sh"
+  local out, err, script = os.tmpname(), os.tmpname(), os.tmpname()
   local file = assert(io.open(script, "w"))
   file:write("luabatch() { ", support.quote(support.program), " \"$@\"; }\n", line, "\n")
   file:close()
   local status, _, code = os.execute(("%sbash '%s' > '%s' 2> '%s' < /dev/null"):format(SIGNALS, script, out, err))
   if type(status) == "number" then code = math.floor(status / 256) end -- LuaJIT's has one result, that of wait()
-  return code, support.read(out), support.read(err)
+  local printed, told = support.read(out), support.read(err)
+  for _, path in ipairs { out, err, script } do os.remove(path) end
+  return code, printed, told
 end
 
 --- A path that holds wherever one stands.
