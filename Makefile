@@ -134,10 +134,11 @@ $(OUT)/fuzz/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(OUT)/libluabatch.a
 # make soak [SEEDS=5] [ROWS=6000] [KILLS=600] [SEED=1] [LIMITS=64,128,512]: the same bytes for any number of threads and any memory
 # (tests/soak/run.lua), jobs killed at random moments (tests/fault/kill.py), data ten times the memory limit in MB (tests/soak/memory.py),
 # huge records (tests/soak/large.py), and joins of a hot key (tests/soak/joins.py).
+soak: LIMITS ?= 64,128,512
 soak: build
 	$(OUT)/luabatch --quiet tests/soak/run.lua seeds=$(SEEDS) first=$(SEED) rows=$(ROWS)
 	python3 tests/fault/kill.py $(OUT)/luabatch --kills $(or $(KILLS),600) $(if $(SEED),--seed $(SEED))
-	python3 tests/soak/memory.py $(OUT)/luabatch --limits $(or $(LIMITS),64,128,512)
+	python3 tests/soak/memory.py $(OUT)/luabatch --limits $(LIMITS)
 	python3 tests/soak/large.py $(OUT)/luabatch
 	python3 tests/soak/large.py $(OUT)/luabatch --safe
 	python3 tests/soak/joins.py $(OUT)/luabatch $(if $(SEED),--seed $(SEED))
