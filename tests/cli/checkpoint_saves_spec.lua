@@ -204,6 +204,41 @@ describe("a save that stands on a checkpoint", function()
     end
   end)
 
+  it("with mode = 'ignore' leaves what stood there before the job, though a later save has added to it", function()
+    write("mine.lua", [[
+      local lb = require "luabatch"
+      local rows = lb.range(2):checkpoint "rows"
+      rows:save_text("log", { mode = "ignore" })
+      rows:map(function(n) return n * 10 end):save_text("log", { mode = "append" })
+      if os.getenv "STOP" then error "stop" end]])
+    for old, wanted in pairs { ["echo mine > log; "] = "mine 10 20 ", ["rm -f log; "] = "1 2 10 20 " } do
+      assert.equal(1, (sh(old .. "STOP=1 luabatch --quiet mine.lua")))
+      assert.same({ 0, "", "" }, { sh "luabatch --resume --quiet mine.lua" })
+      local _, out = sh "tr '\\n' ' ' < log"
+      assert.equal(wanted, out)
+    end
+  end)
+
+  it("goes on where the job was killed while it made a save once more", function()
+    for _, mode in ipairs { "error", "append", "overwrite", "ignore" } do
+      write("again.lua", ([[
+        local lb = require "luabatch"
+        local rows = lb.range(2):checkpoint "rows"
+        rows:map(function(n)
+          if os.getenv "STOP" == "inside" then error "stop" end
+          return n * 10
+        end):save_text("log", { mode = "%s" })
+        rows:save_text("log", { mode = "overwrite" })
+        if os.getenv "STOP" then error "stop" end]]):format(mode))
+      assert.equal(1, (sh "rm -f log; STOP=end luabatch --quiet again.lua"))
+      assert.equal(1, (sh "STOP=inside luabatch --resume --quiet again.lua"))
+      local status, _, err = sh "luabatch --resume --quiet again.lua"
+      assert.same({ mode, 0, "" }, { mode, status, err })
+      local _, out = sh "tr '\\n' ' ' < log"
+      assert.equal("1 2 ", out)
+    end
+  end)
+
   it("with mode = 'ignore' counts again what it wrote itself, and leaves what others wrote", function()
     write("ignore.lua", [[
       local lb = require "luabatch"

@@ -405,12 +405,19 @@ local function lines_of_path(path)
   return list, replaced_by
 end
 
--- The last line that tells of this save, and the one of what has replaced its records, or nil.
+-- The last line that tells of this save, if it has one of its end that one: a run that made it once more may have been killed, too. And
+-- the line of what has replaced its records, or nil.
 local function line_of_save(path, plan, turn)
   local list, replaced_by = lines_of_path(path)
+  local begun
   for i = #list, 1, -1 do
-    if list[i].plan == plan and list[i].turn == turn then return list[i], replaced_by[list[i]] end
+    local line = list[i]
+    if line.plan == plan and line.turn == turn then
+      if line.kind == "save" or is_committed(line) then return line, replaced_by[line] end
+      begun = begun or line
+    end
   end
+  return begun, begun and replaced_by[begun]
 end
 
 -- Whether this run has come to the save of a line.
@@ -425,13 +432,20 @@ local function is_ours(path)
   return fingerprint.same_files(last.files, files_now(path)) or is_committed(last)
 end
 
--- Whether an earlier run wrote records to a path that no save of this run has asked for.
-local function has_others(path)
+-- Whether an earlier run wrote records to a path, by a save for which this run has not asked; by one that began it, if that is wanted.
+local function has_others(path, must_renew)
   local list, replaced_by = lines_of_path(path)
   for _, line in ipairs(list) do
-    if not replaced_by[line] and not is_asked(line) and (line.kind == "save" or is_committed(line)) then return true end
+    local counts = not replaced_by[line] and not is_asked(line) and (line.renews or not must_renew)
+    if counts and (line.kind == "save" or is_committed(line)) then return true end
   end
   return false
+end
+
+-- Whether all that stands at a path is the job's own: nothing was there before its first save.
+local function is_all_ours(path)
+  local first = lines_of_path(path)[1]
+  return first ~= nil and #first.files == 0 and is_ours(path)
 end
 
 -- A save of the killed run has its line, or stood just before: then an output is there without one.
@@ -450,7 +464,7 @@ local function find_save(action, node, path, mode, plan, turn)
       error(("%s: the job that was killed added its records to %s already, and its plan is another now: they would stay there")
         :format(action, path), 0)
     end
-    return nil, false, mode == "ignore" and has_others(path) and is_ours(path) and "overwrite" or mode
+    return nil, false, mode == "ignore" and has_others(path, true) and is_all_ours(path) and "overwrite" or mode
   end
   local is_done = line.kind == "save"
   local same, why = fingerprint.same_inputs(line.inputs, fingerprint.files(node))
@@ -459,7 +473,7 @@ local function find_save(action, node, path, mode, plan, turn)
       error(("%s: the job that was killed added its records to %s already, and %s: they would be there twice")
         :format(action, path, why), 0)
     end
-    return nil, false, mode == "ignore" and is_ours(path) and "overwrite" or mode
+    return nil, false, mode == "ignore" and is_all_ours(path) and "overwrite" or mode
   end
   if mode == "append" and (is_done and #files > 0 or not is_done and not fingerprint.same_files(line.files, files)) then
     if not is_ours(path) then
