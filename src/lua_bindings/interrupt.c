@@ -204,9 +204,9 @@ bool lb_lua_watch(struct lb_lua_worker_private *p, uint64_t timeout_ns, struct l
     p->watched_ns = now;
     if (start == 0 || start == LB_LUA_GIVEN_UP)
         return false;
-    if (before != 0 && now - before > PAUSE_NS) {
-        /* Nobody watched, as the process was stopped (Ctrl-Z): that time is not the function's. Where another call has
-         * begun, that one's start is right. */
+    if (now - before > PAUSE_NS) {
+        /* Nobody watched, as the process was stopped (Ctrl-Z), maybe before the first look: that time is not the function's. Where
+         * another call has begun, that one's start is right. */
         atomic_compare_exchange_strong(&p->call_start_ns, &start,
                                        now - (start < before ? before - start : 0));
         p->late_since_ns = now;
