@@ -219,9 +219,13 @@ static lb_status over_compute(struct lb_window_fn *fn, const struct lb_window_ro
                               const struct lb_window_part *part, struct lb_error *err)
 {
     struct over *over = fn->state;
+    if (part->out == part->out_end)
+        return LB_OK;
     over->rows = rows;
     over->part = part;
     over->task.place.batch = over->task.noted.frame = &rows->batch;
+    over->task.place.row =
+        part->out; /* not one of the block before, should memory end before the first call */
     over->is_open = true;
     lb_status status = lb_lua_task_run(&over->task, l_over, over, err);
     over->is_open = false;
