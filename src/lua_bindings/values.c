@@ -8,6 +8,7 @@
  *        The same frames find cycles. */
 #include "lua_bindings/values.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,14 +49,34 @@ static bool is_name(const char *text, size_t size)
     return true;
 }
 
-/* Appends a key the way Lua code would index with it; bytes that do not print become '?'. */
-static lb_status append_key(struct lb_buf *path, const struct frame *frame)
+/* Of a message: what does not fit is cut. No memory is asked for, since records that are left out must have the same message always. */
+struct path {
+    char text[LB_ERROR_MESSAGE_BYTES];
+    size_t size;
+};
+
+__attribute__((format(printf, 2, 3))) static void append(struct path *path, const char *format, ...)
 {
-    if (frame->key == NULL)
-        return frame->index == 0 ? LB_OK
-                                 : lb_buf_printf(path, NULL, "[%lld]", (long long)frame->index);
-    if (is_name(frame->key, frame->key_size))
-        return lb_buf_printf(path, NULL, ".%.*s", (int)frame->key_size, frame->key);
+    size_t room = sizeof path->text - path->size;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(path->text + path->size, room, format, args);
+    va_end(args);
+    path->size += n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
+}
+
+/* Appends a key the way Lua code would index with it; bytes that do not print become '?'. */
+static void append_key(struct path *path, const struct frame *frame)
+{
+    if (frame->key == NULL) {
+        if (frame->index != 0)
+            append(path, "[%lld]", (long long)frame->index);
+        return;
+    }
+    if (is_name(frame->key, frame->key_size)) {
+        append(path, ".%.*s", (int)frame->key_size, frame->key);
+        return;
+    }
     char text[MAX_PATH_KEY + 1];
     size_t n = frame->key_size < MAX_PATH_KEY ? frame->key_size : MAX_PATH_KEY;
     for (size_t i = 0; i < n; i++) {
@@ -63,28 +84,24 @@ static lb_status append_key(struct lb_buf *path, const struct frame *frame)
         text[i] = c < 32 || c == 127 || c == '"' ? '?' : (char)c;
     }
     text[n] = '\0';
-    return lb_buf_printf(path, NULL, "[\"%s\"%s]", text, n < frame->key_size ? "..." : "");
+    append(path, "[\"%s\"%s]", text, n < frame->key_size ? "..." : "");
 }
 
-static lb_status append_path(struct lb_buf *path, const struct frame *frame)
+static void append_path(struct path *path, const struct frame *frame)
 {
     if (frame == NULL)
-        return LB_OK;
-    LB_TRY(append_path(path, frame->outer));
-    return append_key(path, frame);
+        return;
+    append_path(path, frame->outer);
+    append_key(path, frame);
 }
 
 /* The error "<path> <problem>". */
 static lb_status refuse(struct encoder *e, const struct frame *frame, const char *problem)
 {
-    struct lb_buf path = {0};
-    lb_status status = lb_buf_printf(&path, NULL, "%s", e->what);
-    if (status == LB_OK)
-        status = append_path(&path, frame);
-    lb_error_set(e->err, LB_ERR_USER, "%.*s %s", (int)path.size, path.size > 0 ? path.data : "",
-                 problem);
-    lb_buf_fini(&path);
-    return LB_ERR_USER;
+    struct path path = {.size = 0};
+    append(&path, "%s", e->what);
+    append_path(&path, frame);
+    return lb_error_set(e->err, LB_ERR_USER, "%s %s", path.text, problem);
 }
 
 static lb_status refuse_type(struct encoder *e, const struct frame *frame, int type)

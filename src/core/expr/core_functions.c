@@ -1,6 +1,7 @@
 /* The functions of one row that stand behind the syntax: comparison, in, between, and those that take any type; with
  * them the helpers that all functions share. */
 #include <math.h>
+#include <stdio.h>
 
 #include "core/base/hash.h"
 #include "core/base/number.h"
@@ -9,50 +10,45 @@
 
 /* ---- helpers ---- */
 
-void expr_describe(const struct lb_value *value, struct lb_buf *out)
+const char *expr_describe(const struct lb_value *value, char text[EXPR_DESCRIBED_BYTES])
 {
     enum { MAX_SHOWN = 60 };
     char number[LB_NUMBER_BYTES];
     size_t size;
-    lb_status status = LB_OK;
 
     switch (value->tag) {
     case 'f':
     case 't':
-        status = lb_buf_printf(out, NULL, "boolean %s", value->tag == 't' ? "true" : "false");
+        snprintf(text, EXPR_DESCRIBED_BYTES, "boolean %s", value->tag == 't' ? "true" : "false");
         break;
     case 'i':
     case 'd':
         size =
             value->tag == 'i' ? lb_format_int(value->i, number) : lb_format_float(value->d, number);
-        status = lb_buf_printf(out, NULL, "%s %.*s", value->tag == 'i' ? "integer" : "float",
-                               (int)size, number);
+        snprintf(text, EXPR_DESCRIBED_BYTES, "%s %.*s", value->tag == 'i' ? "integer" : "float",
+                 (int)size, number);
         break;
     case 's':
         size = value->size < MAX_SHOWN ? value->size : MAX_SHOWN;
-        status = lb_buf_printf(out, NULL, "string '%.*s%s'", (int)size, value->data,
-                               size < value->size ? "..." : "");
+        snprintf(text, EXPR_DESCRIBED_BYTES, "string '%.*s%s'", (int)size, value->data,
+                 size < value->size ? "..." : "");
         break;
     case 'n':
-        status = lb_buf_printf(out, NULL, "NULL");
+        snprintf(text, EXPR_DESCRIBED_BYTES, "NULL");
         break;
     default:
-        status = lb_buf_printf(out, NULL, "a table");
+        snprintf(text, EXPR_DESCRIBED_BYTES, "a table");
     }
-    if (status != LB_OK)
-        out->size = 0; /* a message without the value is better than none */
+    return text;
 }
 
 lb_status expr_expected(const struct expr_call *call, const char *expected,
                         const struct lb_value *got, struct lb_error *err)
 {
-    struct lb_buf text = {0};
+    char text[EXPR_DESCRIBED_BYTES];
 
-    expr_describe(got, &text);
-    lb_error_set(err, LB_ERR_USER, "%s: %s expected, got %.*s", call->class->symbol, expected,
-                 (int)text.size, text.size > 0 ? text.data : "");
-    lb_buf_fini(&text);
-    return LB_ERR_USER;
+    return lb_error_set(err, LB_ERR_USER, "%s: %s expected, got %s", call->class->symbol, expected,
+                        expr_describe(got, text));
 }
 
 lb_status expr_want_string(const struct expr_call *call, const struct lb_value *value,
@@ -199,17 +195,9 @@ lb_status expr_compare_values(const struct lb_value *a, const struct lb_value *b
     else if (is_table(a) && is_table(b))
         return compare_tables(a, b, order, err);
     else {
-        struct lb_buf text = {0};
-        expr_describe(a, &text);
-        size_t middle = text.size;
-        expr_describe(b, &text);
-        if (text.size >= middle)
-            lb_error_set(err, LB_ERR_USER, "cannot compare %.*s with %.*s", (int)middle, text.data,
-                         (int)(text.size - middle), text.data + middle);
-        else
-            lb_error_set(err, LB_ERR_USER, "cannot compare values of different types");
-        lb_buf_fini(&text);
-        return LB_ERR_USER;
+        char left[EXPR_DESCRIBED_BYTES], right[EXPR_DESCRIBED_BYTES];
+        return lb_error_set(err, LB_ERR_USER, "cannot compare %s with %s", expr_describe(a, left),
+                            expr_describe(b, right));
     }
     return LB_OK;
 }

@@ -27,12 +27,9 @@ static lb_status fill_nulls(struct lb_builder *builder, uint32_t n_rows, struct 
 static lb_status not_boolean(struct lb_expr_state *state, uint32_t step, uint32_t row,
                              const struct lb_value *value, struct lb_error *err)
 {
-    struct lb_buf text = {0};
+    char text[EXPR_DESCRIBED_BYTES];
 
-    expr_describe(value, &text);
-    lb_error_set(err, LB_ERR_USER, "true or false expected, got %.*s", (int)text.size,
-                 text.data != NULL ? text.data : "");
-    lb_buf_fini(&text);
+    lb_error_set(err, LB_ERR_USER, "true or false expected, got %s", expr_describe(value, text));
     return expr_fail(state, step, row, err);
 }
 

@@ -65,8 +65,10 @@ extern const struct expr_class expr_core_classes[], expr_digest_classes[], expr_
 lb_status expr_compare_values(const struct lb_value *a, const struct lb_value *b, int *order,
                               struct lb_error *err);
 bool expr_compare_holds(enum expr_compare operation, int order);
-/* Appends "integer 5", "string 'abc'" and the like to out, cut when long. */
-void expr_describe(const struct lb_value *value, struct lb_buf *out);
+enum { EXPR_DESCRIBED_BYTES = 96 };
+/* Writes "integer 5", "string 'abc'" and the like, cut when long, and returns text. Asks for no memory: the messages of records that
+ * are left out must not depend on what there was of it. */
+const char *expr_describe(const struct lb_value *value, char text[EXPR_DESCRIBED_BYTES]);
 /* Sets "<symbol>: <expected> expected, got <value>". */
 lb_status expr_expected(const struct expr_call *call, const char *expected,
                         const struct lb_value *got, struct lb_error *err);

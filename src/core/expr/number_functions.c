@@ -198,15 +198,12 @@ enum { STRICT, TRY }; /* what cannot be cast is an error, or NULL */
 static lb_status no_cast(struct expr_call *call, const char *type, const struct lb_value *value,
                          struct lb_error *err)
 {
-    struct lb_buf text = {0};
+    char text[EXPR_DESCRIBED_BYTES];
 
     if (call->class->variant == TRY)
         return LB_OK;
-    expr_describe(value, &text);
-    lb_error_set(err, LB_ERR_USER, "%.*s cannot be cast to %s", (int)text.size,
-                 text.size > 0 ? text.data : "", type);
-    lb_buf_fini(&text);
-    return LB_ERR_USER;
+    return lb_error_set(err, LB_ERR_USER, "%s cannot be cast to %s", expr_describe(value, text),
+                        type);
 }
 
 static void trim_blanks(const struct lb_value *value, const char **text, size_t *size)
