@@ -183,8 +183,9 @@ job("on_error", [[
 lines:map(function(s) if #s % 3 == 0 then error("no") end return #s end,
   { on_error = { to = "bad.jsonl" } }):save_text "out.txt"]], { is_two = true })
 job("on_error_values", [[
-rows:with_columns({ b = "cast(case when id % 9 > 0 then id else note end as integer)", c = "case when id % 7 > 0 then id else note end > 5" },
-    { on_error = { to = "bad.jsonl" } })
+local bad = { on_error = { to = "bad.jsonl" } }
+rows:with_columns({ b = "cast(case when id % 9 > 0 then id else note end as integer)",
+    c = "case when id % 7 > 0 then id else note end > 5" }, bad)
   :map(function(r) return { id = r.id, list = { r.id % 5 == 0 and { [r.user] = print } or r.id } } end, { on_error = { to = "bad.jsonl" } })
   :save_json "out.json"]], { is_two = true })
 job("observed", [[rows:order_by("user"):group_by("user"):agg{ n = lb.count() }:save_csv "out.csv"]],
