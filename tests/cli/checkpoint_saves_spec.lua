@@ -1,24 +1,12 @@
 --- Saves of jobs that went on with --resume: each is done once, whatever its mode, and none on top of what is false by now.
 local support = require "tests.cli.support"
-local assert, ipairs, io, math, os, pairs, select = assert, ipairs, io, math, os, pairs, select
+local assert, ipairs, math, pairs, select = assert, ipairs, math, pairs, select
 
-local folder
-
-local function sh(line, ...)
-  if select("#", ...) > 0 then line = line:format(...) end
-  return support.shell(("cd '%s' || exit\n%s"):format(folder, line))
-end
-
-local function write(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
+local folder, sh, write
 
 describe("a save that stands on a checkpoint", function()
   before_each(function()
-    folder = support.path "-saves"
-    os.execute("mkdir -p '" .. folder .. "'")
+    folder, sh, write = support.folder "-saves"
   end)
   after_each(support.clean)
 

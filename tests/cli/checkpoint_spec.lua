@@ -6,7 +6,7 @@ local seed = tonumber(os.getenv("LB_SEED")) or os.time()
 math.randomseed(seed)
 local effort = tonumber(os.getenv("LB_EFFORT")) or 1
 
-local folder
+local folder, sh, write
 
 -- A place with a job of three checkpoints of different shapes, side files, counters and two outputs.
 local job = [[
@@ -26,17 +26,6 @@ print(computed:value(), kept:value())
 if os.getenv "STOP" == "2" then error "stop" end
 ]]
 
-local function sh(line, ...)
-  if select("#", ...) > 0 then line = line:format(...) end
-  return support.shell(("cd '%s' || exit\n%s"):format(folder, line))
-end
-
-local function write(name, text)
-  local file = assert(io.open(folder .. "/" .. name, "wb"))
-  file:write(text)
-  file:close()
-end
-
 local function write_job(limit, mode)
   write("job.lua", (job:gsub("LIMIT", limit or "7"):gsub("MODE", ("%q"):format(mode or "overwrite"))))
 end
@@ -55,8 +44,7 @@ describe("a job with checkpoints", function()
   local expected, printed
 
   before_each(function()
-    folder = support.path "-checkpoints"
-    os.execute("mkdir -p '" .. folder .. "'")
+    folder, sh, write = support.folder "-checkpoints"
     local lines = { "k,v" }
     for i = 1, 500 do lines[#lines + 1] = ("k%d,%s"):format(i % 17, i % 100 == 50 and "bad" or tostring(i % 97)) end
     write("in.csv", table.concat(lines, "\n") .. "\n")

@@ -63,6 +63,23 @@ function support.shell(line)
   return code, printed, told
 end
 
+--- An empty folder, removed by clean.
+-- @return its path, sh(line, ...), which runs a line of shell in it (formatted, if there is more), and write(name, text)
+function support.folder(suffix)
+  local folder = support.path(suffix)
+  os.execute("mkdir -p " .. support.quote(folder))
+  local function sh(line, ...)
+    if select("#", ...) > 0 then line = line:format(...) end
+    return support.shell(("cd %s || exit\n%s"):format(support.quote(folder), line))
+  end
+  local function write(name, text)
+    local file = assert(io.open(folder .. "/" .. name, "wb"))
+    file:write(text)
+    file:close()
+  end
+  return folder, sh, write
+end
+
 --- A path that holds wherever one stands.
 function support.absolute(path)
   if path:sub(1, 1) == "/" then return path end
