@@ -213,6 +213,7 @@ build = {
         "src/lua_bindings/emit.c",
         "src/lua_bindings/errors.c",
         "src/lua_bindings/execute.c",
+        "src/lua_bindings/files.c",
         "src/lua_bindings/group_aggregate.c",
         "src/lua_bindings/heap.c",
         "src/lua_bindings/interrupt.c",
