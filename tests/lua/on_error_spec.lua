@@ -450,6 +450,51 @@ describe("on_error (seed " .. support.seed .. ")", function()
     assert.same(wanted, ids)
   end)
 
+  -- Steps take batches, one after the other: where batches end must not depend on anything but the records.
+  it("has one order of lines for several steps, and one first error, for any threads and memory", function()
+    local n, wide = support.size(6000, 400), ("x"):rep(3000)
+    local lines = {}
+    for i = 1, n do lines[i] = ('{"id":%d,"w":"%s"}'):format(i, wide:sub(1, i < n / 8 and 3000 or math.random(9) ^ 3)) end
+    local path = support.file(table.concat(lines, "\n") .. "\n", ".json")
+    local rows = lb.json(path, { types = { id = "integer", w = "string" } })
+    local made = rows:map(function(r) return { id = r.id, w = r.w .. r.w } end):select("id", "w")
+    local sources = {
+      map = made, sort = made:order_by("id"), top = made:order_by("id"):limit(n - 1), groups = made:group_by("id"):agg { w = lb.max "w" },
+      distinct = made:drop_duplicates("id"),
+      join = made:join(lb.range(1, n):map(function(i) return { id = i } end):select "id", { on = "id" }),
+      subtract = made:map(function(r) return r.id, r.w end)
+        :subtract(lb.from { { 0, 0 } }:map(function(r) return r[1], r[2] end))
+        :map(function(k, v) return { id = k, w = v } end),
+      window = made:window { order_by = "id", rows = { -2, 0 }, m = lb.over(function(f) return #f end) },
+      lag = made:window { order_by = "id", p = lb.lag "id" },
+    }
+    -- Of an id of each kind: the larger one fails in the first step.
+    local second = math.random(n - 200)
+    local first = second + math.random(100)
+    for name, source in pairs(sources) do
+      local seen, told
+      for _, settings in ipairs(support.settings { { threads = 1, memory = 2 ^ 30 }, { threads = 3, memory = 2 ^ 30 },
+        { threads = 8, memory = 2 ^ 25 }, { threads = 2, memory = 2 ^ 23 } }) do
+        local to = { to = support.path ".json" }
+        local function fail(ids, letter)
+          return function(r) return not ids[r.id % n] and r or error(letter .. r.id, 0) end
+        end
+        support.with(settings, function()
+          local function odd(r) return r.id % 50 ~= 33 and r or error("odd " .. r.id, 0) end
+          local function even(r) return r.id % 50 ~= 4 and r or error("even " .. r.id, 0) end
+          skipped(function() return source:map(odd, { on_error = to }):map(even, { on_error = to }):count() end)
+          local problem = message(function()
+            source:map(fail({ [first] = true }, "a")):map(fail({ [second] = true }, "b")):count()
+          end):match("[ab]%d+")
+          local lines_now = support.read(to.to)
+          seen, told = seen or lines_now, told or problem
+          assert(seen == lines_now and #seen > 0, name .. ": other lines with " .. settings.threads .. " threads")
+          assert.equal(told, problem, name)
+        end)
+      end
+    end
+  end)
+
   it("is checked", function()
     local ds = lb.from { { v = 1 } }
     local function f() return 1 end

@@ -345,16 +345,15 @@ static void find_keep(const struct lb_window *window, struct lb_window_part *par
     }
 }
 
-/* In the order of rows, not too many at once. */
+/* Of rows of the block, in their order. */
 static lb_status tell_failures(struct lb_window *window, const struct lb_window_rows *rows,
-                               struct lb_error *err)
+                               uint32_t first, uint32_t end, struct lb_error *err)
 {
     uint32_t n = 0;
     uint8_t number = 0; /* of the function that failed for the n rows before */
-    for (uint32_t row = 0; row <= rows->batch.n_rows; row++) {
-        uint8_t failed = row < rows->batch.n_rows ? rows->failed[row] : 0;
-        bool is_end = row == rows->batch.n_rows || n == LB_BATCH_ROWS;
-        if (n > 0 && (is_end || (failed != 0 && failed != number))) {
+    for (uint32_t row = first; row <= end; row++) {
+        uint8_t failed = row < end ? rows->failed[row] : 0;
+        if (n > 0 && (row == end || (failed != 0 && failed != number))) {
             struct lb_window_fn *fn = &window->fns[number - 1];
             LB_TRY(fn->class->tell(fn, rows, n, err));
             n = 0;
@@ -363,6 +362,35 @@ static lb_status tell_failures(struct lb_window *window, const struct lb_window_
             number = failed;
             n++;
         }
+    }
+    return LB_OK;
+}
+
+/* The functions that may fail, for some rows at a time: what is held of their failures must not grow with the block. The parts' rows
+ * that have results follow each other. */
+static lb_status compute_failing(struct lb_window *window, const struct lb_window_rows *rows,
+                                 const struct lb_window_part *parts, uint32_t n_parts,
+                                 struct lb_error *err)
+{
+    const struct lb_window_part *part = parts, *parts_end = parts + n_parts;
+    uint32_t next, end = parts_end[-1].out_end;
+    for (uint32_t first = parts->out; first < end; first = next) {
+        next = end - first > LB_BATCH_ROWS ? first + LB_BATCH_ROWS : end;
+        while (part->out_end <= first)
+            part++;
+        for (uint32_t i = 0; i < window->n_fns; i++) {
+            struct lb_window_fn *fn = &window->fns[i];
+            for (const struct lb_window_part *p = part;
+                 fn->class->tell != NULL && p < parts_end && p->out < next; p++) {
+                struct lb_window_part slice = *p;
+                slice.out = p->out > first ? p->out : first;
+                slice.out_end = p->out_end < next ? p->out_end : next;
+                if (slice.out < slice.out_end)
+                    LB_TRY(fn->class->compute(fn, rows, &slice, err));
+            }
+        }
+        if (window->skips)
+            LB_TRY(tell_failures(window, rows, first, next, err));
     }
     return LB_OK;
 }
@@ -410,14 +438,16 @@ lb_status lb_window_compute(struct lb_window *window, const struct lb_batch *blo
     };
     if (window->failed != NULL)
         memset(window->failed, 0, block->n_rows);
+    bool may_fail = false;
     for (uint32_t i = 0; i < window->n_fns; i++) {
         struct lb_window_fn *fn = &window->fns[i];
         lb_builder_reset(&fn->out);
-        for (uint32_t j = 0; j < n_parts; j++)
+        may_fail = may_fail || fn->class->tell != NULL;
+        for (uint32_t j = 0; fn->class->tell == NULL && j < n_parts; j++)
             if (parts[j].out < parts[j].out_end)
                 LB_TRY(fn->class->compute(fn, &rows, &parts[j], err));
     }
-    return window->skips ? tell_failures(window, &rows, err) : LB_OK;
+    return may_fail ? compute_failing(window, &rows, parts, n_parts, err) : LB_OK;
 }
 
 size_t lb_window_held_bytes(const struct lb_window *window)

@@ -25,6 +25,7 @@ void lb_arena_init(struct lb_arena *arena, size_t chunk_bytes)
     arena->cursor = no_chunk;
     arena->end = no_chunk;
     arena->held_bytes = 0;
+    arena->used_bytes = 0;
     arena->newest = NULL;
 }
 

@@ -83,7 +83,13 @@ lb_status lb_batch_builder_column(struct lb_batch_builder *builder, uint32_t i,
  * made from. A row to which nothing was appended becomes one nil. */
 lb_status lb_batch_builder_end_row(struct lb_batch_builder *builder, uint32_t parent_row,
                                    struct lb_error *err) LB_MUST_USE;
-enum { LB_BATCH_STRING_BYTES = 1 << 20 }; /* copied strings of one column that make a batch full */
+/* Strings of one column that make a batch full. Where batches end must depend on the records alone, not on memory or on what a worker
+ * did before: it shows in the order of the lines of on_error = { to }, and in which of two errors is the first. */
+#ifdef LB_TINY
+enum { LB_BATCH_STRING_BYTES = 256 };
+#else
+enum { LB_BATCH_STRING_BYTES = 1 << 20 };
+#endif
 /* Whether a record of so many values may join the rows so far; if not, finish the batch and reset
  * before it. */
 static inline bool lb_batch_builder_fits(const struct lb_batch_builder *builder, uint32_t width)
@@ -95,7 +101,7 @@ static inline bool lb_batch_builder_is_full(const struct lb_batch_builder *build
     if (builder->n_rows >= LB_BATCH_ROWS)
         return true;
     for (uint32_t i = 0; i < builder->n_columns; i++)
-        if (builder->builders[i].strings.held_bytes >= LB_BATCH_STRING_BYTES)
+        if (builder->builders[i].strings.used_bytes >= LB_BATCH_STRING_BYTES)
             return true;
     return false;
 }

@@ -359,7 +359,7 @@ static lb_status eval_rows(struct lb_expr_state *state, uint32_t number,
         uint32_t row = expr_row(rows, i);
         LB_TRY(fill_nulls(builder, row, err));
         LB_TRY(call_row(state, number, row, err));
-        if (builder->strings.held_bytes > MOST_STRING_BYTES && i + 1 < rows->n) {
+        if (builder->strings.used_bytes > MOST_STRING_BYTES && i + 1 < rows->n) {
             state->is_too_much = true;
             return lb_error_set(err, LB_ERR_RESOURCE, "the values of %u rows take more than %d MiB",
                                 rows->n, MOST_STRING_BYTES >> 20);

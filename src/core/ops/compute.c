@@ -388,6 +388,14 @@ static lb_status push(struct lb_op_local *local, const struct lb_batch *batch, r
     return in_parts(local, batch, rows, err);
 }
 
+/* What a worker saw of other morsels must not show. */
+static lb_status compute_begin(struct lb_op_local *local, struct lb_error *err)
+{
+    (void)err;
+    ((struct compute_local *)local->state)->n_at_once = 0;
+    return LB_OK;
+}
+
 static lb_status compute_push(struct lb_op_local *local, const struct lb_batch *batch,
                               struct lb_error *err)
 {
@@ -439,6 +447,7 @@ const struct lb_op_class lb_op_compute = {
     .kind = LB_OP_TRANSFORM,
     .open = compute_open,
     .attach = compute_attach,
+    .begin = compute_begin,
     .push = compute_push,
     .detach = compute_detach,
     .close = compute_close,
@@ -448,6 +457,7 @@ const struct lb_op_class lb_op_where = {
     .kind = LB_OP_TRANSFORM,
     .open = compute_open,
     .attach = compute_attach,
+    .begin = compute_begin,
     .push = where_push,
     .detach = compute_detach,
     .close = compute_close,

@@ -216,6 +216,7 @@ lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err)
         lb_sort_cursor_delete(state->cursor);
     state->cursor = NULL;
     state->in_group = false;
+    state->seen_bytes = 0;
     lb_batch_builder_reset(&state->builder);
     return lb_range_cursor(local->op, state->range, &state->cursor, err);
 }
@@ -223,6 +224,7 @@ lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err)
 lb_status lb_range_flush(struct lb_op_local *local, struct lb_error *err)
 {
     struct lb_range_local *state = local->state;
+    state->seen_bytes = 0;
     if (state->builder.n_rows == 0)
         return LB_OK;
     LB_TRY(lb_push(local->next, lb_batch_builder_finish(&state->builder, NULL), err));

@@ -31,6 +31,7 @@ struct lb_range_local {
     const struct lb_sort_piece *piece; /* NULL: a range */
     struct lb_sort_cursor *cursor;     /* of the claimed range */
     struct lb_batch_builder builder;
+    size_t seen_bytes;   /* of rows since the last flush; see lb_range_see */
     struct lb_buf group; /* the current group's key bytes */
     uint32_t partition;  /* and partition */
     bool in_group;
@@ -63,6 +64,13 @@ void lb_range_add_rows(const struct lb_op *op, uint32_t range, uint64_t n_rows);
 lb_status lb_range_begin(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 /* Pushes what the builder holds; rows of the cursor seen before, but for the newest, may go then. */
 lb_status lb_range_flush(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
+/* Counts a row of the cursor, whose strings the builder may borrow. True: it is time to flush, or to release the cursor if nothing
+ * was built. Not when memory says so, see LB_BATCH_STRING_BYTES. */
+static inline bool lb_range_see(struct lb_range_local *state, const struct lb_sort_row *row)
+{
+    state->seen_bytes += (size_t)row->key_size + row->payload_size;
+    return state->seen_bytes >= LB_BATCH_STRING_BYTES;
+}
 /* Flushes and closes the cursor. */
 lb_status lb_range_end(struct lb_op_local *local, struct lb_error *err) LB_MUST_USE;
 /* *is_new: the row begins another group than the one before; the group is noted (copied). */

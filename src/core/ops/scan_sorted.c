@@ -22,7 +22,8 @@ static lb_status sorted_produce(struct lb_op_local *local, struct lb_error *err)
         if (!lb_batch_builder_fits(&state->builder, lb_sort_row_width(row)))
             LB_TRY(lb_range_flush(local, err));
         LB_TRY(lb_sort_row_decode(row, &state->builder, err));
-        if (lb_batch_builder_is_full(&state->builder) || lb_sort_cursor_is_due(state->cursor))
+        bool is_due = lb_range_see(state, row);
+        if (lb_batch_builder_is_full(&state->builder) || is_due)
             LB_TRY(lb_range_flush(local, err));
     }
 }
@@ -180,11 +181,13 @@ static lb_status set_produce(struct lb_op_local *local, struct lb_error *err)
                 LB_TRY(lb_range_flush(local, err));
             LB_TRY(lb_sort_row_decode(row, &state->builder, err));
         }
-        bool is_due = lb_sort_cursor_is_due(state->cursor);
+        bool is_due = lb_range_see(state, row);
         if (lb_batch_builder_is_full(&state->builder) || (is_due && state->builder.n_rows > 0))
             LB_TRY(lb_range_flush(local, err));
-        else if ((is_due || since_release % 1024 == 1023) && state->builder.n_rows == 0)
+        else if (is_due || (since_release % 1024 == 1023 && state->builder.n_rows == 0)) {
+            state->seen_bytes = 0;
             lb_sort_cursor_release(state->cursor);
+        }
     }
 }
 

@@ -8,6 +8,7 @@
  *        in pieces: the last partition of the block is longer than memory allows, and its functions can do with parts of
  *        it (algo/window.h): what has its result leaves, what later rows need is moved to the other block,
  *        which goes on from there.
+ *        Where blocks and pieces end depends on the rows alone: later steps and what they leave out are the same for any memory.
  * MEMORY Blocks are reserved in the budget. Functions that need a whole partition get it as long as it fits into
  *        a worker's share; beyond that it is an error that names the function. Where the number of a partition's rows must
  *        be known, a second cursor counts them.
@@ -29,8 +30,8 @@ enum {
 enum {
     FULL_ROWS = LB_BATCH_ROWS - 64, /* a block with so many rows of whole partitions leaves */
     CHECK_ROWS = 1024,              /* rows between two looks at memory */
-    PIECE_BYTES = 4 << 20,          /* see piece_bytes */
-    MAX_BYTES = 0,                  /* 0: a worker's share */
+    PIECE_BYTES = 1 << 20, /* rows of so many bytes are given in pieces, where that is possible */
+    MAX_BYTES = 0,         /* 0: a worker's share */
     OVERDRAFT_BYTES = 16 << 20 /* of all blocks, beside a tenth of the memory, beyond the budget */
 };
 #endif
@@ -40,6 +41,8 @@ struct block {
     uint8_t *is_peer;
     uint32_t n_rows;
     uint32_t peer_capacity;
+    size_t
+        row_bytes; /* of the rows as they are sorted; for those that were moved from the other block their share of it */
 };
 
 struct scan_shared {
@@ -62,7 +65,6 @@ struct scan_local {
     uint32_t next_check;    /* rows of the block at which memory is looked at */
     uint32_t checked;       /* rows at which it was, the last time */
     size_t unchecked_bytes; /* of the rows since */
-    size_t piece_bytes;     /* rows of so many bytes are a reason to look, too */
     size_t reserved;
     struct lb_column *slices;
     uint64_t *valid;                /* of slices, LB_BATCH_ROWS bits each */
@@ -167,6 +169,7 @@ static void reset_block(struct lb_op_local *local, struct block *block)
     for (uint32_t i = 0; i < sink->n_kept; i++)
         lb_builder_reset(&block->columns[i]);
     block->n_rows = 0;
+    block->row_bytes = 0;
 }
 
 static lb_status grow_peers(struct block *block, struct lb_error *err)
@@ -335,6 +338,8 @@ static lb_status move_rows(struct lb_op_local *local, const struct lb_column *co
             LB_TRY(lb_builder_column(&to->columns[i], &columns[i], row, err));
     for (uint32_t row = keep; row < from->n_rows; row++)
         LB_TRY(end_row(to, from->is_peer[row], err));
+    if (from->n_rows > 0)
+        to->row_bytes = from->row_bytes / from->n_rows * to->n_rows;
     reset_block(local, from);
     state->block = to;
     return LB_OK;
@@ -433,13 +438,6 @@ static lb_status count_part(struct lb_op_local *local, struct lb_error *err)
     return status;
 }
 
-/* A larger block is given in pieces, where that is possible. */
-static size_t piece_bytes(const struct lb_run *run)
-{
-    size_t share = lb_run_worker_bytes(run) / 2;
-    return share < PIECE_BYTES ? share : PIECE_BYTES;
-}
-
 /* Looks at the memory of a growing block, and gives a piece of its last partition when it is time to. */
 static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
 {
@@ -457,8 +455,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
             lb_budget_force(run->budget, bytes - state->reserved);
         state->reserved = bytes;
     }
-    state->piece_bytes = piece_bytes(run);
-    if (bytes <= state->piece_bytes)
+    if (block->row_bytes <= PIECE_BYTES)
         return LB_OK;
     bool needs_total = false;
     const char *whole = lb_window_needs_whole(&state->window, &needs_total);
@@ -517,7 +514,7 @@ static inline bool is_same(const char *a, const char *b, size_t size)
 /* Few rows since the last look at memory, but many bytes. */
 static bool has_long_rows(const struct scan_local *state)
 {
-    return state->unchecked_bytes >= state->piece_bytes &&
+    return state->unchecked_bytes >= PIECE_BYTES &&
            state->block->n_rows - state->checked < CHECK_ROWS;
 }
 
@@ -534,7 +531,7 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
             struct lb_window_part *part = &state->parts[state->n_parts - 1];
             part->end = part->out_end = state->block->n_rows;
             part->n_total = part->before + (part->end - part->first);
-            if (state->block->n_rows >= FULL_ROWS || has_long_rows(state)) {
+            if (state->block->n_rows >= FULL_ROWS || state->block->row_bytes >= PIECE_BYTES) {
                 LB_TRY(process(local, false, err));
                 lb_sort_cursor_release(state->cursor);
                 state->next_check = FULL_ROWS + CHECK_ROWS;
@@ -562,6 +559,7 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
     state->last = row;
     state->n_read++;
     state->unchecked_bytes += row->key_size + row->payload_size;
+    state->block->row_bytes += row->key_size + row->payload_size;
     LB_TRY(end_row(state->block, is_peer, err));
     bool is_due = state->block->n_rows >= state->next_check || has_long_rows(state);
     return is_due ? check_memory(local, err) : LB_OK;
@@ -577,7 +575,6 @@ static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
     state->n_read = 0;
     state->next_check = FULL_ROWS + CHECK_ROWS;
     note_check(state, 0);
-    state->piece_bytes = piece_bytes(local->op->run);
     LB_TRY(lb_sort_cursor_new(sink->sorter, state->range, &state->cursor, err));
     for (;;) {
         const struct lb_sort_row *row = NULL;

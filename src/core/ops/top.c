@@ -335,6 +335,7 @@ static void top_detach(struct lb_op_local *local)
 struct filling {
     struct lb_store_writer *writer;
     struct lb_batch_builder builder;
+    size_t bytes; /* of its rows */
 };
 
 static lb_status fill_batch(struct filling *filling, struct lb_error *err)
@@ -343,7 +344,13 @@ static lb_status fill_batch(struct filling *filling, struct lb_error *err)
         LB_TRY(
             lb_store_add(filling->writer, lb_batch_builder_finish(&filling->builder, NULL), err));
     lb_batch_builder_reset(&filling->builder);
+    filling->bytes = 0;
     return LB_OK;
+}
+
+static bool is_full(const struct filling *filling)
+{
+    return lb_batch_builder_is_full(&filling->builder) || filling->bytes >= LB_BATCH_STRING_BYTES;
 }
 
 /* One more row: codec values, one behind the other. */
@@ -364,6 +371,7 @@ static lb_status fill_row(struct filling *filling, const char *bytes, size_t siz
         LB_TRY(lb_builder_encoded_view(column, bytes, value_size, err));
         bytes += value_size;
     }
+    filling->bytes += size;
     return lb_batch_builder_end_row(builder, 0, err);
 }
 
@@ -374,7 +382,7 @@ static lb_status fill_from_list(struct top_shared *shared, struct filling *filli
     for (size_t i = 0; i < shared->all.n; i++) {
         const struct candidate *candidate = &shared->all.items[i];
         LB_TRY(fill_row(filling, candidate->bytes + candidate->key_size, candidate->row_size, err));
-        if (lb_batch_builder_is_full(&filling->builder))
+        if (is_full(filling))
             LB_TRY(fill_batch(filling, err));
     }
     return fill_batch(filling, err);
@@ -390,7 +398,7 @@ static lb_status fill_from_cursor(struct lb_sort_cursor *cursor, uint64_t n,
             break;
         LB_TRY(fill_row(filling, row->bytes + row->key_size, row->payload_size, err));
         /* Before frames go that the batch's strings lie in. */
-        if (lb_batch_builder_is_full(&filling->builder) || lb_sort_cursor_is_due(cursor)) {
+        if (is_full(filling)) {
             LB_TRY(fill_batch(filling, err));
             lb_sort_cursor_release(cursor);
         }
