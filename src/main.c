@@ -197,14 +197,23 @@ static void hold_standard_descriptors(void)
             (void)!open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
-/* A shell's script has SIGINT ignored in all that it starts in the background, so that whoever means to end a job there by SIGINT could
- * not. Overridden on purpose, though a terminal's Ctrl-C ends such jobs, too, and those under `trap '' INT`; SIGHUP is what nohup is
- * for. From the start: one must not be lost before a run hears it. */
-static void hear_interrupt(void)
+/* What a parent leaves as exec does: dispositions and the mask. A shell's script has SIGINT ignored in all that it starts in the
+ * background, so that whoever means to end a job there by SIGINT could not. Overridden on purpose, though a terminal's Ctrl-C ends such
+ * jobs, too, and those under `trap '' INT`; SIGHUP is what nohup is for. With SIGCHLD ignored nobody is told how a command ended. Blocked
+ * signals would never be heard. From the start: one must not be lost before a run hears it. */
+static void hear_signals(void)
 {
+    static const int overridden[] = {SIGINT, SIGCHLD};
     struct sigaction action;
-    if (sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == SIG_IGN)
-        signal(SIGINT, SIG_DFL);
+    sigset_t heard;
+    for (size_t i = 0; i < sizeof overridden / sizeof *overridden; i++)
+        if (sigaction(overridden[i], NULL, &action) == 0 && action.sa_handler == SIG_IGN)
+            signal(overridden[i], SIG_DFL);
+    sigemptyset(&heard);
+    sigaddset(&heard, SIGINT);
+    sigaddset(&heard, SIGTERM);
+    sigaddset(&heard, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &heard, NULL);
 }
 
 static lua_Alloc plain_alloc;
@@ -248,7 +257,7 @@ int main(int argc, char **argv)
     sigaction(SIGPIPE, &on_pipe, NULL);
     struct sigaction on_size = {.sa_handler = size_limit, .sa_flags = SA_RESTART};
     sigaction(SIGXFSZ, &on_size, NULL);
-    hear_interrupt();
+    hear_signals();
     lua_State *L = new_state();
     if (L == NULL) {
         fputs("luabatch: out of memory\n", stderr);

@@ -219,6 +219,23 @@ for i in range(len(data)):
     end
   end)
 
+  it("to commands hear how these ended, and signals, whatever the parent left ignored or blocked", function()
+    local function left(what, job)
+      return cli.shell(("python3 -c 'import os, signal, sys; %s; os.execv(sys.argv[1], sys.argv[1:])' %s -e %s"):format(
+        what, cli.quote(cli.program), cli.quote(job)))
+    end
+    local ignored = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
+    local status, out, err = left(ignored, 'print(lb.range(3):pipe("cat; exit 3"):count())')
+    assert.same({ 1, "" }, { status, out })
+    assert.matches("command 'cat; exit 3' ended with status 3", err, 1, true)
+    assert.same({ 0, "3\n", "" }, { left(ignored, 'print(lb.range(3):pipe("cat"):count())') })
+    for signal, code in pairs { INT = 130, TERM = 143, HUP = 129 } do
+      local blocked = ("signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIG%s])"):format(signal)
+      assert.same({ code, "", "luabatch: interrupted\n" },
+        { left(blocked, ('lb.range(3):pipe("kill -%s $PPID; exec sleep 60"):count()'):format(signal)) })
+    end
+  end)
+
   it("to commands have these ask at the terminal", function()
     -- Shows the keys when a command has the terminal, if there are any; prints what came and the exit status.
     local script = cli.file([[
@@ -257,6 +274,11 @@ print(out.decode(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert.matches(" 0\n$", type_keys("one\\ntwo\\nthree\\n.", "%s %s", program, cli.quote(two)))
     assert.matches("luabatch: interrupted\r\n 130\n$",
       type_keys("\\003", "%s %s", program, cli.quote(("lb.from{1}:%s:count()"):format(ask))))
+    -- What waits for the program was meant, too, as by any Ctrl-C.
+    local interrupted = type_keys("\\003", "sh -c %s",
+      cli.quote(("%s %s; echo went on"):format(program, cli.quote(("lb.from{1}:%s:count()"):format(ask)))))
+    assert.matches("luabatch: interrupted\r\n", interrupted, 1, true)
+    assert.not_matches("went on", interrupted, 1, true)
     assert.matches("' wants the terminal, but runs in the background\r\n.* 1\n$", type_keys("", "bash -mc %s",
       cli.quote(("%s %s & wait $!"):format(program, cli.quote(("lb.from{1}:%s:count()"):format(ask))))))
   end)

@@ -4,8 +4,8 @@
  *          terminal does for one: the two halves below pay for it.
  * TERMINAL A group that is not the terminal's foreground group is stopped when it reads from there (ssh, sudo, gpg ask for
  *          passwords). As a shell does, we make it that group then, the last that wants it if there are several, and take the
- *          terminal back when it has ended. Meanwhile Ctrl-C goes to the command alone, which by that ends the run; Ctrl-Z stops us
- *          with it. Nobody waits for another command's end: that may wait for this one to read what it writes.
+ *          terminal back when it has ended. Meanwhile Ctrl-C goes to the command alone: when it has ended by that, we and all that
+ *          the user sees as one job are sent it; so is Ctrl-Z. Nobody waits for another command's end: that may wait for this one to read what it writes.
  * GUARD    What ends this process at once (SIGKILL, SIGQUIT, _exit) does not end the groups, also when it was meant for all. A
  *          shell in a session of its own hears of each command that begins and ends, and ends those that are left when the pipe to it
  *          is closed, which nothing can prevent.
@@ -212,8 +212,13 @@ bool lb_command_has_ended(struct lb_command *command, int *status, bool *is_inte
     if (ended == 0)
         return false;
     bool had_terminal = take_terminal(command->pid);
-    *is_interrupted = had_terminal && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGINT;
+    if (ended < 0)
+        *status = -1;
+    *is_interrupted =
+        ended > 0 && had_terminal && WIFSIGNALED(*status) && WTERMSIG(*status) == SIGINT;
     forget(command);
+    if (*is_interrupted)
+        kill(0, SIGINT); /* what waits for us, such as a script, was meant, too */
     return true;
 }
 
@@ -239,11 +244,12 @@ void lb_command_end(struct lb_command *command)
     for (;;) {
         if (has_shell && waitpid(pid, NULL, WNOHANG) == pid)
             has_shell = false;
-        if (kill(-pid, 0) != 0)
+        if (kill(-pid, 0) != 0 &&
+            errno == ESRCH) /* EPERM: those left became another user's (sudo) */
             break;
         if (lb_clock_ns() - command->told_ns >= PATIENCE_MS * UINT64_C(1000000)) {
-            kill(-pid, SIGKILL);
-            while (has_shell && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            bool is_killed = kill(-pid, SIGKILL) == 0;
+            while (has_shell && is_killed && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
                 continue;
             break;
         }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/jail.h"
+#include "core/base/meter.h"
 #include "core/base/sys.h"
 #include "core/column/builder.h"
 #include "core/io/format.h"
@@ -22,7 +23,8 @@
 enum {
     READ_BYTES = 64 << 10,
     ATTEND_MS = 100, /* so often a command that is waited for is looked after */
-    PAUSE_NS = 10000000
+    PAUSE_NS = 10000000,
+    HEARING_NS = 1000000000 /* as long as SIGINT may take to stop the run */
 };
 
 struct pipe_shared {
@@ -262,6 +264,19 @@ static lb_status wait_for_end(struct lb_op_local *local, int *status, bool *is_i
     return LB_OK;
 }
 
+/* SIGINT is on its way to this process as well. The run that hears it is stopped by it; were it over before, the signal would come late,
+ * and nobody would be told. */
+static lb_status hear_interrupt(struct lb_op_local *local, struct lb_error *err)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_NS / 16};
+    struct lb_run *run = local->worker->run;
+    uint64_t start = lb_clock_ns();
+    while (run->options.handle_signals && lb_clock_ns() - start < HEARING_NS &&
+           atomic_load_explicit(&run->stop, memory_order_relaxed) == 0)
+        nanosleep(&pause, NULL);
+    return lb_error_set(err, LB_ERR_CANCELLED, "interrupted");
+}
+
 static lb_status pipe_end(struct lb_op_local *local, struct lb_error *err)
 {
     struct pipe_local *state = local->state;
@@ -272,12 +287,18 @@ static lb_status pipe_end(struct lb_op_local *local, struct lb_error *err)
     bool is_interrupted = false;
     LB_TRY(wait_for_end(local, &ended, &is_interrupted, err));
     if (is_interrupted)
-        return lb_error_set(err, LB_ERR_CANCELLED, "interrupted");
+        return hear_interrupt(local, err);
+    const char *text = ((struct pipe_shared *)local->op->shared)->text;
+    if (ended == -1)
+        return lb_error_set(
+            err, LB_ERR_USER,
+            "%s: how command '%s' ended is not known: SIGCHLD is ignored, or somebody "
+            "else has waited for it",
+            local->op->label, text);
     if (WIFEXITED(ended) && WEXITSTATUS(ended) == 0)
         return LB_OK;
     return lb_error_set(err, LB_ERR_USER, "%s: command '%s' ended with %s %d", local->op->label,
-                        ((struct pipe_shared *)local->op->shared)->text,
-                        WIFEXITED(ended) ? "status" : "signal",
+                        text, WIFEXITED(ended) ? "status" : "signal",
                         WIFEXITED(ended) ? WEXITSTATUS(ended) : WTERMSIG(ended));
 }
 
