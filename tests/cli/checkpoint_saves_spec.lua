@@ -32,6 +32,47 @@ describe("a save that stands on a checkpoint", function()
     assert.truthy(err:find("save_text: log has changed since the job that was killed added to it", 1, true), err)
   end)
 
+  it("knows a path by whatever name a save has for it", function()
+    write("add.lua", [[
+      local lb = require "luabatch"
+      local rows = lb.range(2):checkpoint "rows"
+      for i, path in ipairs { "log", "./log", "link/log", "logs/", "link//logs/" } do
+        rows:map(function(n) return i * 10 + n end):save_text(path, { mode = "append" })
+      end
+      if os.getenv "STOP" then error "stop" end]])
+    sh "ln -s . link"
+    assert.equal(1, (sh "STOP=1 luabatch --quiet add.lua"))
+    assert.equal(1, (sh "STOP=1 luabatch --resume --quiet add.lua"))
+    assert.same({ 0, "", "" }, { sh "luabatch --resume --quiet add.lua" })
+    assert.equal("11 12 21 22 31 32 41 42 51 52 ", (select(2, sh "cat log logs/* | tr '\\n' ' '")))
+    sh "rm -r log logs"
+    assert.equal(1, (sh "STOP=1 luabatch --quiet add.lua"))
+    local status, _, err = sh "echo more >> log; luabatch --resume add.lua"
+    assert.equal(1, status)
+    assert.truthy(err:find("save_text: log has changed since the job that was killed added to it", 1, true), err)
+  end)
+
+  it("does not take the place of what came to its path after the kill", function()
+    write("save.lua", [[
+      local lb = require "luabatch"
+      lb.range(3):checkpoint("rows"):map(function(n)
+        if n == 3 and os.getenv "STOP" then os.execute "kill -KILL $PPID; sleep 10" end
+        return n
+      end):save_text(arg[1], { mode = arg[2] })]])
+    for _, path in ipairs { "out", "out/" } do
+      for mode, want in pairs { error = "mine ", append = "mine ", overwrite = "1 2 3 ", ignore = "mine " } do
+        local begun = ("luabatch --resume --quiet save.lua %s %s"):format(path, mode)
+        assert.equal(137, (sh("rm -rf out; STOP=1 %s; s=$?; exit $s", begun)))
+        assert.equal(0, (sh("luabatch -e 'lb.from { \"mine\" }:save_text(arg[1])' %s", path)))
+        local status, _, err = sh(begun)
+        local what = path .. " " .. mode .. ": " .. err
+        assert.equal(mode == "error" and 2 or mode == "append" and 1 or 0, status, what)
+        if mode == "error" then assert.truthy(err:find(path .. " exists", 1, true), what) end
+        assert.equal(want, (select(2, sh "cat out out/* 2> /dev/null | tr '\\n' ' '")), what)
+      end
+    end
+  end)
+
   it("does not add to a path what the killed job added of other inputs", function()
     write("add.lua", [[
       local lb = require "luabatch"

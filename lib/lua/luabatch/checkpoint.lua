@@ -349,13 +349,14 @@ local function stands_on_checkpoint(root)
 end
 
 -- The files that a save wrote. Of a directory with folders only the one that tells of its end is looked at. No stamps: a save that
--- adds to a directory gives the files there a second name for a moment, which alters them.
+-- adds to a directory gives the files there a second name for a moment, which alters them. By their names below the path, which
+-- another save may spell in another way.
 local function saved_files(path)
   local files, paths = {}, { path }
   if path:sub(-1) == "/" then paths[2] = path .. "_SUCCESS" end
   for i, file in ipairs(core.expand_paths(paths)) do
     if not file.is_regular then return nil end
-    files[i] = { path = file.path, size = file.size, changed = file.changed }
+    files[i] = { path = file.path:sub(#path + 1), size = file.size, changed = file.changed }
   end
   return files
 end
@@ -389,12 +390,24 @@ local function is_committed(line)
   return line.kind == "begin" and line.receipt ~= nil and core.output_received(line.path, journal.folder .. "/" .. line.receipt)
 end
 
+-- Where paths lead, by their text: a job may spell one in several ways.
+local places = {}
+
+local function place_of(path)
+  places[path] = places[path] or core.real_path(path) .. (path:sub(-1) == "/" and "/" or "")
+  return places[path]
+end
+
+local function is_to(line, path)
+  return line.path ~= nil and (line.path == path or place_of(line.path) == place_of(path))
+end
+
 -- Lines of saves to a path, of earlier runs and of this one; and for those whose records a later save has replaced the last such line.
 local function lines_of_path(path)
   local list, replaced_by = {}, {}
   for _, lines in ipairs { open().lines, journal.added } do
     for _, line in ipairs(lines) do
-      if line.path == path then
+      if is_to(line, path) then
         if line.renews and (line.kind == "save" or is_committed(line)) then
           for _, before in ipairs(list) do replaced_by[before] = line end
         end
@@ -427,7 +440,7 @@ local function is_asked(line) return line.turn <= (turns[line.plan] or 0) end
 local function is_ours(path)
   local last
   for _, line in ipairs(open().lines) do
-    if line.path == path then last = line end
+    if is_to(line, path) then last = line end
   end
   return fingerprint.same_files(last.files, files_now(path)) or is_committed(last)
 end
@@ -485,7 +498,8 @@ local function find_save(action, node, path, mode, plan, turn)
   if is_done and (fingerprint.same_files(line.files, files) or mode ~= "append" and is_ours(path)) or is_committed(line) then
     return line, is_done, mode
   end
-  if not is_done and #line.files == 0 and #files > 0 and mode ~= "ignore" then
+  -- What came to the path since the save began is not known to be its own: then mode "error" says that it is there.
+  if not is_done and #line.files == 0 and #files > 0 and mode ~= "ignore" and is_ours(path) then
     note("%s: %s is written again", action, path)
     return nil, false, "overwrite"
   end
