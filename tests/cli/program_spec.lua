@@ -49,6 +49,15 @@ describe("scripts", function()
   it("may exit by themselves", function()
     assert.equal(3, (run("-e", "os.exit(3)")))
     assert.equal(0, (run("-e", "os.exit(true)")))
+    assert.equal(7, (run("-e", "os.exit('0x107')")))
+    assert.equal(255, (run("-e", "os.exit(-1.0)")))
+    for argument, problem in pairs {
+      ["{}"] = "number expected, got table", ["1.5"] = "number has no integer representation", ["'a'"] = "number expected, got string",
+    } do
+      local status, _, err = run("-e", "\nos.exit(" .. argument .. ")")
+      assert.equal(1, status)
+      assert.equal("luabatch: (command line):2: bad argument #1 to 'exit' (" .. problem .. ")", err:match "^[^\n]*")
+    end
   end)
 
   it("print before what the engine writes", function()
@@ -420,7 +429,7 @@ return require "luabatch".job {
     if not io.open("/dev/full", "w") then return end
     for _, chunk in ipairs {
       "lb.range(100000)", "print(1)", "{1, 2}", "print(1) os.exit()", "print(1) os.exit(0)", "print(1) os.exit(true, true)",
-      "for i = 1, 1e5 do print(i) end os.exit(0)",
+      'print(1) os.exit("0")', "print(1) os.exit(256)", "print(1) os.exit(-512.0)", "for i = 1, 1e5 do print(i) end os.exit(0)",
     } do
       local status, _, err = shell(("luabatch -e %s > /dev/full"):format(cli.quote(chunk)))
       assert.equal(5, status, chunk)

@@ -400,12 +400,26 @@ local function is_plain_job(value)
     or type(value.steps) == "table" and is_plain_job(value.steps[1])
 end
 
+-- The status that os.exit ends with, as Lua and then the system take its argument. A bad one is blamed on who calls os.exit.
+local function status_of_exit(value)
+  if value == nil or value == true then return 0 end
+  if value == false then return 1 end
+  local number = (type(value) == "number" or type(value) == "string") and tonumber(value)
+  local integer = number and compat.tointeger(number)
+  if not integer then
+    error(("bad argument #1 to 'exit' (%s)"):format(number and "number has no integer representation"
+      or "number expected, got " .. type(value)), 3)
+  end
+  return integer % 256
+end
+
 -- os.exit() of a script is a good end as the end of the script is, with what that looks at, unless its status says otherwise: then
 -- checkpoints are kept.
 local function end_well_on_exit(options, program)
   local exit = os.exit
-  os.exit = function(status, ...) -- luacheck: ignore 122
-    if status == nil or status == true or status == 0 then
+  os.exit = function(value, ...) -- luacheck: ignore 122
+    local status = status_of_exit(value)
+    if status == 0 then
       local checkpoint = package.loaded["luabatch.checkpoint"]
       if checkpoint then checkpoint.finish() end
       status = options.has_failed and RESOURCE or 0
