@@ -167,7 +167,8 @@ describe("a job with checkpoints", function()
   end)
 
   it("takes os.exit for an end like any other: a good one without a status, or with that of success", function()
-    for argument, is_good in pairs { [""] = true, ["true"] = true, ["0"] = true, ["'0'"] = true, ["256"] = true, ["1"] = false, ["false"] = false } do
+    local exits = { [""] = true, ["true"] = true, ["0"] = true, ["'0'"] = true, ["256"] = true, ["1"] = false, ["false"] = false }
+    for argument, is_good in pairs(exits) do
       write("exit.lua", ('local lb = require "luabatch" lb.range(3):checkpoint("three"):count() os.exit(%s)'):format(argument))
       assert.equal(is_good and 0 or 1, (sh "luabatch --quiet exit.lua"))
       assert.equal(is_good and 2 or 0, (sh "ls -d .luabatch-checkpoints; a=$?; rm -rf .luabatch-checkpoints; exit $a"))
