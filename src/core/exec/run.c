@@ -417,9 +417,13 @@ lb_status lb_run_aside(struct lb_run *run,
         uv_mutex_unlock(&p->lock);
     }
     uv_timer_stop(&p->lost);
-    if (errand.status != LB_OK)
+    if (errand.status == LB_OK)
+        return LB_OK;
+    /* The error ends the run, whatever signal came, but for one that another attempt would mend. */
+    if (!errand.err.is_transient || !lb_run_has_stopped(run, err))
         *err = errand.err;
-    return errand.status;
+    p->is_told = true;
+    return err->status;
 }
 
 /* An error that waited counts unless the morsels before it were enough. */

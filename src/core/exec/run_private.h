@@ -56,7 +56,7 @@ struct lb_run_private {
     bool is_turning;    /* the loop and its other handles are open */
     uint64_t signal_ns; /* when the first signal was seen; 0: none */
     int signal_number;  /* which it was */
-    bool is_told;       /* what stopped the run is its error */
+    bool is_told;       /* the run has an error, what stopped it or another */
     bool is_over;       /* no stage comes any more */
     int late_signal;    /* that was seen then, to be raised again; or 0 */
     struct sigaction

@@ -216,6 +216,7 @@ static void enough_ends_morsel_and_stage(void **state)
 static _Atomic bool is_heard, is_given_up;
 static bool ends_when_heard; /* else when the run was given up */
 static volatile sig_atomic_t n_raised;
+static bool fails, is_transient;
 
 static void on_raised(int number)
 {
@@ -234,7 +235,11 @@ static lb_status slow_publish(struct lb_op *self, struct lb_error *err)
             break;
         usleep(1000);
     }
-    return LB_OK;
+    if (!fails)
+        return LB_OK;
+    lb_error_set(err, LB_ERR_RESOURCE, "the disk is full");
+    err->is_transient = is_transient;
+    return LB_ERR_RESOURCE;
 }
 
 static void note_given_up(void *state, const struct lb_error *err)
@@ -293,6 +298,38 @@ static void signals_are_heard_while_a_sink_publishes(void **state)
         lb_run_delete(run);
         assert_int_equal(n_raised, pass < 2);
     }
+    sigaction(SIGTERM, &before, NULL);
+}
+
+/* The failure is told, and the signal does not come later, in place of that; but no other attempt is made after it. */
+static void signals_do_not_hide_that_publishing_failed(void **state)
+{
+    (void)state;
+    fail_at = enough_at = -1;
+    struct sigaction count = {.sa_handler = on_raised}, before;
+    sigaction(SIGTERM, &count, &before);
+    fails = ends_when_heard = true;
+    for (int pass = 0; pass < 2; pass++) {
+        struct lb_op source = {.class = &source_class, .label = "source"}, sink;
+        struct lb_op *ops[] = {&source};
+        struct lb_leg leg = {.ops = ops, .n_ops = 1};
+        struct lb_stage stage = publishing_stage(&leg, &sink, slow_publish);
+        struct lb_run_options options = {
+            .n_threads = 2, .memory_bytes = 1 << 20, .tmp_dir = "/tmp", .handle_signals = true};
+        struct lb_run *run = NULL;
+        is_heard = false;
+        n_raised = 0;
+        is_transient = pass == 1;
+        assert_int_equal(lb_run_new(&options, &run, &error), LB_OK);
+        assert_int_equal(lb_run_stage(run, &stage, &error),
+                         is_transient ? LB_ERR_TERMINATED : LB_ERR_RESOURCE);
+        assert_string_equal(error.message, is_transient ? "interrupted" : "the disk is full");
+        assert_true(is_heard);
+        lb_op_close(&sink);
+        lb_run_delete(run);
+        assert_int_equal(n_raised, 0);
+    }
+    fails = false;
     sigaction(SIGTERM, &before, NULL);
 }
 
@@ -355,6 +392,7 @@ int main(void)
         cmocka_unit_test(first_error_stops_all),
         cmocka_unit_test(enough_ends_morsel_and_stage),
         cmocka_unit_test(signals_are_heard_while_a_sink_publishes),
+        cmocka_unit_test(signals_do_not_hide_that_publishing_failed),
         cmocka_unit_test(second_interrupt_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
