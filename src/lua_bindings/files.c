@@ -31,7 +31,8 @@ static int l_core_sweep_output(lua_State *L)
     return 0;
 }
 
-/* core.check_output(path, mode, compression): raises what a run that writes there would be refused for. ORDER modes */
+/* core.check_output(path, mode, compression?): raises what a run that writes there would be refused for. "none" is added to anything;
+ * when nothing is said, to what does not look compressed. ORDER modes */
 static int l_core_check_output(lua_State *L)
 {
     static const char *const modes[] = {"error", "overwrite", "append", "ignore", NULL};
@@ -42,7 +43,8 @@ static int l_core_check_output(lua_State *L)
     luaL_argcheck(L, lb_compression_named(luaL_optstring(L, 3, "none"), &compression), 3,
                   "unknown compression");
     lb_status status = lb_output_check(path, mode, &err);
-    if (status == LB_OK && mode == LB_MODE_APPEND)
+    bool is_plain = !lua_isnoneornil(L, 3) && compression == LB_PLAIN;
+    if (status == LB_OK && mode == LB_MODE_APPEND && !is_plain)
         status = lb_output_check_mix(path, compression, &err);
     if (status != LB_OK)
         return lb_lua_raise(L, &err);

@@ -175,6 +175,19 @@ describe("saving", function()
     rows:save_text(path, { mode = "append" })
     assert.same({ "1" }, lb.text(path):collect())
     assert.error_matches(function() rows:save_text(support.file("\31", ".gz"), { mode = "append" }) end, "holds plain data")
+    -- Text that only begins so, which nobody but the user can know.
+    local odd = support.file("\31\139\8\255 text\n")
+    assert.error_matches(function() rows:save_text(odd, { mode = "append" }) end, "holds gzip data: plain data cannot be appended")
+    for _, threads in ipairs { 1, 3 } do
+      support.with({ threads = threads }, function() rows:save_text(odd, { mode = "append", compression = "none" }) end)
+    end
+    assert.equal("\31\139\8\255 text\n1\n1\n", support.read(odd))
+    assert.error_matches(function() rows:save_text(odd, { mode = "append", compression = "zstd" }) end, "holds gzip data")
+    local named, folder = support.path(".gz"), support.path("/")
+    rows:save_text(named, { compression = "none" })
+    assert.equal("1\n", support.read(named))
+    rows:save_csv(folder, { compression = "none" })
+    assert.equal("a\n1\n", support.read(folder .. "part-00000.csv"))
   end)
 
   it("appends to a CSV file rows of its columns only", function()

@@ -8,7 +8,7 @@ local action = {}
 
 local save_options = {
   mode = { "error", "overwrite", "append", "ignore" },
-  compression = { "gzip", "zstd", "lz4", "bzip2" },
+  compression = { "none", "gzip", "zstd", "lz4", "bzip2" },
 }
 
 -- Of the text formats.
@@ -47,8 +47,8 @@ end
 
 --- Writes the records as lines: columns separated by tabs, tables as JSON, nil as `nil`.
 -- @param path string: a file; ending in "/": a directory of parts. It appears whole or not at all
--- @param options table?: `mode` ("error", "overwrite", "append", "ignore"), `compression` ("gzip", "zstd", "lz4", "bzip2"; otherwise by
---   the path's extension), for rows `partition_by` (columns that become folders, `year=2024/`, of a directory)
+-- @param options table?: `mode` ("error", "overwrite", "append", "ignore"), `compression` ("none", "gzip", "zstd", "lz4", "bzip2";
+--   otherwise by the path's extension), for rows `partition_by` (columns that become folders, `year=2024/`, of a directory)
 -- @return integer: the number of records
 -- @raise the path exists and `mode` is "error"; the disk is full
 -- @usage lb.text("a.txt"):words():save_text("words.txt.gz", { mode = "overwrite" })

@@ -62,13 +62,16 @@ struct write_local {
 
 static bool writes_at_offsets(const struct write_shared *shared);
 
+/* *is_plain: the job says that it is not compressed. */
 static lb_status param_compression(const struct lb_op *op, const char *path,
-                                   enum lb_compression *compression, struct lb_error *err)
+                                   enum lb_compression *compression, bool *is_plain,
+                                   struct lb_error *err)
 {
     char *name = NULL;
     LB_TRY(lb_param_string(op, "compression", &name, err));
     *compression = lb_compression_of(path);
     bool is_known = name == NULL || lb_compression_named(name, compression);
+    *is_plain = name != NULL && *compression == LB_PLAIN;
     lb_strfree(name);
     if (!is_known)
         return lb_error_set(err, LB_ERR_USAGE, "%s: unknown compression", op->label);
@@ -76,7 +79,7 @@ static lb_status param_compression(const struct lb_op *op, const char *path,
 }
 
 static lb_status open_output(struct lb_op *self, const char *path, const char *extension,
-                             struct lb_error *err)
+                             bool is_plain, struct lb_error *err)
 {
     struct write_shared *shared = self->shared;
     char *mode = NULL;
@@ -90,7 +93,7 @@ static lb_status open_output(struct lb_op *self, const char *path, const char *e
     LB_TRY(lb_output_new(path, wanted, extension != NULL ? extension : "", &shared->parts.output,
                          err));
     lb_output_ask(shared->parts.output, self->run->must_stop, self->run);
-    if (wanted == LB_MODE_APPEND)
+    if (wanted == LB_MODE_APPEND && !is_plain)
         LB_TRY(lb_output_check_mix(path, shared->parts.compression, err));
     char *receipt = NULL;
     LB_TRY(lb_param_string(self, "receipt", &receipt, err));
@@ -162,6 +165,7 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
     pthread_mutex_init(&shared->lock, NULL);
     pthread_cond_init(&shared->turned, NULL);
     char *path = NULL, *format = NULL, *extension = NULL;
+    bool is_plain = false;
     LB_TRY(lb_param_bool(self, "part_per_morsel", false, &shared->parts.part_per_morsel, err));
     LB_TRY(lb_param_bool(self, "folders", false, &shared->folders, err));
     LB_TRY(lb_param_bool(self, "shown", false, &shared->is_shown, err));
@@ -180,9 +184,9 @@ static lb_status write_open(struct lb_op *self, struct lb_error *err)
         !lb_format_parse_name(format, &shared->format))
         status = lb_error_set(err, LB_ERR_USAGE, "unknown output format '%s'", format);
     if (status == LB_OK)
-        status = param_compression(self, path, &shared->parts.compression, err);
+        status = param_compression(self, path, &shared->parts.compression, &is_plain, err);
     if (status == LB_OK)
-        status = open_output(self, path, extension, err);
+        status = open_output(self, path, extension, is_plain, err);
     lb_strfree(path);
     lb_strfree(format);
     lb_strfree(extension);
