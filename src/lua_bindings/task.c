@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/ops/attempts.h"
 #include "core/ops/rejects.h"
 #include "core/ops/skips.h"
@@ -184,8 +185,9 @@ void lb_lua_task_refuse(struct lb_lua_task *task, lua_State *L, int slot)
 {
     char place[LB_PLACE_BYTES] = "", message[MESSAGE_BYTES];
     find_place(task, L, slot, place, sizeof place);
-    snprintf(message, sizeof message, "%s%swhat the function gave: %.800s", place,
-             *place != '\0' ? ": " : "", task->emitter.err.message);
+    const char *problem = task->emitter.err.message;
+    snprintf(message, sizeof message, "%s%swhat the function gave: %.*s", place,
+             *place != '\0' ? ": " : "", (int)lb_utf8_cut(problem, strlen(problem), 800), problem);
     if (!task->skips) {
         lua_pushstring(L, message);
         lua_error(L);

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "lua_bindings/compat.h"
 
 enum { STACK_SLOTS = 4, MAX_PATH_KEY = 60 };
@@ -78,7 +79,7 @@ static void append_key(struct path *path, const struct frame *frame)
         return;
     }
     char text[MAX_PATH_KEY + 1];
-    size_t n = frame->key_size < MAX_PATH_KEY ? frame->key_size : MAX_PATH_KEY;
+    size_t n = lb_utf8_cut(frame->key, frame->key_size, MAX_PATH_KEY);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)frame->key[i];
         text[i] = c < 32 || c == 127 || c == '"' ? '?' : (char)c;

@@ -8,6 +8,7 @@
 
 #include "core/base/jail.h"
 #include "core/base/memory.h"
+#include "core/base/utf8.h"
 
 static lb_status set_message(struct lb_error *err, lb_status status, const char *format,
                              va_list arguments)
@@ -16,8 +17,11 @@ static lb_status set_message(struct lb_error *err, lb_status status, const char 
 
     if (err == NULL)
         return status;
-    if (vsnprintf(text, sizeof text, format, arguments) < 0)
+    int n = vsnprintf(text, sizeof text, format, arguments);
+    if (n < 0)
         text[0] = '\0';
+    else if ((size_t)n >= sizeof text)
+        text[lb_utf8_whole(text, sizeof text - 1)] = '\0';
     err->status = status;
     err->is_transient = false;
     err->note = 0;
@@ -150,8 +154,7 @@ void lb_error_prefix(struct lb_error *err, const char *format, ...)
 
     prefix_size = strlen(text);
     message_size = strlen(err->message);
-    if (message_size > sizeof text - 1 - prefix_size)
-        message_size = sizeof text - 1 - prefix_size;
+    message_size = lb_utf8_cut(err->message, message_size, sizeof text - 1 - prefix_size);
     memcpy(text + prefix_size, err->message, message_size);
     text[prefix_size + message_size] = '\0';
     strcpy(err->message, text);

@@ -5,6 +5,7 @@
 
 #include "core/base/hash.h"
 #include "core/base/number.h"
+#include "core/base/utf8.h"
 #include "core/column/key.h"
 #include "core/expr/expr_private.h"
 
@@ -29,7 +30,7 @@ const char *expr_describe(const struct lb_value *value, char text[EXPR_DESCRIBED
                  (int)size, number);
         break;
     case 's':
-        size = value->size < MAX_SHOWN ? value->size : MAX_SHOWN;
+        size = lb_utf8_cut(value->data, value->size, MAX_SHOWN);
         snprintf(text, EXPR_DESCRIBED_BYTES, "string '%.*s%s'", (int)size, value->data,
                  size < value->size ? "..." : "");
         break;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/column/codec.h"
 #include "core/ops/rejects.h"
 #include "core/ops/skips.h"
@@ -45,7 +46,8 @@ lb_status lb_bad_list_add(struct lb_bad_list *list, uint32_t start, uint32_t end
     char text[REASON_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    if (vsnprintf(text, sizeof text, format, arguments) >= (int)sizeof text)
+        text[lb_utf8_whole(text, sizeof text - 1)] = '\0';
     va_end(arguments);
     if (list->n == list->capacity) {
         uint32_t wanted = list->capacity > 0 ? 2 * list->capacity : 16;

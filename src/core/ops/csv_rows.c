@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/io/text_view.h"
 
 #ifdef LB_TINY
@@ -391,8 +392,8 @@ static lb_status note_misfit(struct lb_csv_rows *rows, uint32_t c, uint32_t row,
                 ? "column %.*s: '%.*s%s' is its first value: the sample of the input "
                   "has none%s"
                 : "column %.*s: '%.*s%s' is no %s%s",
-            column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size, column->name,
-            is_long ? SHOWN_BYTES : (int)text.size, text.data, is_long ? "..." : "",
+            (int)lb_utf8_cut(column->name, column->name_size, SHOWN_BYTES), column->name,
+            (int)lb_utf8_cut(text.data, text.size, SHOWN_BYTES), text.data, is_long ? "..." : "",
             column->type == LB_CSV_NIL ? "" : lb_csv_type_name(column->type),
             column->type == LB_CSV_FLOAT && is_integer_text(text)
                 ? ", which cannot hold it exactly (\"string\" can)"

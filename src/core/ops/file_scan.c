@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/io/text.h"
 #include "core/ops/params.h"
 
@@ -282,7 +283,8 @@ lb_status lb_file_piece_describe(const struct lb_file_piece *piece, const char *
     LB_TRY(lb_buf_printf(out, err, "record %s:%llu (byte %llu): ", lb_file_label(piece->file),
                          (unsigned long long)line_of(piece, start),
                          (unsigned long long)lb_file_piece_offset(piece, start)));
-    for (size_t i = 0; i < size && i < SHOWN_BYTES; i++) {
+    size_t shown = lb_utf8_cut(start, size, SHOWN_BYTES);
+    for (size_t i = 0; i < shown; i++) {
         unsigned char c = (unsigned char)start[i];
         if (c < 32 || c == 127)
             LB_TRY(lb_buf_printf(out, err, "\\x%02x", c));

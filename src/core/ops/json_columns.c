@@ -1,5 +1,6 @@
 /* Columns of JSON rows: texts of values become typed arrays, a loop for each type. A text that the quick conversion refuses is
  * looked at again: it may be null, have blanks behind it, or be a misfit. */
+#include "core/base/utf8.h"
 #include "core/io/text_view.h"
 #include "core/ops/json_rows.h"
 
@@ -40,10 +41,11 @@ static lb_status note_bad(struct lb_json_rows *rows, uint32_t c, uint32_t row, s
         return LB_OK;
     rows->is_bad[row >> 6] |= bit;
     bool is_long = text.size > SHOWN_BYTES;
-    return lb_bad_list_add(
-        &rows->bad, rows->starts[row], rows->ends[row], kind, err, "column %.*s: '%.*s%s': %s",
-        column->name_size > SHOWN_BYTES ? SHOWN_BYTES : (int)column->name_size, column->name,
-        is_long ? SHOWN_BYTES : (int)text.size, text.data, is_long ? "..." : "", reason);
+    return lb_bad_list_add(&rows->bad, rows->starts[row], rows->ends[row], kind, err,
+                           "column %.*s: '%.*s%s': %s",
+                           (int)lb_utf8_cut(column->name, column->name_size, SHOWN_BYTES),
+                           column->name, (int)lb_utf8_cut(text.data, text.size, SHOWN_BYTES),
+                           text.data, is_long ? "..." : "", reason);
 }
 
 static const char *const not_of_type[] = {"not a boolean", "not an integer", "not a float",

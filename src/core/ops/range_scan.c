@@ -2,6 +2,7 @@
 #include "core/ops/range_scan.h"
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/io/format.h"
 #include "core/ops/metrics.h"
 
@@ -332,7 +333,8 @@ void lb_range_tell_key(const struct lb_buf *group, bool closed, struct lb_buf *o
         out->size = start;
     lb_buf_fini(&key);
     if (out->size - start > SHOWN_BYTES) {
-        out->size = start + SHOWN_BYTES;
-        memcpy(out->data + out->size - 3, "...", 3);
+        out->size = start + lb_utf8_whole(out->data + start, SHOWN_BYTES - 3);
+        memcpy(out->data + out->size, "...", 3);
+        out->size += 3;
     }
 }

@@ -7,6 +7,7 @@
 #include "core/algo/pattern.h"
 #include "core/base/arena.h"
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/column/builder.h"
 #include "core/column/codec.h"
 #include "core/io/format.h"
@@ -99,7 +100,7 @@ static lb_status show_record(const struct lb_batch *batch, uint32_t row, struct 
         status = lb_format_encoded(LB_FORMAT_LUA, value.data, value.size, out, err);
     lb_buf_fini(&value);
     if (status == LB_OK && out->size > SHOWN_BYTES) {
-        out->size = SHOWN_BYTES;
+        out->size = lb_utf8_whole(out->data, SHOWN_BYTES);
         status = lb_buf_append(out, "...", 3, err);
     }
     return status;
