@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/base/meter.h"
+#include "core/base/utf8.h"
 #include "core/io/format.h"
 #include "lua_bindings/compat.h"
 #include "lua_bindings/values.h"
@@ -81,20 +82,19 @@ static int l_tostring(lua_State *L)
     return 1;
 }
 
-/* A table as Lua would write it, when it is one of plain values. */
-static bool read_table(lua_State *L, int index, char *text, size_t size)
+/* A table as Lua would write it; LB_ERR_USER: it is not one of plain values. */
+static lb_status read_table(lua_State *L, int index, char *text, size_t size, struct lb_error *err)
 {
     struct lb_buf encoded = {0}, written = {0};
-    bool good =
-        lua_type(L, index) == LUA_TTABLE && lua_checkstack(L, LUA_MINSTACK) &&
-        lb_lua_encode(L, index, "error", &encoded, NULL) == LB_OK &&
-        lb_format_encoded(LB_FORMAT_LUA, encoded.data, encoded.size, &written, NULL) == LB_OK;
-    if (good)
-        snprintf(text, size, "%.*s", (int)(written.size < size ? written.size : size),
+    lb_status status = lb_lua_encode(L, index, "error", &encoded, err);
+    if (status == LB_OK)
+        status = lb_format_encoded(LB_FORMAT_LUA, encoded.data, encoded.size, &written, err);
+    if (status == LB_OK)
+        snprintf(text, size, "%.*s", (int)lb_utf8_cut(written.data, written.size, size - 1),
                  written.data);
     lb_buf_fini(&encoded);
     lb_buf_fini(&written);
-    return good;
+    return status;
 }
 
 /* The string at index for a terminal: control characters as escapes, further lines indented, so that none looks like one of
@@ -107,7 +107,7 @@ static void read_string(lua_State *L, int index, char *text, size_t size)
     const unsigned char *data = (const unsigned char *)lua_tolstring(L, index, &n);
     for (size_t i = 0; i < n; i++) {
         if (used + LONGEST + sizeof dots > size) {
-            memcpy(text + used, dots, sizeof dots);
+            memcpy(text + lb_utf8_whole(text, used), dots, sizeof dots);
             return;
         }
         bool is_c1 = data[i] == 0xc2 && i + 1 < n && data[i + 1] >= 0x80 && data[i + 1] < 0xa0;
@@ -121,53 +121,85 @@ static void read_string(lua_State *L, int index, char *text, size_t size)
     text[used] = '\0';
 }
 
-/* __tostring may fail in its turn. */
-static void error_text(lua_State *L, int index, char *text, size_t size)
+static lb_status memory_error(const struct lb_lua_worker_private *p,
+                              const struct lb_lua_place *place, struct lb_error *err);
+
+/* The text of an error value. __tostring may fail in its turn; memory that ends here is not an error of the user's. */
+static lb_status error_text(struct lb_lua_worker_private *p, lua_State *L, int index, char *text,
+                            size_t size, struct lb_error *err)
 {
     if (lua_type(L, index) == LUA_TSTRING) {
         read_string(L, index, text, size);
-        return;
+        return LB_OK;
     }
     bool has_tostring = luaL_getmetafield(L, index, "__tostring") != LUA_TNIL;
     if (has_tostring)
         lua_pop(L, 1);
     if (!has_tostring && !lua_isnil(L, index) && !lua_isnumber(L, index) &&
         !lua_isboolean(L, index)) {
-        if (!read_table(L, index, text, size))
+        lb_status status = LB_ERR_USER;
+        if (lua_istable(L, index))
+            status = read_table(L, index, text, size, err);
+        if (status == LB_ERR_USER)
             snprintf(text, size, "(error object is a %s value)", luaL_typename(L, index));
-        return;
+        return status == LB_ERR_USER ? LB_OK : status;
     }
     lua_pushcfunction(L, l_tostring);
     lua_pushvalue(L, index);
-    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
+    int lua_status = lua_pcall(L, 1, 1, 0);
+    if (lua_status == LUA_ERRMEM)
+        return memory_error(p, p->frame != NULL ? p->frame->place : NULL, err);
+    if (lua_status == LUA_OK && lua_type(L, -1) == LUA_TSTRING)
         read_string(L, -1, text, size);
     else
         snprintf(text, size, "(error object is a %s value whose __tostring fails)",
                  luaL_typename(L, index));
     lua_pop(L, 1);
+    return LB_OK;
 }
 
-/* A __tostring was stopped, and what was told of that overwritten. */
-static bool tell_late_again(struct lb_lua_worker_private *p, lua_State *L)
+/* What is under way comes to this error, if not to one before it, whatever user code does. Returns where it runs. */
+static lua_State *stop_with(struct lb_lua_worker_private *p, const struct lb_error *err)
 {
-    if (!lb_lua_is_late(p))
+    lua_State *L = p->running != NULL ? p->running : p->public.L;
+    if (!p->has_thrown) {
+        p->thrown = *err;
+        p->has_thrown = true;
+    }
+    lb_lua_hook(L);
+    return L;
+}
+
+/* Of handlers, with the error value at 1: reads its text. False: there is another reason to stop, if only since its __tostring
+ * was called, and the marker is on top for the error value. */
+static bool read_error(struct lb_lua_worker_private *p, lua_State *L)
+{
+    struct lb_error err;
+    if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p)) {
+        lua_settop(L, 1);
         return false;
-    p->told_call = 0;
-    lb_lua_tell_late(p, L);
-    return true;
+    }
+    lb_status status = error_text(p, L, 1, p->failure.message, sizeof p->failure.message, &err);
+    if (status != LB_OK)
+        stop_with(p, &err);
+    if (lb_lua_is_late(p)) { /* what was told of that is overwritten */
+        p->told_call = 0;
+        lb_lua_tell_late(p, L);
+    }
+    if (!lb_lua_is_stopping(p))
+        return true;
+    lb_lua_push_marker(L);
+    return false;
 }
 
 static int l_message_handler(lua_State *L)
 {
     struct lb_lua_worker_private *p = lb_lua_private_of(L);
-    if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p))
-        return 1;
     struct lb_lua_failure *failure = &p->failure;
+    if (!read_error(p, L))
+        return 1;
     failure->is_set = true;
     failure->is_guards = false;
-    error_text(L, 1, failure->message, sizeof failure->message);
-    if (tell_late_again(p, L))
-        return 1;
     failure->is_memory = strstr(failure->message, "not enough memory") != NULL;
     if (!failure->has_trace)
         trace(L, 1, p->frame != NULL ? p->frame->boundary : NULL, failure->traceback,
@@ -203,11 +235,8 @@ static void find_place(lua_State *L, const void *boundary, char *place, size_t s
 static int l_guard_handler(lua_State *L)
 {
     struct lb_lua_worker_private *p = lb_lua_private_of(L);
-    if (lb_lua_is_marker(L, 1) || lb_lua_is_stopping(p))
-        return 1;
     struct lb_lua_failure *failure = &p->failure;
-    error_text(L, 1, failure->message, sizeof failure->message);
-    if (tell_late_again(p, L))
+    if (!read_error(p, L))
         return 1;
     find_place(L, p->frame != NULL ? p->frame->boundary : NULL, failure->place,
                sizeof failure->place);
@@ -320,7 +349,8 @@ void lb_lua_guard_tell(struct lb_lua_worker *lua, lua_State *L, int status, char
 {
     struct lb_lua_failure *failure = &lua->private->failure;
     if (failure->is_guards) {
-        snprintf(message, message_size, "%s", failure->message);
+        size_t size = lb_utf8_cut(failure->message, strlen(failure->message), message_size - 1);
+        snprintf(message, message_size, "%.*s", (int)size, failure->message);
         if (failure->place[0] != '\0')
             snprintf(place, place_size, "%s", failure->place);
         return;
@@ -359,7 +389,7 @@ static void append_record(const struct lb_lua_place *place, struct lb_buf *text)
     if (place->key != NULL) {
         if (lb_format_encoded(LB_FORMAT_LUA, place->key, place->key_size, &detail, NULL) == LB_OK) {
             bool is_cut = detail.size > MAX_KEY_BYTES;
-            int size = is_cut ? MAX_KEY_BYTES : (int)detail.size;
+            int size = (int)lb_utf8_cut(detail.data, detail.size, MAX_KEY_BYTES);
             lb_status status =
                 lb_buf_printf(text, NULL, "\n  key %.*s%s", size, detail.data, is_cut ? "..." : "");
             if (status == LB_OK && place->position > 0)
@@ -370,7 +400,7 @@ static void append_record(const struct lb_lua_place *place, struct lb_buf *text)
     } else if (place->batch != NULL) {
         if (locate(place, &detail) == LB_OK && detail.size > 0) {
             bool is_cut = detail.size > MAX_RECORD_BYTES;
-            int size = is_cut ? MAX_RECORD_BYTES : (int)detail.size;
+            int size = (int)lb_utf8_cut(detail.data, detail.size, MAX_RECORD_BYTES);
             lb_status status =
                 lb_buf_printf(text, NULL, "\n  %.*s%s", size, detail.data, is_cut ? "..." : "");
             (void)status;
@@ -543,13 +573,7 @@ lb_status lb_lua_call(struct lb_lua_worker *lua, int n_args, int n_results,
 
 int lb_lua_throw(struct lb_lua_worker *lua, const struct lb_error *err)
 {
-    struct lb_lua_worker_private *p = lua->private;
-    lua_State *L = p->running != NULL ? p->running : lua->L;
-    if (!p->has_thrown) {
-        p->thrown = *err;
-        p->has_thrown = true;
-    }
-    lb_lua_hook(L);
+    lua_State *L = stop_with(lua->private, err);
     lb_lua_push_marker(L);
     return lua_error(L);
 }

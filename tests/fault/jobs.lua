@@ -182,6 +182,14 @@ lb.csv("../in/bad.csv", { types = { id = "integer", n = "integer" }, on_bad = { 
 job("on_error", [[
 lines:map(function(s) if #s % 3 == 0 then error("no") end return #s end,
   { on_error = { to = "bad.jsonl" } }):save_text "out.txt"]], { is_two = true })
+job("on_error_objects", [[
+local told = { __tostring = function(e) return "error number " .. e.code .. " of " .. ("y"):rep(50) end }
+lines:map(function(s)
+    if #s % 3 == 0 then error { code = #s, list = { "a", true, { x = 1.5 } } } end
+    if #s % 5 == 0 then error(setmetatable({ code = #s }, told)) end
+    if #s % 7 == 0 then error { print } end
+    return #s
+  end, { on_error = { to = "bad.jsonl" } }):save_text "out.txt"]], { is_two = true })
 job("on_error_values", [[
 local bad = { on_error = { to = "bad.jsonl" } }
 rows:with_columns({ b = "cast(case when id % 9 > 0 then id else note end as integer)",

@@ -144,6 +144,8 @@ static void test_throw(void **state)
     static const char *const chunks[] = {
         "throw()",
         "pcall(throw)",
+        "error(setmetatable({}, {__tostring = throw}))",
+        "pcall(error, setmetatable({}, {__tostring = throw})) throw()",
         "while true do pcall(throw) end",
         "xpcall(throw, function(e) return e end) while true do end",
         "coroutine.wrap(throw)()",
@@ -225,6 +227,7 @@ static void test_interrupt(void **state)
         "coroutine.resume(co) coroutine.close(co)",
         "local t = setmetatable({}, {__index = function(t, k) return t[k + 1] end})\n"
         "while true do pcall(function() return t[1] end) end",
+        "error(setmetatable({}, {__tostring = function() while true do end end}))",
     };
     for (size_t i = 0; i < sizeof chunks / sizeof chunks[0]; i++) {
         struct fixture f;
@@ -321,6 +324,7 @@ static void test_memory(void **state)
         "local t = {} for i = 1, 1e8 do t[i] = {i} end",
         "local s = 'x' for i = 1, 40 do s = s .. s end",
         "coroutine.wrap(function() local t = {} for i = 1, 1e8 do t[i] = {i} end end)()",
+        "error(setmetatable({}, {__tostring = function() return ('x'):rep(1 << 30) end}))",
     };
     struct fixture f;
     start(&f, 12 << 20);
