@@ -406,6 +406,9 @@ static void tell_end(lua_State *L, int info, struct execution *x)
     if (lb_skips_tell(x->run, &x->bytes, &err) == LB_OK) {
         lb_lua_push_encoded(L, x->bytes.data, x->bytes.size);
         lua_setfield(L, info, "skips");
+    } else {
+        lua_pushstring(L, err.message);
+        lua_setfield(L, info, "skips_lacking");
     }
     lb_run_delete(x->run); /* workers hand their samples over when they stop */
     x->run = NULL;

@@ -3,6 +3,7 @@ local lb = require "luabatch"
 local runtime = require "luabatch.runtime"
 local support = require "tests.lua.support"
 local error, io, ipairs, math, os, pairs, pcall, tostring, type = error, io, ipairs, math, os, pairs, pcall, tostring, type
+local select, setmetatable = select, setmetatable
 
 local function lines_of(path)
   local lines = {}
@@ -515,6 +516,46 @@ describe("on_error (seed " .. support.seed .. ")", function()
       skips:select({ w = "skip || 'y'" }, { on_error = "skip" })
     end), 1, true)
     assert.matches("text has no option 'on_bad'", message(function() lb.text("x", { on_bad = "skip" }) end), 1, true)
+  end)
+
+  it("cuts what it tells between characters, and tells it in one line", function()
+    local to = { to = support.path(".json") }
+    local function check(f)
+      local _, told = skipped(f)
+      assert.truthy(told)
+      for _, text in ipairs { told, (support.read(to.to):gsub('"raw":.*', "")) } do
+        assert.truthy(text:find("é", 1, true), text)
+        assert.is_nil(text:gsub("[\194-\223][\128-\191]", ""):gsub("…", ""):find "[\128-\255]", text)
+        assert.is_nil(told:find("\n", 1, true))
+      end
+    end
+    for lead = 0, 1 do
+      local long = ("x"):rep(lead) .. ("é"):rep(3000)
+      local values = lb.from { { s = long } }:select("s")
+      check(function() return values:select({ n = "cast(s as integer)" }, { on_error = to }):count() end)
+      check(function() return values:where("s > 5", { on_error = to }):count() end)
+      check(function() return values:map(function() error(long, 0) end, { on_error = to }):count() end)
+      check(function() return values:map(function() error { long } end, { on_error = to }):count() end)
+      check(function()
+        return values:map(function() error(setmetatable({}, { __tostring = function() return long end })) end, { on_error = to }):count()
+      end)
+      check(function() return values:map(function() return { [long] = error } end, { on_error = to }):count() end)
+      local csv = support.file(long .. ",b\n1,2\n" .. long .. ",3\n", ".csv")
+      check(function() return lb.csv(csv, { types = { [long] = "integer" }, on_bad = to }):count() end)
+      local json = support.file(('{"%s":"%s"}\n'):format(long, long), ".json")
+      check(function() return lb.json(json, { types = { [long] = "integer" }, on_bad = to }):count() end)
+    end
+    local function first(f) return (select(2, skipped(f)):match "%b() ?.*") end
+    local lines = lb.from { "a\nb" }:map(function(s) return { s = s } end):select("s")
+    assert.equal([[("cast(s as integer)": string 'a b' cannot be cast to integer)]], first(function()
+      return lines:select({ n = "cast(s as integer)" }, { on_error = "skip" }):count()
+    end))
+    assert.equal("(one two three)", first(function()
+      return lines:map(function() error("one\ntwo\n\n  three") end, { on_error = "skip" }):count()
+    end))
+    assert.equal("2 records skipped: where is not known: out of memory: so much", require("luabatch.skips").text {
+      skipped = 2, skips_lacking = "out of memory: so much",
+    })
   end)
 
   it("leaves records out before a limit above sorted rows is applied", function()

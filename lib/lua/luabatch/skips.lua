@@ -3,6 +3,7 @@
 -- The engine gives `info` (core.execute): `skipped`, their number, and `skips`, a list in the order of the input with a
 -- table for each verb, kind and place: `n`, `verb`, `kind`, `place` (a file, or a line of the job; may be ""), and of the
 -- first of them `message` and, where they are known, `file`, `line` and `byte`; with `--replay-dir` also `replay`, where its call is.
+-- Without memory for that list there is `skips_lacking`, which says so.
 -- @module luabatch.skips
 local core = require "luabatch.core"
 
@@ -20,7 +21,7 @@ local function is_source(skip) return not KINDS_OF_FUNCTIONS[skip.kind] end
 -- "2 in purchases.csv (csv: 8 fields, not 9; first at line 12)", "1 in map at job.lua:7 (...; first at a.txt:3)".
 local function part(skip)
   local where, first
-  local message = skip.message:match("^[^\n]*")
+  local message = skip.message:gsub("%s*\n%s*", " ")
   if is_source(skip) then
     where = skip.place == "-" and "standard input" or skip.place ~= "" and skip.place or skip.verb
     message = skip.verb .. ": " .. message
@@ -48,7 +49,7 @@ function skips.text(info)
     if i <= skips.MOST_PLACES then parts[i] = part(skip) else more, places = more + skip.n, places + 1 end
   end
   if more > 0 then parts[#parts + 1] = ("%d in %d more place%s"):format(more, places, places == 1 and "" or "s") end
-  -- There are no places where memory did not suffice for them.
+  if info.skips_lacking then parts[1] = "where is not known: " .. info.skips_lacking end
   return ("%d record%s skipped%s"):format(info.skipped, info.skipped == 1 and "" or "s", #parts > 0 and ": " or "")
     .. table.concat(parts, ", ")
 end
@@ -59,7 +60,7 @@ end
 -- @return string
 -- @usage print(require("luabatch.skips").json("count", { skipped = 0 })) --> {"action":"count","skipped":0,"skips":[]}
 function skips.json(action, info)
-  return core.format({ action = action, skipped = info.skipped, skips = info.skips or {} }, "json")
+  return core.format({ action = action, skipped = info.skipped, skips = info.skips or {}, lacking = info.skips_lacking }, "json")
 end
 
 return skips

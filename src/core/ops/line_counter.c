@@ -19,18 +19,24 @@ void lb_line_counter_fini(struct lb_line_counter *counter)
     lb_buf_fini(&counter->path);
 }
 
-static lb_status open_file(struct lb_line_counter *counter, const char *path, size_t size,
-                           struct lb_error *err)
+lb_status lb_line_counter_file(struct lb_line_counter *counter, const char *path, size_t size,
+                               struct lb_error *err)
 {
-    if (counter->fd >= 0 && counter->path.size == size + 1 &&
-        memcmp(counter->path.data, path, size) == 0)
+    if (counter->path.size == size + 1 && memcmp(counter->path.data, path, size) == 0)
         return LB_OK;
     if (counter->fd >= 0)
         lb_sys.close(counter->fd);
     counter->fd = -1;
     counter->path.size = 0;
+    LB_TRY(lb_buf_reserve(&counter->path, size + 1, err));
     LB_TRY(lb_buf_append(&counter->path, path, size, err));
-    LB_TRY(lb_buf_append_byte(&counter->path, '\0', err));
+    return lb_buf_append_byte(&counter->path, '\0', err);
+}
+
+static lb_status open_file(struct lb_line_counter *counter, struct lb_error *err)
+{
+    if (counter->fd >= 0)
+        return LB_OK;
     counter->fd = lb_sys.open(counter->path.data, O_RDONLY | O_CLOEXEC, 0);
     if (counter->fd < 0)
         return lb_error_io(err, errno, "cannot open %s", counter->path.data);
@@ -58,10 +64,10 @@ static lb_status count_between(const struct lb_line_counter *counter, uint64_t f
     return LB_OK;
 }
 
-lb_status lb_line_count(struct lb_line_counter *counter, const char *path, size_t size,
-                        uint64_t offset, uint64_t *line, struct lb_error *err)
+lb_status lb_line_count(struct lb_line_counter *counter, uint64_t offset, uint64_t *line,
+                        struct lb_error *err)
 {
-    LB_TRY(open_file(counter, path, size, err));
+    LB_TRY(open_file(counter, err));
     uint64_t lines = 0;
     if (offset >= counter->offset) {
         LB_TRY(count_between(counter, counter->offset, offset, &lines, err));

@@ -14,8 +14,11 @@ struct lb_line_counter {
 
 void lb_line_counter_init(struct lb_line_counter *counter);
 void lb_line_counter_fini(struct lb_line_counter *counter);
-/* *line = the line of the byte at offset, the first is 1. */
-lb_status lb_line_count(struct lb_line_counter *counter, const char *path, size_t size,
-                        uint64_t offset, uint64_t *line, struct lb_error *err) LB_MUST_USE;
+/* Says which file comes now. Fails only for want of memory. */
+lb_status lb_line_counter_file(struct lb_line_counter *counter, const char *path, size_t size,
+                               struct lb_error *err) LB_MUST_USE;
+/* *line = the line of the byte at offset of that file, the first is 1. */
+lb_status lb_line_count(struct lb_line_counter *counter, uint64_t offset, uint64_t *line,
+                        struct lb_error *err) LB_MUST_USE;
 
 #endif

@@ -178,8 +178,10 @@ static lb_status put_line(struct writer *w, const struct head *head, const char 
     bool has_place = head->file_size > 0;
     uint64_t line = head->line;
     size_t mark;
-    if (has_place && line == 0)
-        LB_TRY(lb_line_count(&w->counter, file, head->file_size, head->offset, &line, err));
+    if (has_place && line == 0) {
+        LB_TRY(lb_line_counter_file(&w->counter, file, head->file_size, err));
+        LB_TRY(lb_line_count(&w->counter, head->offset, &line, err));
+    }
     out->size = 0;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err)); /* keys in byte order */
     if (has_place) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/base/sys.h"
+#include "core/base/utf8.h"
 #include "core/column/codec.h"
 #include "core/ops/line_counter.h"
 #include "core/ops/rejects.h"
@@ -114,8 +115,8 @@ static lb_status entry_new(const struct lb_skip *skip, struct entry **out, struc
     size_t sizes[N_TEXTS];
     for (int i = 0; i < N_TEXTS; i++) {
         sizes[i] = strlen(texts[i]);
-        if (i == TEXT_MESSAGE && sizes[i] > MESSAGE_BYTES)
-            sizes[i] = MESSAGE_BYTES;
+        if (i == TEXT_MESSAGE)
+            sizes[i] = lb_utf8_cut(texts[i], sizes[i], MESSAGE_BYTES);
         entry->size += sizes[i] + 1;
         if (i == TEXT_PLACE)
             entry->key_size = entry->size;
@@ -368,13 +369,17 @@ static bool is_function(const struct entry *entry)
     return false;
 }
 
-/* A line that cannot be counted any more stays 0. */
-static void count_line(struct lb_line_counter *counter, struct entry *entry, struct lb_error *err)
+/* A line that cannot be counted any more, as the file is gone or has changed, stays 0. */
+static lb_status count_line(struct lb_line_counter *counter, struct entry *entry,
+                            struct lb_error *err)
 {
     const char *file = text_of(entry, TEXT_FILE);
-    if (*file != '\0' && entry->line == 0 &&
-        lb_line_count(counter, file, strlen(file), entry->offset, &entry->line, err) != LB_OK)
+    if (*file == '\0' || entry->line > 0)
+        return LB_OK;
+    LB_TRY(lb_line_counter_file(counter, file, strlen(file), err));
+    if (lb_line_count(counter, entry->offset, &entry->line, NULL) != LB_OK)
         entry->line = 0;
+    return LB_OK;
 }
 
 /* Where the first record of an entry is, as far as that is known. */
@@ -382,7 +387,7 @@ static lb_status tell_first(struct lb_line_counter *counter, struct entry *entry
                             struct lb_buf *text)
 {
     const char *file = text_of(entry, TEXT_FILE);
-    count_line(counter, entry, NULL);
+    LB_TRY(count_line(counter, entry, NULL));
     if (entry->line == 0)
         return LB_OK;
     return lb_buf_printf(text, NULL, " (%s %s:%llu)", entry->n == 1 ? "at" : "the first at",
@@ -465,7 +470,7 @@ static lb_status put_entry(struct lb_line_counter *counter, struct entry *entry,
     size_t mark;
     const char *file = text_of(entry, TEXT_FILE);
     bool has_file = *file != '\0';
-    count_line(counter, entry, err);
+    LB_TRY(count_line(counter, entry, err));
     bool has_line = has_file && entry->line > 0, has_call = entry->call.size > 0;
     LB_TRY(lb_codec_begin(out, 'm', &mark, err));
     if (has_file)
