@@ -5,7 +5,7 @@
 #include "core/ops/attempts.h"
 #include "lua_bindings/compat.h"
 
-/* core.attempts() -> attempts: begin(n) says that attempt n comes next; write_rejects(moved); close() */
+/* core.attempts() -> attempts: begin(n) says that attempt n comes next; write_rejects(options, moved); close() */
 int lb_lua_attempts(lua_State *L);
 /* Raises when the value at index is none, or closed. */
 struct lb_attempts *lb_lua_to_attempts(lua_State *L, int index);

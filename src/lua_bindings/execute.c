@@ -182,8 +182,7 @@ static bool is_option(lua_State *L, const char *name)
     return result;
 }
 
-/* Leaves the strings it borrows on the stack. */
-static void read_options(lua_State *L, struct lb_run_options *options)
+void lb_lua_read_run_options(lua_State *L, struct lb_run_options *options)
 {
     if (lua_isnoneornil(L, 2)) {
         lua_settop(L, 1);
@@ -335,12 +334,6 @@ static void tell_progress(void *state, const struct lb_progress *progress)
         lua_pop(L, 1);
 }
 
-struct farewell {
-    lua_State *L;
-    int function;
-    bool is_said;
-};
-
 static int push_farewell(lua_State *L)
 {
     const struct lb_error *err = lua_touserdata(L, 2);
@@ -354,7 +347,7 @@ static int push_farewell(lua_State *L)
 /* Calls the function with the error's status and message, which is to end the process. If it fails the run waits on. */
 static void give_up(void *state, const struct lb_error *err)
 {
-    struct farewell *farewell = state;
+    struct lb_lua_farewell *farewell = state;
     lua_State *L = farewell->L;
     if (farewell->is_said || !lua_checkstack(L, 8))
         return;
@@ -364,6 +357,15 @@ static void give_up(void *state, const struct lb_error *err)
     lua_pushlightuserdata(L, (void *)(uintptr_t)err);
     if (lua_pcall(L, 2, 0, 0) != LUA_OK)
         lua_pop(L, 1);
+}
+
+void lb_lua_read_farewell(lua_State *L, struct lb_host *host, struct lb_lua_farewell *farewell)
+{
+    *farewell = (struct lb_lua_farewell){.L = L, .function = lua_gettop(L) + 1};
+    if (lua_getfield(L, 2, "give_up") == LUA_TFUNCTION) {
+        host->give_up = give_up;
+        host->give_up_state = farewell;
+    }
 }
 
 static lb_status collect_facts(lua_State *L, int info, struct execution *x)
@@ -457,7 +459,7 @@ int lb_lua_execute(lua_State *L)
         return luaL_error(L, "an action cannot be called in a function that runs in a worker");
     lua_settop(L, 2);
     struct lb_run_options options = {0};
-    read_options(L, &options);
+    lb_lua_read_run_options(L, &options);
     if (lua_getfield(L, 2, "info") != LUA_TTABLE) {
         lua_pop(L, 1);
         lua_newtable(L);
@@ -480,11 +482,8 @@ int lb_lua_execute(lua_State *L)
         options.host.progress = tell_progress;
         options.host.progress_state = &listener;
     }
-    struct farewell farewell = {.L = L, .function = lua_gettop(L) + 1};
-    if (lua_getfield(L, 2, "give_up") == LUA_TFUNCTION) {
-        options.host.give_up = give_up;
-        options.host.give_up_state = &farewell;
-    }
+    struct lb_lua_farewell farewell;
+    lb_lua_read_farewell(L, &options.host, &farewell);
     lb_status status = lb_run_new(&options, &x->run, &x->err);
     if (status != LB_OK)
         return fail(L, x);

@@ -2,6 +2,7 @@
 local support = require "tests.cli.support"
 
 local assert, io, ipairs, math, os, select, string, tonumber = assert, io, ipairs, math, os, select, string, tonumber
+local unpack = table.unpack or unpack -- luacheck: globals unpack
 local run, file, path, read = support.run, support.file, support.path, support.read
 local seed = tonumber(os.getenv("LB_SEED")) or os.time()
 
@@ -124,6 +125,25 @@ describe("what a run leaves out (seed " .. seed .. ")", function()
     to = file("old\n", ".jsonl")
     assert.equal(1, (run("-e", ("lb.csv(%q, { on_bad = { to = %q } }):map(function() error 'x' end):count()"):format(good, to))))
     assert.equal("old\n", read(to))
+  end)
+
+  it("is told when a signal comes while what reads the list lets it wait", function()
+    local job = [[os.execute("mkfifo " .. arg[1]) if arg[3] then os.execute("sleep 5 < " .. arg[1] .. " &") end
+      lb.range(3000):map(function(x)
+        if x == 1000 then io.open(arg[2], "w"):close() end
+        error "z"
+      end, { on_error = { to = arg[1] } }):count()]]
+    for _, signal in ipairs { { "INT", 130 }, { "TERM", 143 } } do
+      for _, reader in ipairs { {}, { "has it open and does not read" } } do
+        local fifo, begun = path "", path ""
+        -- The threads of the run are gone.
+        local waits = ("test -e '%s' && [ $(ls /proc/$pid/task | wc -l) -le 3 ] && sleep 0.1"):format(begun)
+        local status, out, err = support.signal(signal[1], waits, "--threads", "8", "--max-errors", "1000", "-e", job, fifo, begun,
+          unpack(reader))
+        assert.same({ signal[2], "" }, { status, out })
+        assert.matches("^luabatch: %d+ records are left out, and %-%-max%-errors allows 1000\n.*\n  not written: interrupted\n", err)
+      end
+    end
   end)
 
   it("says where the first of too many records is", function()

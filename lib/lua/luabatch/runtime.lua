@@ -262,10 +262,19 @@ local function add_replay(failure, info)
     path and "replay with: luabatch --replay " .. path or "no call to replay: " .. tostring(problem))
 end
 
+-- Whether a run that ended with a status was stopped by SIGINT, SIGTERM or SIGHUP.
+local function is_signal(status) return status == 130 or status == 143 or status == 129 end
+
 -- A run that left out too many: whoever is to mend them needs the list. The records that were seen are written where all would have been.
--- `moved`: where those of a checkpoint's run go in the end.
-local function write_rejects(failure, shared, moved)
-  local ok, written = pcall(shared.write_rejects, shared, moved)
+-- `moved`: where those of a checkpoint's run go in the end. A signal that comes meanwhile ends the job, and what had failed is told.
+local function write_rejects(failure, shared, options, moved)
+  local give_up = options.give_up
+  options.give_up = give_up and function(status, message)
+    give_up(status, failure.message .. "\n  not written: " .. message)
+  end
+  local ok, written, stopped = pcall(shared.write_rejects, shared, options, moved)
+  if not ok and type(written) == "table" and is_signal(written.status) then stopped = written.status end
+  failure.status = stopped or failure.status
   local lines = {}
   for i, path in ipairs(ok and written or {}) do lines[i] = "\n  written to " .. core.printable(path) end
   if not ok then lines[1] = "\n  not written: " .. (type(written) == "table" and written.message or tostring(written)) end
@@ -383,12 +392,12 @@ local function run(action, node, make_sink, read, shared, number, failure, is_si
       attempts.drop_damaged(node)
       return run(action, node, make_sink, read, shared, number + 1, results, is_silent, redirect)
     end
-    if type(results) == "table" then write_rejects(results, shared, moved) end
+    if type(results) == "table" then write_rejects(results, shared, options, moved) end
     shared:close()
     if setting("replay-dir") and type(results) == "table" then add_replay(results, options.info) end
     keep_skipped(options.info, true)
     local status = type(results) == "table" and results.status
-    if settings.stays_interrupted and (status == 130 or status == 143 or status == 129) then runtime.interrupted = results end
+    if settings.stays_interrupted and is_signal(status) then runtime.interrupted = results end
     if settings.on_fail then
       options.info.seconds = core.clock() - options.info.start
       settings.on_fail(action, options.info, node, type(results) == "table" and results.message or tostring(results))

@@ -266,8 +266,7 @@ static lb_status write_file(struct lb_rejects *rejects, struct lb_run *run, stru
     struct chunk *chunks = (struct chunk *)(void *)rejects->chunks.data;
     size_t n = rejects->chunks.size / sizeof *chunks;
     LB_TRY(lb_output_new(rejects->path, LB_MODE_OVERWRITE, "", &rejects->output, err));
-    if (run != NULL)
-        lb_output_ask(rejects->output, run->must_stop, run);
+    lb_output_ask(rejects->output, run->must_stop, run);
     struct writer w = {.output = rejects->output};
     lb_line_counter_init(&w.counter);
     if (n > 0)

@@ -50,7 +50,7 @@ void lb_rejects_end_stage(struct lb_run *run, uint64_t last_morsel);
 lb_status lb_rejects_settle(struct lb_run *run, bool is_good, struct lb_error *err) LB_MUST_USE;
 
 /* Of a run that left out too many (run->is_excess): the list, to be asked for when it is known that the run's failure is the last word. Whoever
- * has it deletes it. lb_rejects_write, called once, makes the files appear when all are whole; the run is there still, or NULL. */
+ * has it deletes it. lb_rejects_write, called once, makes the files appear when all are whole; the run is any that is there. */
 struct lb_rejects *lb_rejects_hand_over(struct lb_run *run);
 lb_status lb_rejects_write(struct lb_rejects *list, struct lb_run *run,
                            struct lb_error *err) LB_MUST_USE;
