@@ -613,6 +613,32 @@ print(lb.range(3):save_text("w/out/mine"))]], ".lua")
     end
   end)
 
+  it("says of a path that cannot be looked at why not", function()
+    local _, sh = support.folder "-closed"
+    local _, found = sh("id -u; command -v setpriv")
+    if found == "0\n" then return end -- root may look at anything, and there is no setpriv
+    sh("cp %s program; mkdir closed; echo a > closed/file; chmod 755 . program; chmod 644 closed/file closed",
+      support.quote(support.program))
+    local nobody = found:find "^0\n" and "setpriv --reuid 65534 --regid 65534 --clear-groups " or ""
+    for _, flag in ipairs { "--allow-read", "--allow-write" } do
+      local status, _, err = sh("%s./program --safe %s closed/file -e 1", nobody, flag)
+      assert.same({ 2, "luabatch: " .. flag .. ": cannot open closed/file: Permission denied\n" }, { status, err })
+    end
+    sh "chmod 755 closed"
+  end)
+
+  it("names thousands of files at no cost", function()
+    local _, sh = support.folder "-many"
+    sh "for i in {1..8000}; do echo $i > $i; done"
+    local function seconds(flag)
+      local status, out, err = sh("TIMEFORMAT=%%U; time luabatch --threads 1 %s -e 'lb.text(arg):count()' *", flag)
+      assert.same({ 0, "8000\n" }, { status, out }, err)
+      return tonumber((err:gsub(",", ".")))
+    end
+    local free = seconds ""
+    assert.is_true(seconds "--safe" < 1.5 + 5 * free)
+  end)
+
   it("takes what files hold as data, whatever was done to them", function()
     local place = support.path "/"
     assert(os.execute("mkdir -p " .. place .. "ck"))

@@ -33,6 +33,17 @@ end
 -- @usage print(require("luabatch.safe").is_late()) --> false
 function safe.is_late() return ends ~= nil and core.clock() >= ends end
 
+local ENOENT, ENOTDIR = 2, 20
+
+-- Refuses what is not there, or cannot be looked at.
+local function check_named(flag, kind, path)
+  if core.output_exists(path) then return end
+  local file, message, code = io.open(path)
+  if file then file:close() end -- it has come meanwhile
+  if code == ENOENT or code == ENOTDIR then usage_error("%s: no such %s: %s", flag, kind, path) end
+  if not file then usage_error("%s: cannot open %s", flag, message) end
+end
+
 -- Adds what a glob among the arguments stands for: the files, and the folders in which it looks.
 local function add_glob(lists, pattern)
   local ok, files = pcall(core.expand_paths, pattern)
@@ -88,11 +99,11 @@ function safe.begin(options, args, script)
   settings.memory, settings.threads, settings.tmp = options.memory, options.threads, options.tmp
   local lists = { read = { script }, list = {}, write = {}, tmp = { options.tmp }, memory = options.memory }
   for _, path in ipairs(options["allow-read"] or {}) do
-    if not core.output_exists(path) then usage_error("--allow-read: no such file: %s", path) end
+    check_named("--allow-read", "file", path)
     table.insert(lists.read, path)
   end
   for _, path in ipairs(options["allow-write"] or {}) do
-    if not core.output_exists(path) then usage_error("--allow-write: no such folder: %s", path) end
+    check_named("--allow-write", "folder", path)
     table.insert(lists.write, path)
   end
   for _, name in ipairs { "output", "trace", "report" } do

@@ -5,6 +5,8 @@
  * WAYS   "/some/folder/../../in" is there if that folder is; a link beside leads in if it is there. So that a way tells nothing, it is gone
  *        name by name, and no name is looked at but such as the job may know of: what it may look at, what stands above something
  *        allowed, and what the paths allowed went through themselves.
+ * LIST   A hash table by path, for command lines that name thousands of files. What stands above a path is in it, too, marked so: a
+ *        question is a look-up of the path in question, or one for each folder above it.
  * THREADS The list is complete before the wall is closed, and only read then. */
 #include "core/base/jail.h"
 
@@ -18,20 +20,31 @@
 #include <unistd.h>
 
 #include "core/base/confine.h"
+#include "core/base/hash.h"
 #include "core/base/sys.h"
 
 enum { PROC_BYTES = 40 };
 
-/* Of a name on the way to what is allowed: it may be gone through. */
-enum { RIGHT_PASS = -1 };
+/* Rights of an entry: bits of enum lb_jail_right, and of these. */
+enum {
+    RIGHT_PASS = 4, /* a name on the way to what is allowed: it may be gone through */
+    RIGHT_ABOVE,    /* something in the list is below it */
+    RIGHT_HOLD      /* the folder that holds an output */
+};
+
+#define BIT(right) (1u << (right))
 
 struct entry {
-    int right;           /* enum lb_jail_right or RIGHT_PASS */
-    char path[PATH_MAX]; /* absolute; real, but for those gone through, which may be links */
+    char *path; /* absolute; real, but for those gone through, which may be links */
+    size_t size;
+    unsigned rights;
+    size_t next_output; /* of those that may be written, which are few: index + 1, or 0 */
 };
 
 static struct entry *entries;
-static size_t n_entries;
+static size_t n_entries, capacity;
+static uint32_t *slots; /* index + 1 of an entry; 0: free. Twice `capacity`, a power of two */
+static size_t first_output;
 static bool is_closed;
 static struct lb_sys open_sys; /* the table as it was */
 
@@ -66,14 +79,6 @@ static bool join(char out[PATH_MAX], const char *directory, const char *name)
     return snprintf(out, PATH_MAX, "%s%s%s", directory, slash, name) < PATH_MAX;
 }
 
-static bool is_below(const char *path, const char *root)
-{
-    size_t size = strlen(root);
-    if (strcmp(root, "/") == 0)
-        return true;
-    return strncmp(path, root, size) == 0 && (path[size] == '/' || path[size] == '\0');
-}
-
 /* The directory of an entry, and its name. */
 static const char *name_of(const char *path, size_t *directory_size)
 {
@@ -97,55 +102,76 @@ static bool is_beside(const char *path, const char *root)
     return strncmp(path, name, length) == 0 && strncmp(path + length, mark, sizeof mark - 1) == 0;
 }
 
-static bool is_parent(const char *path, const char *root)
+/* The slot of a path, or the free one where it belongs. */
+static size_t find_slot(const char *path, size_t size)
 {
-    size_t size;
-    name_of(root, &size);
-    return (size == 0 && strcmp(path, "/") == 0) ||
-           (strlen(path) == size && strncmp(path, root, size) == 0);
+    size_t mask = 2 * capacity - 1, at = lb_hash_bytes(path, size) & mask;
+    for (; slots[at] != 0; at = (at + 1) & mask) {
+        const struct entry *entry = &entries[slots[at] - 1];
+        if (entry->size == size && memcmp(entry->path, path, size) == 0)
+            break;
+    }
+    return at;
+}
+
+static unsigned rights_of(const char *path, size_t size)
+{
+    size_t at = capacity > 0 ? find_slot(path, size) : 0;
+    return capacity > 0 && slots[at] != 0 ? entries[slots[at] - 1].rights : 0;
+}
+
+static bool has_right(const char *path, int right)
+{
+    return (rights_of(path, strlen(path)) & BIT(right)) != 0;
+}
+
+/* The size of the folder's path above one of this size, "/" at last. */
+static size_t size_above(const char *path, size_t size)
+{
+    while (size > 1 && path[size - 1] != '/')
+        size--;
+    return size > 1 ? size - 1 : 1;
+}
+
+/* Whether one of these rights is given to the path or to a folder above it. */
+static bool is_below(const char *path, unsigned rights)
+{
+    size_t size = strlen(path);
+    while ((rights_of(path, size) & rights) == 0) {
+        if (size <= 1)
+            return false;
+        size = size_above(path, size);
+    }
+    return true;
+}
+
+static bool is_temporary(const char *real)
+{
+    for (size_t i = first_output; i > 0; i = entries[i - 1].next_output)
+        if (is_beside(real, entries[i - 1].path))
+            return true;
+    return false;
 }
 
 static bool may_read(const char *real)
 {
-    for (size_t i = 0; i < n_entries; i++) {
-        const struct entry *entry = &entries[i];
-        if ((entry->right == LB_JAIL_READ && is_below(real, entry->path)) ||
-            (entry->right == LB_JAIL_WRITE &&
-             (is_below(real, entry->path) || is_beside(real, entry->path))))
-            return true;
-    }
-    return false;
+    return is_below(real, BIT(LB_JAIL_READ) | BIT(LB_JAIL_WRITE)) || is_temporary(real);
 }
 
 static bool may_write(const char *real)
 {
-    for (size_t i = 0; i < n_entries; i++) {
-        const struct entry *entry = &entries[i];
-        if (entry->right == LB_JAIL_WRITE &&
-            (is_below(real, entry->path) || is_beside(real, entry->path)))
-            return true;
-    }
-    return false;
+    return is_below(real, BIT(LB_JAIL_WRITE)) || is_temporary(real);
 }
 
 static bool may_list(const char *real)
 {
-    for (size_t i = 0; i < n_entries; i++)
-        if (entries[i].right == LB_JAIL_LIST && strcmp(real, entries[i].path) == 0)
-            return true;
-    return may_read(real);
+    return has_right(real, LB_JAIL_LIST) || may_read(real);
 }
 
 /* Nameless files, and syncing. */
 static bool may_use_directory(const char *real)
 {
-    for (size_t i = 0; i < n_entries; i++) {
-        const struct entry *entry = &entries[i];
-        if ((entry->right == LB_JAIL_TMP && strcmp(real, entry->path) == 0) ||
-            (entry->right == LB_JAIL_WRITE && is_parent(real, entry->path)))
-            return true;
-    }
-    return may_write(real);
+    return has_right(real, LB_JAIL_TMP) || has_right(real, RIGHT_HOLD) || may_write(real);
 }
 
 /* A spill file's name, which it has for a moment where there are no nameless files. */
@@ -153,11 +179,7 @@ static bool is_spill(const char *real)
 {
     size_t size;
     const char *name = name_of(real, &size);
-    for (size_t i = 0; i < n_entries; i++)
-        if (entries[i].right == LB_JAIL_TMP && strlen(entries[i].path) == size &&
-            strncmp(entries[i].path, real, size) == 0 && strncmp(name, ".luabatch-", 10) == 0)
-            return true;
-    return false;
+    return (rights_of(real, size) & BIT(LB_JAIL_TMP)) != 0 && strncmp(name, ".luabatch-", 10) == 0;
 }
 
 static bool may_stat(const char *real)
@@ -167,19 +189,13 @@ static bool may_stat(const char *real)
 
 static bool is_passed(const char *path)
 {
-    for (size_t i = 0; i < n_entries; i++)
-        if (entries[i].right == RIGHT_PASS && strcmp(path, entries[i].path) == 0)
-            return true;
-    return false;
+    return has_right(path, RIGHT_PASS);
 }
 
 /* Whether the job may know what is there. */
 static bool is_known(const char *path)
 {
-    for (size_t i = n_entries; i > 0; i--) /* it is mostly the last one that is learnt */
-        if (is_below(entries[i - 1].path, path))
-            return true;
-    return may_stat(path);
+    return rights_of(path, strlen(path)) != 0 || may_stat(path);
 }
 
 static int refuse(void)
@@ -196,15 +212,61 @@ static int end_at(const char *place)
 
 /* ---- ways ---- */
 
+static lb_status grow(struct lb_error *err)
+{
+    enum { FIRST_CAPACITY = 64 };
+    size_t new_capacity = capacity > 0 ? 2 * capacity : FIRST_CAPACITY;
+    struct entry *grown =
+        lb_realloc(entries, capacity * sizeof *entries, new_capacity * sizeof *entries);
+    if (grown == NULL)
+        return lb_error_memory(err, "the files of safe mode", new_capacity * sizeof *entries);
+    entries = grown;
+    uint32_t *new_slots = lb_alloc_zero(2 * new_capacity * sizeof *slots);
+    if (new_slots == NULL)
+        return lb_error_memory(err, "the files of safe mode", 2 * new_capacity * sizeof *slots);
+    lb_free(slots, 2 * capacity * sizeof *slots);
+    slots = new_slots;
+    capacity = new_capacity;
+    for (size_t i = 0; i < n_entries; i++)
+        slots[find_slot(entries[i].path, entries[i].size)] = (uint32_t)i + 1;
+    return LB_OK;
+}
+
+static lb_status add_right(int right, const char *path, size_t size, struct lb_error *err)
+{
+    if (n_entries == capacity)
+        LB_TRY(grow(err));
+    size_t at = find_slot(path, size);
+    if (slots[at] == 0) {
+        char *copy = lb_alloc(size + 1);
+        if (copy == NULL)
+            return lb_error_memory(err, "the files of safe mode", size + 1);
+        memcpy(copy, path, size);
+        copy[size] = '\0';
+        entries[n_entries] = (struct entry){.path = copy, .size = size};
+        slots[at] = (uint32_t)++n_entries;
+    }
+    struct entry *entry = &entries[slots[at] - 1];
+    if (right == LB_JAIL_WRITE && (entry->rights & BIT(right)) == 0) {
+        entry->next_output = first_output;
+        first_output = slots[at];
+    }
+    entry->rights |= BIT(right);
+    return LB_OK;
+}
+
 static lb_status add_entry(int right, const char *path, struct lb_error *err)
 {
-    struct entry *grown =
-        lb_realloc(entries, n_entries * sizeof *entries, (n_entries + 1) * sizeof *entries);
-    if (grown == NULL)
-        return lb_error_memory(err, "the files of safe mode", sizeof *grown);
-    entries = grown;
-    entries[n_entries].right = right;
-    strcpy(entries[n_entries++].path, path);
+    size_t size = strlen(path);
+    LB_TRY(add_right(right, path, size, err));
+    if (right == LB_JAIL_WRITE)
+        LB_TRY(add_right(RIGHT_HOLD, path, size_above(path, size), err));
+    while (size > 1) {
+        size = size_above(path, size);
+        if ((rights_of(path, size) & BIT(RIGHT_ABOVE)) != 0)
+            break; /* so are those above it */
+        LB_TRY(add_right(RIGHT_ABOVE, path, size, err));
+    }
     return LB_OK;
 }
 
@@ -497,8 +559,9 @@ void lb_jail_visit(void (*visit)(void *state, enum lb_jail_right right, const ch
                    void *state)
 {
     for (size_t i = 0; i < n_entries; i++)
-        if (entries[i].right != RIGHT_PASS)
-            visit(state, (enum lb_jail_right)entries[i].right, entries[i].path);
+        for (int right = LB_JAIL_READ; right <= LB_JAIL_TMP; right++)
+            if ((entries[i].rights & BIT(right)) != 0)
+                visit(state, (enum lb_jail_right)right, entries[i].path);
 }
 
 lb_status lb_jail_close(struct lb_error *err)
