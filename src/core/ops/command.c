@@ -5,7 +5,8 @@
  * TERMINAL A group that is not the terminal's foreground group is stopped when it reads from there (ssh, sudo, gpg ask for
  *          passwords). As a shell does, we make it that group then, the last that wants it if there are several, and take the
  *          terminal back when it has ended. Meanwhile Ctrl-C goes to the command alone: when it has ended by that, we and all that
- *          the user sees as one job are sent it; so is Ctrl-Z. Nobody waits for another command's end: that may wait for this one to read what it writes.
+ *          the user sees as one job are sent it; so is Ctrl-Z. Nobody waits for another command's end: that may wait for this
+ *          one to read what it writes.
  * GUARD    What ends this process at once (SIGKILL, SIGQUIT, _exit) does not end the groups, also when it was meant for all. A
  *          shell in a session of its own hears of each command that begins and ends, and ends those that are left when the pipe to it
  *          is closed, which nothing can prevent.

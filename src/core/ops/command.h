@@ -32,7 +32,8 @@ int lb_command_start(struct lb_command *command, const struct lb_guard *guard, c
 /* To be called every now and then while the command is waited for: gives it the terminal if it wants that. LB_ERR_USER, without
  * a name, when it cannot have it and would wait for ever. */
 lb_status lb_command_attend(struct lb_command *command, struct lb_error *err) LB_MUST_USE;
-/* Whether it has ended; *status is that of wait() then, or -1 when somebody else has asked for it (SIGCHLD is ignored), *is_interrupted whether Ctrl-C did it that went to it alone, which this process's group is sent then, and the command is no more. */
+/* Whether it has ended, and is no more. Then *status is that of wait(), or -1 when somebody else has asked for it (SIGCHLD is
+ * ignored), and *is_interrupted whether Ctrl-C did it that went to it alone; this process's group has been sent that, too. */
 bool lb_command_has_ended(struct lb_command *command, int *status, bool *is_interrupted);
 /* Tells it to end, if it runs. */
 void lb_command_tell(struct lb_command *command);
