@@ -557,4 +557,16 @@ describe("window (seed " .. support.seed .. ")", function()
     end
     assert.same({ { x = 2 }, { x = 5 } }, ds:window({ order_by = "y", n = lb.row_number(), s = lb.max "k" }):select("x"):collect())
   end)
+
+  it("gives long partitions in pieces, also of rows of middling length", function()
+    local n, text = support.size(160000, 2000), ("x"):rep(800)
+    local rows = lb.range(1, n):map(function(i) return { g = i % 8, k = i, s = text .. i } end):select("g", "k", "s")
+    support.with({ threads = 8, memory = 8 * 2 ^ 20 }, function()
+      local total = rows:window({ partition_by = "g", order_by = "k", p = lb.lag("s", 3) }):map(function(r)
+        return r.p and tonumber(r.p:sub(801)) or 0
+      end):sum()
+      local m = n - 24 -- the last 24 are behind nobody
+      assert.equal(m * (m + 1) / 2, total)
+    end)
+  end)
 end)

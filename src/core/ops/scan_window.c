@@ -30,7 +30,7 @@ enum {
 enum {
     FULL_ROWS = LB_BATCH_ROWS - 64, /* a block with so many rows of whole partitions leaves */
     CHECK_ROWS = 1024,              /* rows between two looks at memory */
-    PIECE_BYTES = 1 << 20, /* rows of so many bytes are given in pieces, where that is possible */
+    PIECE_BYTES = 1 << 19, /* rows of so many bytes are given in pieces, where that is possible */
     MAX_BYTES = 0,         /* 0: a worker's share */
     OVERDRAFT_BYTES = 16 << 20 /* of all blocks, beside a tenth of the memory, beyond the budget */
 };
@@ -42,7 +42,7 @@ struct block {
     uint32_t n_rows;
     uint32_t peer_capacity;
     size_t
-        row_bytes; /* of the rows as they are sorted; for those that were moved from the other block their share of it */
+        row_bytes; /* of the rows as sorted, and a little for each value; those moved here have their share */
 };
 
 struct scan_shared {
@@ -61,10 +61,9 @@ struct scan_local {
     struct lb_window_part *parts;
     uint32_t n_parts;
     uint32_t parts_capacity;
-    uint64_t part_start;    /* n_read before the last part's first row */
-    uint32_t next_check;    /* rows of the block at which memory is looked at */
-    uint32_t checked;       /* rows at which it was, the last time */
-    size_t unchecked_bytes; /* of the rows since */
+    uint64_t part_start; /* n_read before the last part's first row */
+    uint32_t next_check; /* rows of the block at which memory is looked at, */
+    size_t next_bytes;   /* or their bytes */
     size_t reserved;
     struct lb_column *slices;
     uint64_t *valid;                /* of slices, LB_BATCH_ROWS bits each */
@@ -403,10 +402,11 @@ static size_t block_bytes(const struct lb_op_local *local)
     return bytes;
 }
 
-static void note_check(struct scan_local *state, uint32_t n_rows)
+/* The first look at the memory of a block that is empty. */
+static void plan_first_check(struct scan_local *state)
 {
-    state->checked = n_rows;
-    state->unchecked_bytes = 0;
+    state->next_check = FULL_ROWS + CHECK_ROWS;
+    state->next_bytes = PIECE_BYTES;
 }
 
 /* Finds the number of rows of the last part, which has begun. */
@@ -446,7 +446,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
     struct block *block = state->block;
     lb_sort_cursor_release(state->cursor);
     state->next_check = block->n_rows + CHECK_ROWS;
-    note_check(state, block->n_rows);
+    state->next_bytes = block->row_bytes + PIECE_BYTES;
     size_t bytes = block_bytes(local);
     bool is_refused = false;
     if (bytes > state->reserved) {
@@ -455,7 +455,7 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
             lb_budget_force(run->budget, bytes - state->reserved);
         state->reserved = bytes;
     }
-    if (block->row_bytes <= PIECE_BYTES)
+    if (block->row_bytes < PIECE_BYTES)
         return LB_OK;
     bool needs_total = false;
     const char *whole = lb_window_needs_whole(&state->window, &needs_total);
@@ -467,7 +467,8 @@ static lb_status check_memory(struct lb_op_local *local, struct lb_error *err)
         LB_TRY(process(local, true, err));
         /* What stays was moved: let as much again come before the next piece. */
         block = state->block;
-        note_check(state, block->n_rows);
+        size_t twice = 2 * block->row_bytes;
+        state->next_bytes = twice > PIECE_BYTES ? twice : PIECE_BYTES;
         if (block->n_rows < before / 2) {
             state->next_check = before > 2 * block->n_rows ? before : 2 * block->n_rows;
             return LB_OK;
@@ -511,13 +512,6 @@ static inline bool is_same(const char *a, const char *b, size_t size)
     return word_at(a + size - 8) == word_at(b + size - 8);
 }
 
-/* Few rows since the last look at memory, but many bytes. */
-static bool has_long_rows(const struct scan_local *state)
-{
-    return state->unchecked_bytes >= PIECE_BYTES &&
-           state->block->n_rows - state->checked < CHECK_ROWS;
-}
-
 static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *row,
                           struct lb_error *err)
 {
@@ -534,8 +528,7 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
             if (state->block->n_rows >= FULL_ROWS || state->block->row_bytes >= PIECE_BYTES) {
                 LB_TRY(process(local, false, err));
                 lb_sort_cursor_release(state->cursor);
-                state->next_check = FULL_ROWS + CHECK_ROWS;
-                note_check(state, 0);
+                plan_first_check(state);
             }
         }
         LB_TRY(begin_part(state, err));
@@ -558,10 +551,10 @@ static lb_status take_row(struct lb_op_local *local, const struct lb_sort_row *r
     }
     state->last = row;
     state->n_read++;
-    state->unchecked_bytes += row->key_size + row->payload_size;
-    state->block->row_bytes += row->key_size + row->payload_size;
+    state->block->row_bytes += row->key_size + row->payload_size + (size_t)8 * sink->n_kept;
     LB_TRY(end_row(state->block, is_peer, err));
-    bool is_due = state->block->n_rows >= state->next_check || has_long_rows(state);
+    bool is_due =
+        state->block->n_rows >= state->next_check || state->block->row_bytes >= state->next_bytes;
     return is_due ? check_memory(local, err) : LB_OK;
 }
 
@@ -573,8 +566,7 @@ static lb_status scan_produce(struct lb_op_local *local, struct lb_error *err)
     reset_block(local, state->block);
     state->n_parts = 0;
     state->n_read = 0;
-    state->next_check = FULL_ROWS + CHECK_ROWS;
-    note_check(state, 0);
+    plan_first_check(state);
     LB_TRY(lb_sort_cursor_new(sink->sorter, state->range, &state->cursor, err));
     for (;;) {
         const struct lb_sort_row *row = NULL;
