@@ -1,9 +1,11 @@
 /* Functions on files for the Lua library: see files.h. */
 #include "lua_bindings/files.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/sys.h"
 #include "core/io/output.h"
 #include "core/io/path.h"
 #include "lua_bindings/errors.h"
@@ -98,6 +100,22 @@ static int l_core_make_folders(lua_State *L)
     return 2;
 }
 
+/* core.look_at(path): true when something is there, or nil, a message and whether that means that nothing is */
+static int l_core_look_at(lua_State *L)
+{
+    struct stat info;
+    const char *path = luaL_checkstring(L, 1);
+    if (lb_sys.stat(path, &info) == 0) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    int code = errno;
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", path, strerror(code));
+    lua_pushboolean(L, code == ENOENT || code == ENOTDIR);
+    return 3;
+}
+
 /* ---- inputs ---- */
 
 /* Takes the list; pushes what l_core_expand_paths returns. Called protected. */
@@ -173,8 +191,12 @@ static int l_core_expand_paths(lua_State *L)
     return lua_status == LUA_OK ? 1 : lua_error(L);
 }
 
-const luaL_Reg lb_lua_file_functions[] = {
-    {"output_exists", l_core_output_exists}, {"output_received", l_core_output_received},
-    {"sweep_output", l_core_sweep_output},   {"check_output", l_core_check_output},
-    {"expand_paths", l_core_expand_paths},   {"write_file", l_core_write_file},
-    {"make_folders", l_core_make_folders},   {NULL, NULL}};
+const luaL_Reg lb_lua_file_functions[] = {{"output_exists", l_core_output_exists},
+                                          {"output_received", l_core_output_received},
+                                          {"sweep_output", l_core_sweep_output},
+                                          {"check_output", l_core_check_output},
+                                          {"expand_paths", l_core_expand_paths},
+                                          {"write_file", l_core_write_file},
+                                          {"make_folders", l_core_make_folders},
+                                          {"look_at", l_core_look_at},
+                                          {NULL, NULL}};

@@ -170,7 +170,7 @@ for i in range(len(data)):
     -- One that does not read: what is to be written waits, and hears.
     assert.same({ 124, "", "luabatch: interrupted\n" },
       { run([[sleep 20 < '%s' & timeout -k 10 1 '%s' -e 'lb.range(100000):save_text(arg[1])' '%s'
-        status=$?; kill $!; exit $status]], path, cli.program, path) })
+        status=$?; kill $!; wait $!; exit $status]], path, cli.program, path) }) -- while it is there, the pipe keeps what was written
     -- Of one that reads slowly all arrives.
     assert.same({ 0, "100000\n100000\n", "" },
       { run([[(sleep 0.2; wc -l) < '%s' & luabatch -e 'print(lb.range(100000):save_text(arg[1]))' '%s'; wait]], path, path) })

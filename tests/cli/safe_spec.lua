@@ -627,6 +627,14 @@ print(lb.range(3):save_text("w/out/mine"))]], ".lua")
     sh "chmod 755 closed"
   end)
 
+  it("does not wait for a pipe that it is told of", function()
+    local _, sh = support.folder "-fifo"
+    for _, flag in ipairs { "--allow-read", "--allow-write" } do
+      assert.same({ 0, "1\n", "" }, { sh("rm -f ff; mkfifo ff; timeout 20 %s --safe %s ff -e 'print(1)'",
+        support.quote(support.absolute(support.program)), flag) })
+    end
+  end)
+
   it("names thousands of files at no cost", function()
     local _, sh = support.folder "-many"
     sh "for i in {1..8000}; do echo $i > $i; done"

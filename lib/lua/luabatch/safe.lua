@@ -33,15 +33,11 @@ end
 -- @usage print(require("luabatch.safe").is_late()) --> false
 function safe.is_late() return ends ~= nil and core.clock() >= ends end
 
-local ENOENT, ENOTDIR = 2, 20
-
 -- Refuses what is not there, or cannot be looked at.
 local function check_named(flag, kind, path)
-  if core.output_exists(path) then return end
-  local file, message, code = io.open(path)
-  if file then file:close() end -- it has come meanwhile
-  if code == ENOENT or code == ENOTDIR then usage_error("%s: no such %s: %s", flag, kind, path) end
-  if not file then usage_error("%s: cannot open %s", flag, message) end
+  local is_there, message, is_nothing = core.look_at(path)
+  if is_nothing then usage_error("%s: no such %s: %s", flag, kind, path) end
+  if not is_there then usage_error("%s: cannot open %s", flag, message) end
 end
 
 -- Adds what a glob among the arguments stands for: the files, and the folders in which it looks.

@@ -419,9 +419,15 @@ lb_status lb_run_aside(struct lb_run *run,
     uv_timer_stop(&p->lost);
     if (errand.status == LB_OK)
         return LB_OK;
-    /* The error ends the run, whatever signal came, but for one that another attempt would mend. */
-    if (!errand.err.is_transient || !lb_run_has_stopped(run, err))
-        *err = errand.err;
+    /* A signal that came meanwhile is heard by the status; the message is that of the error, but for one that another attempt would
+     * mend. */
+    struct lb_error stop;
+    *err = errand.err;
+    if (p->signal_ns != 0 && lb_run_has_stopped(run, &stop)) {
+        if (err->is_transient)
+            *err = stop;
+        err->status = stop.status;
+    }
     p->is_told = true;
     return err->status;
 }
