@@ -419,12 +419,12 @@ lb_status lb_run_aside(struct lb_run *run,
     uv_timer_stop(&p->lost);
     if (errand.status == LB_OK)
         return LB_OK;
-    /* A signal that came meanwhile is heard by the status; the message is that of the error, but for one that another attempt would
-     * mend. */
+    /* A signal that came meanwhile is heard by the status; the message is that of the error, but for one that comes of it or that
+     * another attempt would mend. */
     struct lb_error stop;
     *err = errand.err;
     if (p->signal_ns != 0 && lb_run_has_stopped(run, &stop)) {
-        if (err->is_transient)
+        if (err->is_transient || err->status == LB_ERR_CANCELLED)
             *err = stop;
         err->status = stop.status;
     }
