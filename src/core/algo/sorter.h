@@ -95,8 +95,8 @@ lb_status lb_sort_cursor_next(struct lb_sort_cursor *cursor, const struct lb_sor
 /* Rows handed out before, except the newest, are no longer needed: frames may go. Call per batch.
  * */
 void lb_sort_cursor_release(struct lb_sort_cursor *cursor);
-/* Rows handed out since the last release hold so many bytes of frames that it is time for one: a batch of long rows is to end
- * early. */
+/* Rows handed out since the last release hold so many bytes of frames that it is time for one. That depends on memory: it must not
+ * say where a batch ends. */
 bool lb_sort_cursor_is_due(const struct lb_sort_cursor *cursor);
 void lb_sort_cursor_delete(struct lb_sort_cursor *cursor);
 

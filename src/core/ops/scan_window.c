@@ -41,8 +41,8 @@ struct block {
     uint8_t *is_peer;
     uint32_t n_rows;
     uint32_t peer_capacity;
-    size_t
-        row_bytes; /* of the rows as sorted, and a little for each value; those moved here have their share */
+    /* Of the rows as they are sorted, and a little for each value; of rows that were moved here their share. */
+    size_t row_bytes;
 };
 
 struct scan_shared {
